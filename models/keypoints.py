@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The keypoint schema: which points of a person are sent, in which order, and what joins them.
+
+Twenty-three points, all of them landmarks of BlazePose (so every one is measured, none guessed) and
+all of them fixed linear maps of body vertices (see :mod:`.body`): two a limb segment fix its
+direction, and a third point off the line fixes its turn where a joint alone leaves it open
+(nose and ears: head; wrist, pinky and index knuckle: forearm and hand; ankle, heel and toe: foot).
+"""
+
+from __future__ import annotations
+
+KEYPOINT_NAMES: tuple[str, ...] = (
+    "nose",
+    "left_ear",
+    "right_ear",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_pinky",
+    "right_pinky",
+    "left_index",
+    "right_index",
+    "left_hip",
+    "right_hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+    "left_heel",
+    "right_heel",
+    "left_foot_index",
+    "right_foot_index",
+)
+"""Names in the order of every ``(..., 23, 3)`` array; left is the person's left."""
+
+KEYPOINT_INDEX: dict[str, int] = {name: i for i, name in enumerate(KEYPOINT_NAMES)}
+
+BLAZEPOSE_INDEX: tuple[int, ...] = (
+    0, 7, 8, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32,
+)  # fmt: skip
+"""For each keypoint, the index of the BlazePose landmark that feeds it."""
+
+_BONES: tuple[tuple[str, str], ...] = (
+    ("left_hip", "right_hip"),
+    ("left_shoulder", "right_shoulder"),
+    ("left_shoulder", "left_hip"),
+    ("right_shoulder", "right_hip"),
+    ("left_shoulder", "left_elbow"),
+    ("right_shoulder", "right_elbow"),
+    ("left_elbow", "left_wrist"),
+    ("right_elbow", "right_wrist"),
+    ("left_wrist", "left_pinky"),
+    ("right_wrist", "right_pinky"),
+    ("left_wrist", "left_index"),
+    ("right_wrist", "right_index"),
+    ("left_pinky", "left_index"),
+    ("right_pinky", "right_index"),
+    ("left_hip", "left_knee"),
+    ("right_hip", "right_knee"),
+    ("left_knee", "left_ankle"),
+    ("right_knee", "right_ankle"),
+    ("left_ankle", "left_heel"),
+    ("right_ankle", "right_heel"),
+    ("left_ankle", "left_foot_index"),
+    ("right_ankle", "right_foot_index"),
+    ("left_heel", "left_foot_index"),
+    ("right_heel", "right_foot_index"),
+    ("nose", "left_ear"),
+    ("nose", "right_ear"),
+    ("left_ear", "right_ear"),
+)
+
+BONES: tuple[tuple[int, int], ...] = tuple((KEYPOINT_INDEX[a], KEYPOINT_INDEX[b]) for a, b in _BONES)
+"""Pairs of keypoints that ride on one rigid part, so that their distance is constant in a clip."""
+
+REQUIRED_NAMES: tuple[str, ...] = tuple(
+    f"{side}_{joint}"
+    for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    for side in ("left", "right")
+)
+"""The joints without which no motion file is accepted; the other points can be estimated from them."""
