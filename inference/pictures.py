@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The pictures in a ``.s2d`` file: reference, person mask and background plate, to bytes and back.
+
+A picture is an AVIF still without its container: 275 bytes of boxes would be an eighth of a small
+reference picture, and all of them follow from the canvas size. They are put back before decoding, so any
+AVIF decoder serves. The sequence header is read first, because its size is what a decoder allocates.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+
+from .errors import InputError, S2DError
+
+MAX_SIDE = 4096
+_MASK_CELLS = 64  # mask cells across the short side
+_SEQUENCE_HEADER, _TEMPORAL_DELIMITER, _FRAME = 1, 2, 6  # AV1 OBU types (AV1 specification, 6.2.2)
+
+
+def encode_picture(picture: np.ndarray, quality: int) -> bytes:
+    """Code ``(H, W, 3)`` uint8 RGB as one AV1 still picture, ``quality`` 0 (smallest) to 100.
+
+    Returns the sequence header and frame OBUs of the AVIF that libavif makes.
+    """
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    options = [cv2.IMWRITE_AVIF_QUALITY, int(quality), cv2.IMWRITE_AVIF_SPEED, 1]
+    try:
+        ok, coded = cv2.imencode(".avif", bgr, options)
+    except cv2.error:
+        ok, coded = False, None
+    if not ok:
+        raise S2DError("no_avif", "This OpenCV cannot write AVIF pictures: install opencv-python-headless 5.")
+    avif = coded.tobytes()
+    kept = b"".join(
+        avif_obu
+        for kind, avif_obu in _split_obus(avif[avif.index(b"mdat") + 4 :])
+        if kind != _TEMPORAL_DELIMITER
+    )
+    if not np.array_equal(
+        cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1], decode_picture(kept, *_size(picture))
+    ):
+        raise S2DError(
+            "no_avif", "This OpenCV writes AVIF pictures in another way: install opencv-python-headless 5."
+        )
+    return kept
+
+
+def decode_picture(data: bytes, width: int, height: int) -> np.ndarray:
+    """Decode what :func:`encode_picture` made to ``(height, width, 3)`` uint8 RGB.
+
+    Raises InputError, before anything is allocated, if the picture's own header names another size.
+    """
+    obus = _split_obus(data)
+    if [kind for kind, _ in obus] != [_SEQUENCE_HEADER, _FRAME]:
+        raise InputError("damaged", "a picture is not one AV1 still picture.")
+    level, coded_width, coded_height = _read_sequence_header(obus[0][1])
+    if (coded_width, coded_height) != (width, height):
+        raise InputError(
+            "damaged", f"a picture is {coded_width}x{coded_height} where the header says {width}x{height}."
+        )
+    avif = np.frombuffer(_avif(data, width, height, level), np.uint8)
+    try:
+        bgr = cv2.imdecode(avif, cv2.IMREAD_COLOR)
+    except cv2.error:
+        bgr = None
+    if bgr is None or bgr.shape != (height, width, 3):
+        raise InputError(
+            "damaged", "a picture cannot be decoded (damaged, or this OpenCV has no AVIF decoder)."
+        )
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
+def encode_mask(mask: np.ndarray) -> bytes:
+    """Code a person mask ``(H, W)`` uint8 coarsely: one bit a cell, 64 cells across the short side."""
+    columns, rows = _mask_size(*_size(mask))
+    cells = cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA) > 127
+    changes = cells ^ np.vstack([np.zeros((1, columns), bool), cells[:-1]])
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(np.packbits(changes).tobytes()) + packer.flush()
+
+
+def decode_mask(data: bytes, width: int, height: int) -> np.ndarray:
+    """Decode what :func:`encode_mask` made to ``(height, width)`` uint8, smooth from 0 to 255 (person)."""
+    columns, rows = _mask_size(width, height)
+    size = (columns * rows + 7) // 8
+    unpacker = zlib.decompressobj(-15)
+    try:
+        packed = unpacker.decompress(data, size + 1)
+    except zlib.error:
+        packed = b""
+    if len(packed) != size or not unpacker.eof or unpacker.unused_data:
+        raise InputError("damaged", "a person mask cannot be decoded.")
+    changes = np.unpackbits(np.frombuffer(packed, np.uint8), count=columns * rows).reshape(rows, columns)
+    cells = np.bitwise_xor.accumulate(changes, axis=0) * np.uint8(255)
+    return cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def hidden_region(mask: np.ndarray) -> np.ndarray:
+    """Where a reference picture may not be trusted as background: its decoded ``mask``, grown by two cells.
+
+    Returns ``(H, W)`` bool.
+    """
+    reach = 2 * _cell(*_size(mask))
+    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    return cv2.dilate(mask, kernel) > 0
+
+
+def encode_plate(plate: np.ndarray, mask: np.ndarray, quality: int) -> bytes:
+    """Code the background ``plate`` ``(H, W, 3)`` where the person of the decoded ``mask`` hides it.
+
+    Returns ``b""`` when nothing is hidden, else the box (``<4H``: left, top, width, height) and its picture.
+    """
+    hidden = hidden_region(mask)
+    if not hidden.any():
+        return b""
+    rows, columns = np.flatnonzero(hidden.any(1)), np.flatnonzero(hidden.any(0))
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    crop = _fill_smoothly(plate[top:bottom, left:right], hidden[top:bottom, left:right])
+    return struct.pack("<4H", left, top, right - left, bottom - top) + encode_picture(crop, quality)
+
+
+def decode_plate(data: bytes, picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return the whole background ``(H, W, 3)`` uint8: the plate where ``mask`` hides it, else ``picture``.
+
+    ``picture`` and ``mask`` are the decoded reference's; the seam is feathered over one mask cell.
+    """
+    width, height = _size(picture)
+    if len(data) < 8:
+        raise InputError("damaged", "the background plate is cut short.")
+    left, top, box_width, box_height = struct.unpack_from("<4H", data)
+    if not (0 < box_width <= width - left and 0 < box_height <= height - top):
+        raise InputError("damaged", "the background plate lies outside the canvas.")
+    crop = decode_picture(data[8:], box_width, box_height)
+    box = np.s_[top : top + box_height, left : left + box_width]
+    side = 2 * _cell(width, height) + 1
+    hidden = hidden_region(mask).astype(np.float32)
+    inner = cv2.erode(hidden, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    alpha = cv2.blur(inner, (side, side), borderType=cv2.BORDER_REPLICATE)[box][..., None]
+    background = picture.copy()
+    background[box] = np.rint(crop * alpha + picture[box] * (1 - alpha)).astype(np.uint8)
+    return background
+
+
+def _size(picture: np.ndarray) -> tuple[int, int]:
+    return picture.shape[1], picture.shape[0]
+
+
+def _cell(width: int, height: int) -> int:
+    return max(1, min(width, height) // _MASK_CELLS)
+
+
+def _mask_size(width: int, height: int) -> tuple[int, int]:
+    cell = _cell(width, height)
+    return -(-width // cell), -(-height // cell)
+
+
+def _fill_smoothly(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Replace the pixels that are not ``known`` by a blur of those that are, so that they cost few bits."""
+    weight = known.astype(np.float32)
+    colour = picture.astype(np.float32) * weight[..., None]
+    filled, missing = colour.copy(), ~known
+    reach = 2
+    while missing.any():
+        side = 2 * reach + 1
+        total = cv2.blur(weight, (side, side), borderType=cv2.BORDER_CONSTANT)
+        spread = cv2.blur(colour, (side, side), borderType=cv2.BORDER_CONSTANT)
+        found = missing & (total > 1e-6)
+        filled[found] = spread[found] / total[found][:, None]
+        missing &= ~found
+        reach *= 2
+    return np.clip(np.rint(filled), 0, 255).astype(np.uint8)
+
+
+def _split_obus(data: bytes) -> list[tuple[int, bytes]]:
+    """Split AV1 open bitstream units (AV1 specification, 5.3); every unit must carry its size."""
+    obus, at = [], 0
+    while at < len(data) and len(obus) < 8:
+        header, start, size = data[at], at + 1, 0
+        if header & 0b10000111 != 0b00000010:
+            raise InputError("damaged", "a picture is not an AV1 still picture.")
+        for shift in range(0, 28, 7):
+            if start >= len(data):
+                raise InputError("damaged", "a picture is cut short.")
+            byte, start = data[start], start + 1
+            size |= (byte & 127) << shift
+            if byte < 128:
+                break
+        if start + size > len(data):
+            raise InputError("damaged", "a picture is cut short.")
+        obus.append((header >> 3 & 15, data[at : start + size]))
+        at = start + size
+    return obus
+
+
+def _read_sequence_header(obu: bytes) -> tuple[int, int, int]:
+    """Return (level, width, height) of a reduced still picture header (AV1 specification, 5.5.1)."""
+    bits = int.from_bytes(obu[2:12].ljust(10, b"\0"), "big")
+    position = 80
+
+    def take(count: int) -> int:
+        nonlocal position
+        position -= count
+        return bits >> position & (1 << count) - 1
+
+    profile, still, reduced, level = take(3), take(1), take(1), take(5)
+    if (profile, still, reduced) != (0, 1, 1):
+        raise InputError("damaged", "a picture is not an AV1 still picture of the main profile.")
+    width_bits, height_bits = take(4) + 1, take(4) + 1
+    return level, take(width_bits) + 1, take(height_bits) + 1
+
+
+def _avif(obus: bytes, width: int, height: int, level: int) -> bytes:
+    """Wrap the OBUs of one 8-bit 4:2:0 picture in the boxes of AVIF (ISO/IEC 23008-12, AV1-ISOBMFF)."""
+
+    def box(kind: bytes, payload: bytes) -> bytes:
+        return struct.pack(">I", 8 + len(payload)) + kind + payload
+
+    def meta(offset: int) -> bytes:
+        properties = (
+            box(b"ispe", struct.pack(">III", 0, width, height))
+            + box(b"pixi", bytes([0, 0, 0, 0, 3, 8, 8, 8]))
+            + box(b"av1C", bytes([0x81, level, 0x0C, 0]))
+            + box(b"colr", b"nclx" + struct.pack(">HHHB", 1, 13, 6, 0x80))
+        )
+        return box(
+            b"meta",
+            bytes(4)
+            + box(b"hdlr", bytes(8) + b"pict" + bytes(13))
+            + box(b"pitm", struct.pack(">IH", 0, 1))
+            + box(b"iloc", struct.pack(">IHHHHHII", 0, 0x4400, 1, 1, 0, 1, offset, len(obus)))
+            + box(
+                b"iinf",
+                struct.pack(">IH", 0, 1) + box(b"infe", struct.pack(">IHH", 2 << 24, 1, 0) + b"av01\0"),
+            )
+            + box(
+                b"iprp",
+                box(b"ipco", properties)
+                + box(b"ipma", struct.pack(">IIHB", 0, 1, 1, 4) + bytes([1, 2, 0x83, 4])),
+            ),
+        )
+
+    head = box(b"ftyp", b"avif" + bytes(4) + b"avifmif1miafMA1B")
+    return head + meta(len(head) + len(meta(0)) + 8) + box(b"mdat", obus)

@@ -1,0 +1,544 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ``.s2d`` container: writing a clip, and reading one from a stranger. Its bytes: ``docs/FORMAT.md``.
+
+Every limit is checked before anything is allocated, and every part has a checksum, so that a truncated,
+altered, foreign or lying file ends in one :class:`InputError`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import struct
+import tempfile
+import zlib
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..models.keypoints import KEYPOINT_NAMES
+from . import keypoint_codec, pictures
+from .clip import Camera, Clip, Reference
+from .errors import InputError, S2DError
+
+MAGIC = b"\x89S2D"
+VERSION = 1
+SCHEMA = 1  # the 23 points of models/keypoints.py
+MAX_FRAMES = 1_000_000
+MAX_HEADER = 4096
+MAX_SHAPE = 400
+MAX_REFERENCES = 4
+MAX_NETWORKS = 8
+MIN_STEP_UM, MAX_STEP_UM = 100, 100_000
+MIN_FPS, MAX_FPS = 1, 1000
+GROUP_SECONDS = 10
+
+_PARTS = {1: "reference", 2: "plate", 3: "keypoints", 4: "index"}
+_PART_CODES = {name: code for code, name in _PARTS.items()}
+_MAX_PART_BYTES = {"reference": 1 << 23, "plate": 1 << 23, "keypoints": 1 << 27, "index": 1 << 20}
+_WEIGHTS = Path(__file__).resolve().parent.parent / "models" / "weights"
+_MESH_NETWORKS = ("vertex_predictor",)
+_PICTURE_NETWORKS = ("reference_encoder", "generator")
+_HASH_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a ``.s2d`` file says about its clip before any part is decoded."""
+
+    frames: int
+    fps: Fraction
+    width: int  # canvas, pixels
+    height: int
+    camera: Camera
+    body: str
+    shape: np.ndarray  # (S,) float32
+    step_um: int  # the keypoint quantiser's step, micrometres
+    group_frames: int  # frames a group; the last one may be shorter
+    moving_camera: bool = False
+    networks: dict[str, bytes] = field(default_factory=dict)  # weights file stem: first bytes of its SHA-256
+
+    @property
+    def groups(self) -> int:
+        """Number of keypoint groups."""
+        return -(-self.frames // self.group_frames)
+
+
+def write_clip(
+    clip: Clip,
+    path: str | os.PathLike,
+    *,
+    step_mm: float = 5.0,
+    reference_quality: int = 35,
+    plate_quality: int = 25,
+) -> dict[str, int]:
+    """Write ``clip`` to ``path``, whole or not at all, and return the bytes of each part and their total.
+
+    ``step_mm`` is the step of the keypoint quantiser; the qualities are AVIF's, 0 (smallest) to 100.
+    Raises InputError for a clip that the format cannot hold and S2DError if the file cannot be written.
+    """
+    header = _header_of(clip, step_mm)
+    parts: list[tuple[str, bytes]] = []
+    first: Reference | None = None
+    for reference in clip.references:
+        mask = pictures.encode_mask(reference.mask)
+        picture = pictures.encode_picture(reference.picture, reference_quality)
+        parts.append(("reference", _varint(reference.frame) + _varint(len(mask)) + mask + picture))
+        if first is None:
+            decoded_mask = pictures.decode_mask(mask, clip.width, clip.height)
+            first = Reference(reference.frame, reference.picture, decoded_mask)
+    if clip.plate is not None and first is not None:
+        plate = pictures.encode_plate(clip.plate, first.mask, plate_quality)
+        if plate:
+            parts.append(("plate", plate))
+    groups = [
+        keypoint_codec.encode_group(clip.keypoints[start : start + header.group_frames], header.step_um)
+        for start in range(0, clip.frames, header.group_frames)
+    ]
+    parts.append(("keypoints", b"".join(groups)))
+    parts.append(("index", b"".join(_varint(len(group)) for group in groups)))
+    for name, data in parts:
+        if len(data) > _MAX_PART_BYTES[name]:
+            raise InputError("too_large", f"the clip's {name} part is too large for a .s2d file.")
+    head = _pack_header(header, parts)
+    write_whole(Path(path), head + b"".join(data for _, data in parts))
+    sizes = {"header": len(head)}
+    for name, data in parts:
+        sizes[name] = sizes.get(name, 0) + len(data)
+    return sizes | {"total": sum(sizes.values())}
+
+
+def read_clip(path: str | os.PathLike) -> Clip:
+    """Read a whole ``.s2d`` file. Raises InputError if it is damaged or not one."""
+    file = S2DFile.open(path)
+    header = file.header
+    references = file.references()
+    return Clip(
+        fps=header.fps,
+        camera=header.camera,
+        width=header.width,
+        height=header.height,
+        keypoints=file.keypoints(0, header.frames),
+        body=header.body,
+        shape=header.shape,
+        references=references,
+        plate=file.plate(references),
+        moving_camera=header.moving_camera,
+    )
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` under a temporary name beside it, then rename: whole or not at all."""
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        reason = error.strerror or str(error)
+        raise S2DError("cannot_write", f"cannot write {path}: {reason}. Choose another folder.") from error
+
+
+class S2DFile:
+    """A ``.s2d`` file opened for reading; its parts are read and decoded when they are asked for."""
+
+    def __init__(self, path: Path, header: Header, header_bytes: int, parts: list[_Part]) -> None:
+        """Hold what :meth:`open` has checked."""
+        self.path = path
+        self.header = header
+        self._header_bytes = header_bytes
+        self._parts = parts
+        self._decoded_group: tuple[int, np.ndarray] | None = None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike) -> S2DFile:
+        """Read and check the header of ``path``. Raises InputError if it is not a whole ``.s2d`` file."""
+        path = Path(path)
+        try:
+            size = path.stat().st_size
+            with path.open("rb") as file:
+                head = file.read(MAX_HEADER)
+        except OSError as error:
+            raise InputError("cannot_read", f"cannot read {path}: {error.strerror or error}.") from error
+        try:
+            header, header_bytes, parts = _unpack_header(head)
+            if parts[-1].end != size:
+                what = "cut short" if parts[-1].end > size else "followed by bytes that do not belong to it"
+                raise InputError(
+                    "damaged", f"the file is {what} ({size} bytes where it should have {parts[-1].end})."
+                )
+        except InputError as error:
+            raise _at(path, error) from None
+        return cls(path, header, header_bytes, parts)
+
+    @property
+    def sha256(self) -> str:
+        """The hexadecimal SHA-256 of the whole file."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def keypoints(self, start: int, stop: int) -> np.ndarray:
+        """Return frames ``start`` to ``stop`` as ``(stop - start, 23, 3)`` float32, metres in camera space.
+
+        Decodes only the groups that hold them.
+        """
+        if not 0 <= start <= stop <= self.header.frames:
+            raise ValueError(f"frames {start} to {stop} of {self.header.frames}")
+        size = self.header.group_frames
+        pieces = [np.zeros((0, len(KEYPOINT_NAMES), 3), np.float32)]
+        for group in range(start // size, -(-stop // size)):
+            first = group * size
+            pieces.append(self._group(group)[max(start - first, 0) : stop - first])
+        return np.concatenate(pieces)
+
+    def references(self) -> list[Reference]:
+        """Decode the reference pictures; none for a motion without video."""
+        found = []
+        for part in self._parts:
+            if part.name == "reference":
+                try:
+                    found.append(self._reference(self._read(part)))
+                except InputError as error:
+                    raise _at(self.path, error) from None
+        return found
+
+    def plate(self, references: list[Reference]) -> np.ndarray | None:
+        """Decode the background ``(H, W, 3)`` uint8 behind the person, or None if the file holds none.
+
+        ``references`` are this file's, which show the rest of the background.
+        """
+        for part in self._parts:
+            if part.name == "plate":
+                try:
+                    return pictures.decode_plate(self._read(part), references[0].picture, references[0].mask)
+                except InputError as error:
+                    raise _at(self.path, error) from None
+        return None
+
+    def info(self) -> dict:
+        """Return what the file holds and where its bytes go, ready for JSON."""
+        header = self.header
+        sizes = {"header": self._header_bytes}
+        for part in self._parts:
+            sizes[part.name] = sizes.get(part.name, 0) + part.size
+        sizes["total"] = sum(sizes.values())
+        seconds = header.frames / header.fps
+        return {
+            "version": VERSION,
+            "frames": header.frames,
+            "fps": [header.fps.numerator, header.fps.denominator],
+            "seconds": float(seconds),
+            "size": [header.width, header.height],
+            "camera": header.camera.matrix().tolist(),
+            "moving_camera": header.moving_camera,
+            "keypoint_names": list(KEYPOINT_NAMES),
+            "keypoint_step_mm": header.step_um / 1000,
+            "group_frames": header.group_frames,
+            "references": sum(part.name == "reference" for part in self._parts),
+            "body": header.body,
+            "shape": [float(value) for value in header.shape],
+            "networks": {name: digest.hex() for name, digest in header.networks.items()},
+            "bytes": sizes,
+            "kbps": {name: float(round(size * 8 / seconds / 1000, 4)) for name, size in sizes.items()},
+        }
+
+    def network_warnings(self) -> list[str]:
+        """Say, a line each, which of the networks that the file was made for are here as other versions."""
+        here = _network_hashes(tuple(self.header.networks))
+        return [
+            f"{self.path.name} was made for another version of the network {name}: the result may differ."
+            for name, digest in self.header.networks.items()
+            if name in here and here[name] != digest
+        ]
+
+    def _read(self, part: _Part) -> bytes:
+        try:
+            with self.path.open("rb") as file:
+                file.seek(part.start)
+                data = file.read(part.size)
+        except OSError as error:
+            raise InputError("cannot_read", f"{error.strerror or error}.") from error
+        if zlib.crc32(data) != part.crc:
+            raise InputError(
+                "damaged", f"the {part.name} part was altered or damaged (its checksum is wrong)."
+            )
+        return data
+
+    def _reference(self, data: bytes) -> Reference:
+        reader = _Reader(data)
+        frame, mask_size = reader.varint(), reader.varint()
+        if frame >= self.header.frames:
+            raise InputError("damaged", "a reference picture names a frame after the end of the clip.")
+        width, height = self.header.width, self.header.height
+        mask = pictures.decode_mask(reader.take(mask_size), width, height)
+        return Reference(frame, pictures.decode_picture(reader.rest(), width, height), mask)
+
+    @cached_property
+    def _group_bytes(self) -> list[bytes]:
+        parts = {part.name: part for part in self._parts}
+        reader = _Reader(self._read(parts["index"]))
+        track = _Reader(self._read(parts["keypoints"]))
+        groups = []
+        for group in range(self.header.groups):
+            data = track.take(reader.varint())
+            keypoint_codec.check_group_size(self._frames_in(group), len(data))
+            groups.append(data)
+        if reader.rest() or track.rest():
+            raise InputError("damaged", "the index does not fit the keypoints.")
+        return groups
+
+    def _frames_in(self, group: int) -> int:
+        return min(self.header.group_frames, self.header.frames - group * self.header.group_frames)
+
+    def _group(self, group: int) -> np.ndarray:
+        if self._decoded_group is None or self._decoded_group[0] != group:
+            try:
+                decoded = keypoint_codec.decode_group(
+                    self._group_bytes[group], self._frames_in(group), self.header.step_um
+                )
+            except InputError as error:
+                raise _at(self.path, error) from None
+            self._decoded_group = group, decoded
+        return self._decoded_group[1]
+
+
+@dataclass(frozen=True)
+class _Part:
+    name: str
+    start: int
+    size: int
+    crc: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size
+
+
+class _Reader:
+    """Takes fields off the front of bytes that may be cut short."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def take(self, size: int) -> bytes:
+        if size > len(self._data) - self._at:
+            raise InputError("damaged", "the file is damaged: a field runs past its end.")
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+    def unpack(self, layout: str) -> tuple:
+        return struct.unpack("<" + layout, self.take(struct.calcsize("<" + layout)))
+
+    def varint(self) -> int:
+        value = 0
+        for shift in range(0, 35, 7):
+            (byte,) = self.take(1)
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+        raise InputError("damaged", "the file is damaged: a number is too large.")
+
+    def text(self) -> str:
+        try:
+            return self.take(self.varint()).decode("ascii")
+        except UnicodeDecodeError:
+            raise InputError("damaged", "the file is damaged: a name is not ASCII.") from None
+
+    def rest(self) -> bytes:
+        return self.take(len(self._data) - self._at)
+
+
+def _varint(value: int) -> bytes:
+    """LEB128: seven bits a byte, least significant first, the high bit says that more follow."""
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def _text(value: str) -> bytes:
+    return _varint(len(value)) + value.encode("ascii")
+
+
+def _at(path: Path, error: InputError) -> InputError:
+    return InputError(error.code, f"{path}: {error}")
+
+
+def _network_hashes(names: tuple[str, ...]) -> dict[str, bytes]:
+    found = {}
+    for name in names:
+        path = _WEIGHTS / f"{name}.onnx"
+        if path.is_file():
+            found[name] = hashlib.sha256(path.read_bytes()).digest()[:_HASH_BYTES]
+    return found
+
+
+def _header_of(clip: Clip, step_mm: float) -> Header:
+    """Check that the format can hold ``clip`` and say what its header will hold."""
+    if clip.keypoints.shape[1:] != (len(KEYPOINT_NAMES), 3) or not np.isfinite(clip.keypoints).all():
+        raise InputError(
+            "bad_keypoints", "a clip's keypoints must be (frames, 23, 3), without NaN or infinity."
+        )
+    if not clip.body.isascii():
+        raise InputError("bad_body", f"the body model's name {clip.body!r} is not ASCII.")
+    for picture in [*(reference.picture for reference in clip.references), clip.plate]:
+        if picture is not None and picture.shape != (clip.height, clip.width, 3):
+            raise InputError(
+                "bad_picture", f"a picture of shape {picture.shape} on a {clip.width}x{clip.height} canvas."
+            )
+    if len(clip.references) > MAX_REFERENCES:
+        raise InputError("bad_picture", f"a clip holds at most {MAX_REFERENCES} reference pictures.")
+    if not math.isfinite(step_mm):
+        raise InputError("bad_step", f"the keypoint step of {step_mm} mm is not a number.")
+    names = _MESH_NETWORKS + (_PICTURE_NETWORKS if clip.references else ())
+    header = Header(
+        frames=clip.frames,
+        fps=Fraction(clip.fps),
+        width=clip.width,
+        height=clip.height,
+        camera=clip.camera,
+        body=clip.body,
+        shape=np.asarray(clip.shape, np.float16).astype(np.float32),
+        step_um=round(step_mm * 1000),
+        group_frames=max(1, math.ceil(GROUP_SECONDS * clip.fps)),
+        moving_camera=clip.moving_camera,
+        networks=_network_hashes(names),
+    )
+    _check_header(header)
+    return header
+
+
+def _check_header(header: Header) -> None:
+    """Raise InputError if a value is outside what any clip may hold."""
+    camera = header.camera
+    numbers = (camera.fx, camera.fy, camera.cx, camera.cy)
+    faults = (
+        (
+            not 1 <= header.frames <= MAX_FRAMES,
+            f"it claims {header.frames} frames (1 to {MAX_FRAMES} are possible)",
+        ),
+        (not MIN_FPS <= header.fps <= MAX_FPS, f"it claims {header.fps} frames a second"),
+        (header.fps.numerator >= 1 << 31, "its frame rate is not a simple fraction"),
+        (
+            not all(16 <= side <= pictures.MAX_SIDE for side in (header.width, header.height)),
+            f"it claims a canvas of {header.width}x{header.height} (16 to {pictures.MAX_SIDE} are possible)",
+        ),
+        (not all(map(math.isfinite, numbers)) or min(camera.fx, camera.fy) <= 0, "its camera is impossible"),
+        (
+            not np.isfinite(header.shape).all() or len(header.shape) > MAX_SHAPE,
+            "its body shape is impossible",
+        ),
+        (
+            not MIN_STEP_UM <= header.step_um <= MAX_STEP_UM,
+            f"its keypoint step is {header.step_um} micrometres",
+        ),
+        (
+            not 1 <= header.group_frames <= GROUP_SECONDS * MAX_FPS,
+            f"it claims groups of {header.group_frames} frames",
+        ),
+        (len(header.networks) > MAX_NETWORKS, "it names too many networks"),
+    )
+    for wrong, what in faults:
+        if wrong:
+            raise InputError("bad_header", f"{what}.")
+
+
+def _pack_header(header: Header, parts: list[tuple[str, bytes]]) -> bytes:
+    camera = header.camera
+    fields = [
+        bytes([SCHEMA, int(header.moving_camera)]),
+        *map(
+            _varint,
+            (header.frames, header.fps.numerator, header.fps.denominator, header.width, header.height),
+        ),
+        struct.pack("<4f", camera.fx, camera.fy, camera.cx, camera.cy),
+        _text(header.body),
+        _varint(len(header.shape)),
+        header.shape.astype("<f2").tobytes(),
+        _varint(header.step_um),
+        _varint(header.group_frames),
+        _varint(len(header.networks)),
+        *(_text(name) + digest for name, digest in header.networks.items()),
+        _varint(len(parts)),
+        *(
+            bytes([_PART_CODES[name]]) + _varint(len(data)) + struct.pack("<I", zlib.crc32(data))
+            for name, data in parts
+        ),
+    ]
+    payload = b"".join(fields)
+    head = MAGIC + struct.pack("<BH", VERSION, len(payload)) + payload
+    return head + struct.pack("<I", zlib.crc32(head))
+
+
+def _unpack_header(head: bytes) -> tuple[Header, int, list[_Part]]:
+    """Read the header at the start of a file; returns it, its size and the parts in file order."""
+    if not head.startswith(MAGIC):
+        raise InputError("not_s2d", "this is not a .s2d file.")
+    reader = _Reader(head)
+    reader.take(len(MAGIC))
+    version, size = reader.unpack("BH")
+    if version != VERSION:
+        raise InputError(
+            "future_version",
+            f"this is a version {version} .s2d file, and this program reads {VERSION}: update it.",
+        )
+    payload = _Reader(reader.take(size))
+    end = len(MAGIC) + 3 + size
+    (crc,) = reader.unpack("I")
+    if zlib.crc32(head[:end]) != crc:
+        raise InputError("damaged", "the header was altered or damaged (its checksum is wrong).")
+    schema, flags = payload.unpack("BB")
+    if schema != SCHEMA or flags > 1:
+        raise InputError(
+            "future_version", f"it uses keypoint schema {schema} and flags {flags}: update this program."
+        )
+    frames, numerator, denominator, width, height = (payload.varint() for _ in range(5))
+    camera = Camera(*payload.unpack("4f"))
+    body = payload.text()
+    shape = np.frombuffer(payload.take(2 * payload.varint()), "<f2").astype(np.float32)
+    step_um, group_frames = payload.varint(), payload.varint()
+    networks = {payload.text(): payload.take(_HASH_BYTES) for _ in range(payload.varint())}
+    header = Header(
+        frames,
+        Fraction(numerator, max(denominator, 1)),
+        width,
+        height,
+        camera,
+        body,
+        shape,
+        step_um,
+        group_frames,
+        bool(flags),
+        networks,
+    )
+    _check_header(header)
+    return header, end + 4, _unpack_parts(payload, end + 4, header)
+
+
+def _unpack_parts(payload: _Reader, start: int, header: Header) -> list[_Part]:
+    parts: list[_Part] = []
+    for _ in range(payload.varint()):
+        (code,) = payload.unpack("B")
+        size, (crc,) = payload.varint(), payload.unpack("I")
+        name = _PARTS.get(code)
+        if name is None or size > _MAX_PART_BYTES[name]:
+            raise InputError("damaged", f"it claims an impossible part (kind {code}, {size} bytes).")
+        parts.append(_Part(name, start, size, crc))
+        start += size
+    names = [part.name for part in parts]
+    counts = {name: names.count(name) for name in _PART_CODES}
+    if payload.rest() or counts["keypoints"] != 1 or counts["index"] != 1:
+        raise InputError("damaged", "its table of parts is damaged.")
+    if counts["reference"] > MAX_REFERENCES or counts["plate"] > min(1, counts["reference"]):
+        raise InputError("damaged", "it claims more pictures than a clip may hold.")
+    keypoint_bytes = sum(part.size for part in parts if part.name == "keypoints")
+    keypoint_codec.check_group_size(header.frames, keypoint_bytes)
+    return parts
