@@ -3,6 +3,13 @@
 
 from __future__ import annotations
 
+import errno
+
+DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+"""The numbers by which an :class:`OSError` says that a disk, or one's share of it, is full."""
+    {errno.ENOSPC, errno.EFBIG, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC, errno.EFBIG}
+)
+
 
 class S2DError(Exception):
     """Something a person can act on: one line that says what was wrong, where, and what to do.
@@ -29,3 +36,23 @@ class Cancelled(S2DError):
 
     def __init__(self) -> None:
         super().__init__("cancelled", "Cancelled.")
+
+
+def explain(error: BaseException) -> S2DError:
+    """Turn any exception into an :class:`S2DError`: one line for people, whatever went wrong."""
+    if isinstance(error, S2DError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Cancelled()
+    if isinstance(error, MemoryError):
+        return S2DError("memory", "There is not enough memory: close other programs or use a shorter clip.")
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        where = f" of {error.filename}" if error.filename else ""
+        return S2DError("disk_full", f"The disk{where} is full: free some space or choose another folder.")
+    if isinstance(error, OSError) and error.filename:
+        return InputError("file", f"Cannot use {error.filename}: {error.strerror}.")
+    text = " ".join(str(error).split())
+    return S2DError(
+        "internal",
+        f"Something failed inside Sparse2Dense ({type(error).__name__}: {text}); --debug shows where.",
+    )

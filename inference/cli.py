@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line, ``s2d``: encode, decode, info, train, bench, demo, and the add-on's worker.
+
+Exit status: 0, or 2 for what the user gave wrongly (file, option), or 1 for anything else. What goes
+wrong is one line on standard error. Heavy modules are imported by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+from .errors import S2DError, explain
+
+Progress = Callable[[str, int, int], None]
+Job = Callable[[argparse.Namespace, Progress], dict[str, Any]]
+
+_TOOLS = {
+    "train": ("..models.training", {"vertices": "the vertex predictor", "pictures": "the picture networks"}),
+    "bench": (
+        "..benchmarks",
+        {"vertices": "the vertex predictor", "pictures": "the generator", "keypoints": "the keypoint coder"},
+    ),
+}
+"""Commands whose subjects are modules with ``add_arguments(parser)`` and ``run(args)``."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv
+    with _own_stderr(keep=debug or argv[:1] == ["worker"]) as stderr:
+        try:
+            args = _parser(argv).parse_args(argv)
+            return args.command(args)
+        except SystemExit as end:  # argparse has said what was wrong
+            return int(end.code or 0)
+        except (Exception, KeyboardInterrupt) as error:
+            if debug:
+                raise
+            told = explain(error)
+            print(f"s2d: {told}", file=stderr)
+            return told.exit_status
+
+
+# ---- commands --------------------------------------------------------------------------------
+
+
+def _encode(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from . import encode
+
+    given = {"step_mm": args.step, "reference_quality": args.quality, "plate_quality": args.plate_quality}
+    coding = {name: value for name, value in given.items() if value is not None}
+    if args.keypoints:
+        return asdict(encode.encode_motion(args.keypoints, args.output, coding))
+    return asdict(encode.encode_video(args.video, args.output, _capture_options(args), coding, progress))
+
+
+def _capture_options(args: argparse.Namespace) -> Any:
+    from .capture import CaptureOptions
+
+    names = ("fov", "person", "start", "end", "fps", "size", "smoothing", "references")
+    return CaptureOptions(**{name: getattr(args, name) for name in names if getattr(args, name) is not None})
+
+
+def _decode(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+    from . import decode
+
+    if args.frame is not None:
+        result = decode.decode_frame(
+            args.clip, args.output, args.frame, args.format, device=args.device, threads=args.threads
+        )
+    else:
+        result = decode.decode(
+            args.clip,
+            args.output,
+            only=args.only,
+            device=args.device,
+            threads=args.threads,
+            vertices=args.vertices,
+            video_format=args.video_format,
+            progress=progress,
+        )
+    return asdict(result)
+
+
+def _run_encode(args: argparse.Namespace) -> int:
+    with _progress_bars() as progress:
+        result = _encode(args, progress)
+    _print_warnings(result)
+    _print_info(Path(args.output))
+    return 0
+
+
+def _run_decode(args: argparse.Namespace) -> int:
+    with _progress_bars() as progress:
+        result = _decode(args, progress)
+    _print_warnings(result)
+    for name in sorted(result["files"].values()):
+        print(Path(result["folder"]) / name)
+    return 0
+
+
+def _run_info(args: argparse.Namespace) -> int:
+    if args.json:
+        from .s2d_file import S2DFile
+
+        print(json.dumps(S2DFile.open(args.clip).info(), indent=2))
+    else:
+        _print_info(args.clip)
+    return 0
+
+
+def _run_worker(args: argparse.Namespace) -> int:
+    from .worker import run_job
+
+    return run_job(lambda progress: args.job(args, progress), args.debug)
+
+
+def _run_demo(args: argparse.Namespace) -> int:
+    from .demo import run_demo
+
+    with _progress_bars() as progress:
+        lines = run_demo(args.output, progress)
+    print("\n".join(lines))
+    return 0
+
+
+# ---- options ---------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what was wrong with the options in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    common = _Parser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show tracebacks and what libraries print")
+    parser = _Parser(prog="s2d", description="A filmed person as a file of a few kilobytes.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    encode = commands.add_parser("encode", parents=[common], help="a video, or a motion, to a .s2d")
+    _add_encode(encode)
+    encode.set_defaults(command=_run_encode)
+
+    decode = commands.add_parser("decode", parents=[common], help="a .s2d to its mesh and its video")
+    _add_decode(decode)
+    decode.set_defaults(command=_run_decode)
+
+    info = commands.add_parser("info", parents=[common], help="what a .s2d holds and where its bytes go")
+    info.add_argument("clip", type=Path, metavar="CLIP.s2d")
+    info.add_argument("--json", action="store_true", help="for programs")
+    info.set_defaults(command=_run_info)
+
+    for name, (package, subjects) in _TOOLS.items():
+        verb = "train" if name == "train" else "measure"
+        tool = commands.add_parser(name, help=f"{verb} {', '.join(subjects)}")
+        kinds = tool.add_subparsers(required=True, metavar="|".join(subjects))
+        for subject, text in subjects.items():
+            kind = kinds.add_parser(subject, parents=[common], help=f"{verb} {text}")
+            if list(argv[:2]) == [name, subject]:  # only then: these modules import PyTorch
+                module = _tool_module(package, subject)
+                module.add_arguments(kind)
+                kind.set_defaults(command=lambda args, module=module: module.run(args) or 0)
+
+    demo = commands.add_parser("demo", parents=[common], help="the whole way, with the packaged clip")
+    demo.add_argument("-o", "--output", type=Path, default=Path("demo"), metavar="DIR")
+    demo.set_defaults(command=_run_demo)
+
+    worker = commands.add_parser("worker", help="encode or decode for a program: JSON lines on stdout")
+    jobs = worker.add_subparsers(required=True, metavar="encode|decode")
+    for name, add, job in (("encode", _add_encode, _encode), ("decode", _add_decode, _decode)):
+        kind = jobs.add_parser(name, parents=[common])
+        add(kind)
+        kind.set_defaults(command=_run_worker, job=job)
+    return parser
+
+
+def _add_encode(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("video", type=Path, nargs="?", metavar="VIDEO")
+    source.add_argument("--keypoints", type=Path, metavar="FILE.npz", help="a motion without video")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="CLIP.s2d")
+    parser.add_argument(
+        "--fov", type=float, metavar="DEGREES", help="the camera's horizontal field of view, if known"
+    )
+    parser.add_argument("--person", type=int, metavar="N", help="which person to follow, 1 being the largest")
+    parser.add_argument("--start", type=float, metavar="SECONDS")
+    parser.add_argument("--end", type=float, metavar="SECONDS")
+    parser.add_argument("--fps", type=Fraction, metavar="RATE", help="such as 25 or 30000/1001")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="short side of the picture (256)")
+    parser.add_argument("--smoothing", type=float, metavar="STRENGTH", help="of the motion; 0 is none (1)")
+    parser.add_argument("--references", type=int, metavar="N", help="number of reference pictures (1)")
+    parser.add_argument("--step", type=float, metavar="MM", help="keypoint quantiser step (5)")
+    parser.add_argument("--quality", type=int, metavar="0-100", help="of the reference picture")
+    parser.add_argument("--plate-quality", type=int, metavar="0-100", help="of the background plate")
+
+
+def _add_decode(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("clip", type=Path, metavar="CLIP.s2d")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--only", choices=("mesh", "video"))
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (all cores)")
+    parser.add_argument("--vertices", action="store_true", help="put every vertex into mesh.npz too")
+    parser.add_argument("--video-format", choices=("webm", "mp4"), default="webm")
+    parser.add_argument("--frame", type=int, metavar="N", help="write only the mesh of this frame")
+    parser.add_argument("--format", choices=("glb", "obj", "ply"), default="glb", help="of that mesh")
+
+
+def _tool_module(package: str, subject: str) -> Any:
+    try:
+        return importlib.import_module(f"{package}.{subject}", __package__)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.endswith((package.lstrip("."), subject)):
+            raise S2DError("no_tool", "This command exists only in a checkout of the source.") from error
+        raise S2DError(
+            "missing_dependency",
+            f"This command needs the package {error.name}: pip install 'sparse2dense[train]'.",
+        ) from error
+
+
+# ---- what people see -------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _own_stderr(keep: bool) -> Iterator[TextIO]:
+    """Keep standard error for this program: native libraries print to it whatever they are asked.
+
+    With ``keep`` they may.
+    """
+    if keep:
+        yield sys.stderr
+        return
+    theirs, saved = os.open(os.devnull, os.O_WRONLY), os.dup(2)
+    previous = sys.stderr
+    sys.stderr.flush()
+    os.dup2(theirs, 2)
+    os.close(theirs)
+    sys.stderr = os.fdopen(saved, "w", encoding=previous.encoding, errors="backslashreplace", buffering=1)
+    try:
+        yield sys.stderr
+    finally:
+        os.dup2(saved, 2)
+        sys.stderr.close()
+        sys.stderr = previous
+
+
+@contextlib.contextmanager
+def _progress_bars() -> Iterator[Progress]:
+    """Show one bar a stage on a terminal, and nothing elsewhere."""
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield lambda stage, done, total: None
+        return
+    bars: dict[str, tqdm] = {}
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage not in bars:
+            bars[stage] = tqdm(desc=stage, total=total or None, disable=None, leave=False)
+        bars[stage].update(done - bars[stage].n)
+
+    try:
+        yield progress
+    finally:
+        for bar in bars.values():
+            bar.close()
+
+
+def _print_warnings(result: dict[str, Any]) -> None:
+    for warning in result["warnings"]:
+        print(f"s2d: warning: {warning}", file=sys.stderr)
+
+
+def _print_info(path: Path) -> None:
+    from .s2d_file import S2DFile
+
+    info = S2DFile.open(path).info()
+    rate = Fraction(*info["fps"])
+    width, height = info["size"]
+    print(f"{path}: {info['frames']} frames at {float(rate):g}/s, {width}x{height}, body {info['body']}")
+    print("\n".join(bytes_table(info)))
+
+
+def bytes_table(info: dict[str, Any]) -> list[str]:
+    """Return the lines of a table of bytes and kbit/s a part, from ``S2DFile.info()``."""
+    rows = [f"{name:<12}{size:>10,}{info['kbps'][name]:>10.2f}" for name, size in info["bytes"].items()]
+    return [f"{'part':<12}{'bytes':>10}{'kbit/s':>10}", *rows]

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Encoding: a filmed clip, or a motion alone, becomes a ``.s2d``.
+
+video ── capture ──▶ keypoints, camera, shape, reference, plate ──▶ clip.s2d
+keypoints.npz ── the named points, the missing ones estimated ────▶ clip.s2d
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import writers
+from .clip import Clip
+from .errors import InputError, S2DError
+from .s2d_file import write_clip
+
+if TYPE_CHECKING:
+    from .capture import CaptureOptions
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage's name, how much of it is done, and how much there is; may raise Cancelled."""
+
+
+@dataclass
+class EncodeResult:
+    """What :func:`encode_video` or :func:`encode_motion` wrote."""
+
+    path: str
+    frames: int
+    bytes: dict[str, int]  # by part, and ``total``
+    seconds: dict[str, float] = field(default_factory=dict)  # by stage: capture, code
+    warnings: list[str] = field(default_factory=list)
+
+
+def encode_video(
+    video: str | Path,
+    output: str | Path,
+    options: CaptureOptions,
+    coding: dict[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> EncodeResult:
+    """Capture the person in ``video`` and write a ``.s2d``.
+
+    ``coding`` holds keyword arguments of :func:`.s2d_file.write_clip` (``step_mm``,
+    ``reference_quality``, ``plate_quality``). Raises InputError for a file that is no video, a video
+    with no person, or an output that cannot be written (found before the work begins).
+    """
+    output = _checked_output(Path(output))
+    try:
+        from .capture import capture
+    except ImportError as error:
+        raise S2DError(
+            "missing_dependency",
+            f"Encoding a video needs the package {error.name}: pip install 'sparse2dense[encode]'.",
+        ) from error
+    start = time.perf_counter()
+    captured = capture(Path(video), options, progress or (lambda stage, done, total: None))
+    return _write(captured.clip, output, coding, time.perf_counter() - start, captured.warnings)
+
+
+def encode_motion(
+    keypoints: str | Path, output: str | Path, coding: dict[str, Any] | None = None
+) -> EncodeResult:
+    """Read named 3D keypoints from an ``.npz`` file and write a ``.s2d`` without pictures.
+
+    The file is described in :mod:`.motion_input`, which estimates the points that it lacks.
+    Raises InputError for a file that is not as described or an output that cannot be written.
+    """
+    from .motion_input import read_motion
+
+    output = _checked_output(Path(output))
+    start = time.perf_counter()
+    clip = read_motion(Path(keypoints))
+    return _write(clip, output, coding, time.perf_counter() - start, [])
+
+
+def _write(
+    clip: Clip, output: Path, coding: dict[str, Any] | None, capture_seconds: float, warnings: list[str]
+) -> EncodeResult:
+    start = time.perf_counter()
+    sizes = write_clip(clip, output, **(coding or {}))
+    seconds = {"capture": capture_seconds, "code": time.perf_counter() - start}
+    return EncodeResult(str(output), clip.frames, sizes, seconds, warnings)
+
+
+def _checked_output(output: Path) -> Path:
+    """Make the output's folder and try it, so that minutes of capture do not end in an error."""
+    if output.is_dir():
+        raise InputError("output_unwritable", f"{output} is a folder: name a file, such as clip.s2d.")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=output.parent).close()
+    except OSError as error:
+        raise writers.unwritable(output, error) from error
+    return output
