@@ -144,12 +144,13 @@ class _Session:
         self.header = header
         self.load = lambda name: load_network(name, device, threads)
         self.body = load_body(header.body)
+        self.vertex_count = len(self.body.vertices_mean)
         self.predictor = VertexPredictor(self.body, header.shape, header.fps, self.load("vertex_predictor"))
 
     def bytes_needed(self, mesh: bool, video: bool, vertices: bool) -> int:
         """Bound the bytes that a decoding writes."""
         per_frame = len(KEYPOINT_NAMES) * 12 * (1 + mesh)
-        per_frame += self.body.vertex_count * 12 * (mesh + vertices)
+        per_frame += self.vertex_count * 12 * (mesh + vertices)
         per_frame += int(self.header.width * self.header.height * _VIDEO_BYTES_PER_PIXEL) * video
         return _FIXED_BYTES + self.header.frames * per_frame
 
@@ -161,7 +162,7 @@ class _Session:
 
     def write_point_cache(self, keypoints: np.ndarray, path: Path, progress: Progress) -> Path:
         """Predict every frame's vertices into a PC2 file."""
-        with writers.PC2Writer(path, self.body.vertex_count, self.header.frames) as cache:
+        with writers.PC2Writer(path, self.vertex_count, self.header.frames) as cache:
             for start, stop in self._batches("vertices", progress):
                 cache.write(self.vertices(lambda a, b: keypoints[a:b], start, stop))
         return path
@@ -179,7 +180,7 @@ class _Session:
         spans = [(start, min(start + _BATCH, frames)) for start in range(0, frames, _BATCH)]
         streams = {"keypoints": (keypoints.shape, (keypoints[a:b] for a, b in spans))}
         if cache:
-            shape = (frames, body.vertex_count, 3)
+            shape = (frames, self.vertex_count, 3)
             streams["vertices"] = shape, (writers.read_pc2(cache, a, b) for a, b in spans)
         writers.write_npz(path, arrays, streams)
 

@@ -7,8 +7,6 @@ import errno
 
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 """The numbers by which an :class:`OSError` says that a disk, or one's share of it, is full."""
-    {errno.ENOSPC, errno.EFBIG, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC, errno.EFBIG}
-)
 
 
 class S2DError(Exception):
