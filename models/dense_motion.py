@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The dense motion network: from mesh motion and keypoints to flow and occlusion.
+
+    mesh motion, keypoints, reference ──▶ encoder 1/4 ──▶ 1/8 (dilated) ──▶ 1/4 ─┬─▶ flow 1/2
+                                                                                 ├─▶ occlusion 1/4
+                                                                                 └─▶ hidden features 1/4
+
+The flow starts from the mesh's, turns where the keypoints' motion candidates (First Order Motion Model,
+Siarohin et al., 2019, section 3.2) explain the frame better, and ends with a free residual. All flows
+are backward, in canvas pixels: position in the reference minus position in the frame.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .keypoints import KEYPOINT_NAMES
+from .mesh_motion import MOTION_CHANNELS
+
+HIDDEN = 48
+_HEAT_RADIUS = 5.0  # pixels, standard deviation of a keypoint's heat map
+_CANDIDATE_RADIUS = 12.0  # pixels, how far a keypoint's motion is a likely candidate before training
+_MAX_RESIDUAL = 24.0  # pixels
+
+
+def positions(like: Tensor, scale: int) -> Tensor:
+    """Return the canvas positions ``(1, 2, h, w)`` (x, y; pixels) of the cells of ``like`` ``(B, C, h, w)``."""
+    rows = torch.arange(like.shape[2], dtype=torch.float32, device=like.device)
+    columns = torch.arange(like.shape[3], dtype=torch.float32, device=like.device)
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    return (torch.stack([x, y])[None] + 0.5) * scale
+
+
+def warp(features: Tensor, flow: Tensor, scale: int) -> Tensor:
+    """Sample ``features`` ``(B, C, h, w)`` at each cell's position plus ``flow`` ``(B, 2, h, w)``.
+
+    ``scale`` is the number of canvas pixels a cell; the flow is in canvas pixels at every scale.
+    """
+    size = torch.tensor([flow.shape[3] * scale, flow.shape[2] * scale], dtype=torch.float32)
+    where = (positions(flow, scale) + flow.float()).permute(0, 2, 3, 1) * (2 / size.to(flow.device)) - 1
+    return F.grid_sample(
+        features, where.to(features.dtype), mode="bilinear", padding_mode="border", align_corners=False
+    )
+
+
+def enlarge(x: Tensor) -> Tensor:
+    """Double the height and width, bilinearly."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def activate(x: Tensor) -> Tensor:
+    """Apply the activation that all networks here use."""
+    return F.leaky_relu(x, 0.1)
+
+
+class DenseMotion(nn.Module):
+    """Flow and occlusion of a frame against its reference (see the module's drawing)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        keypoints = len(KEYPOINT_NAMES)
+        inputs = MOTION_CHANNELS + 3 + 1 + 1 + 3 + keypoints
+        self.stem = nn.Conv2d(inputs, HIDDEN, 3, padding=1)
+        self.down = nn.Conv2d(HIDDEN, 64, 3, stride=2, padding=1)
+        self.context = nn.ModuleList(
+            nn.Conv2d(64, 64, 3, padding=dilation, dilation=dilation) for dilation in (1, 2, 4)
+        )
+        self.up = nn.Conv2d(64, HIDDEN, 1)
+        self.merge = nn.Conv2d(HIDDEN, HIDDEN, 3, padding=1)
+        self.candidates = nn.Conv2d(HIDDEN, keypoints, 1)
+        # Gate, residual x and y, occlusion; zero so that training starts from the mesh's own motion.
+        self.heads = nn.Conv2d(HIDDEN, 4, 1)
+        for head in (self.candidates, self.heads):
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+
+    def forward(
+        self,
+        motion: Tensor,
+        warped: Tensor,
+        prior: Tensor,
+        plate: Tensor,
+        keypoints: Tensor,
+        reference_keypoints: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Estimate the flow.
+
+        ``motion`` ``(B, 4, H/2, W/2)`` as :class:`.mesh_motion.MeshMotion` makes it; at quarter size
+        the reference's colours and person mask warped by it ``(B, 4, H/4, W/4)``, the person's
+        opacity that this alone gives (``prior``, one channel) and the ``plate``; ``keypoints`` and
+        ``reference_keypoints`` ``(B, K, 2)`` in canvas pixels.
+
+        Returns flow ``(B, 2, H/2, W/2)``, occlusion logit and hidden features, both at quarter size.
+        """
+        quarter = F.avg_pool2d(motion, 2)
+        mesh_flow = quarter[:, :2]
+        at = positions(quarter, 4)
+        distance = self._squared_distance(at, keypoints)  # (B, K, H/4, W/4)
+        heat = torch.exp(distance * (-0.5 / _HEAT_RADIUS**2)) - torch.exp(
+            self._squared_distance(at, reference_keypoints) * (-0.5 / _HEAT_RADIUS**2)
+        )
+        x = torch.cat([mesh_flow / 16, quarter[:, 2:], warped, prior, plate, heat.to(warped.dtype)], 1)
+        skip = activate(self.stem(x))
+        x = activate(self.down(skip))
+        for layer in self.context:
+            x = x + activate(layer(x))
+        hidden = activate(self.merge(skip + enlarge(self.up(x))))
+
+        likely = distance * (-0.5 / _CANDIDATE_RADIUS**2) + self.candidates(hidden).float()
+        weights = torch.softmax(likely, 1)
+        candidates = (reference_keypoints - keypoints).float()  # (B, K, 2)
+        by_keypoints = torch.einsum("bkhw,bkc->bchw", weights, candidates)
+        heads = self.heads(hidden).float()
+        gate = torch.tanh(heads[:, :1])
+        residual = _MAX_RESIDUAL * torch.tanh(heads[:, 1:3])
+        change = gate * (by_keypoints - mesh_flow) + residual
+        return motion[:, :2] + enlarge(change), heads[:, 3:], hidden
+
+    @staticmethod
+    def _squared_distance(at: Tensor, keypoints: Tensor) -> Tensor:
+        across = at[:, :1] - keypoints[:, :, 0, None, None]
+        down = at[:, 1:] - keypoints[:, :, 1, None, None]
+        return across * across + down * down

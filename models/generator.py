@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The generator: a frame from the warped reference, the background plate and what it invents.
+
+    once a clip:   reference, mask, plate ──▶ reference encoder ──▶ features 1/2, 1/4
+    every frame:   mesh motion, keypoints ──▶ dense motion ──▶ flow, occlusion
+                   flow ──▶ warped features and pixels ──▶ decoder ──▶ layers ──▶ picture
+
+The picture is made of layers, as the design asks: the person (the reference's own pixels, moved, so that
+real texture is kept; where those are occluded, invented colour) over the plate. Before training the
+network returns the plain mesh warp over the plate, so it can only be better than that after it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .dense_motion import HIDDEN, DenseMotion, activate, enlarge, warp
+
+_HALF, _QUARTER = 16, 48  # channels of the reference's features
+_DECODED = 32  # channels of the decoder at half size
+_CERTAIN = 0.005  # opacities are kept this far from 0 and 1, where a logit would be infinite
+_OPAQUE_LOGIT = 6.0  # how sure an untrained network is that nothing is occluded
+
+
+class ReferenceEncoder(nn.Module):
+    """Features of the reference picture at half and quarter size; run once a clip."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            [
+                nn.Conv2d(7, 16, 3, padding=1),
+                nn.Conv2d(16, 32, 3, stride=2, padding=1),
+                nn.Conv2d(32, 32, 3, padding=1),
+                nn.Conv2d(32, 64, 3, stride=2, padding=1),
+                nn.Conv2d(64, 64, 3, padding=1),
+            ]
+        )
+        self.half_features = nn.Conv2d(32, _HALF, 1)
+        self.quarter_features = nn.Conv2d(64, _QUARTER, 1)
+
+    def forward(self, reference: Tensor, mask: Tensor, plate: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode ``reference`` and ``plate`` ``(B, 3, H, W)`` and ``mask`` ``(B, 1, H, W)``, all 0 to 1.
+
+        Returns features ``(B, 16, H/2, W/2)`` and ``(B, 48, H/4, W/4)``.
+        """
+        x = torch.cat([reference, mask, plate], 1) * 2 - 1
+        for layer in self.layers[:3]:
+            x = activate(layer(x))
+        half = self.half_features(x)
+        for layer in self.layers[3:]:
+            x = activate(layer(x))
+        return half, self.quarter_features(x)
+
+
+class Layers(NamedTuple):
+    """A frame and what it was made from; training looks at all of it."""
+
+    picture: Tensor  # (B, 3, H, W), 0 to 1
+    opacity: Tensor  # (B, 1, H, W), the person's
+    warped: Tensor  # (B, 3, H, W), the reference moved by the flow
+    flow: Tensor  # (B, 2, H/2, W/2), canvas pixels
+
+
+def person_opacity(
+    coverage: Tensor, reference_mask: Tensor, reference_coverage: Tensor, at_least: float = 0.0
+) -> Tensor:
+    """Return how opaque the person is where the mesh alone decides.
+
+    Where the mesh is, the warped mask of the reference counts. Beside it that mask counts only as far
+    as the mesh did not cover the sampled point of the reference either (clothes, hair): else an arm
+    that moved away would leave a copy of the chest behind.
+    """
+    return (reference_mask * (coverage + (1 - coverage) * (1 - reference_coverage))).clamp(
+        at_least, 1 - at_least
+    )
+
+
+class Generator(nn.Module):
+    """Dense motion and decoder; run every frame."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense_motion = DenseMotion()
+        self.decode_quarter = nn.Conv2d(_QUARTER + HIDDEN, 48, 3, padding=1)
+        self.refine_quarter = nn.Conv2d(48, 48, 3, padding=1)
+        self.up_to_half = nn.Conv2d(48, 24, 1)
+        self.decode_half = nn.Conv2d(24 + _HALF + 3 + 3 + 2, _DECODED, 3, padding=1)
+        self.refine_half = nn.Conv2d(_DECODED, _DECODED, 3, padding=1)
+        self.up_to_full = nn.Conv2d(_DECODED, 4 * 12, 1)
+        self.decode_full = nn.Conv2d(12 + 3 + 3 + 1, 12, 3, padding=1)
+        # Residual (3), invented colour (3), opacity, occlusion; zero: start from the plain warp.
+        self.heads = nn.Conv2d(12, 8, 3, padding=1)
+        nn.init.zeros_(self.heads.weight)
+        nn.init.zeros_(self.heads.bias)
+
+    def forward(
+        self,
+        reference: Tensor,
+        mask: Tensor,
+        plate: Tensor,
+        half: Tensor,
+        quarter: Tensor,
+        reference_coverage: Tensor,
+        motion: Tensor,
+        keypoints: Tensor,
+        reference_keypoints: Tensor,
+    ) -> Tensor:
+        """Draw a frame ``(B, 3, H, W)``, 0 to 1; the arguments are those of :meth:`layers`."""
+        return self.layers(
+            reference,
+            mask,
+            plate,
+            half,
+            quarter,
+            reference_coverage,
+            motion,
+            keypoints,
+            reference_keypoints,
+        ).picture
+
+    def layers(
+        self,
+        reference: Tensor,
+        mask: Tensor,
+        plate: Tensor,
+        half: Tensor,
+        quarter: Tensor,
+        reference_coverage: Tensor,
+        motion: Tensor,
+        keypoints: Tensor,
+        reference_keypoints: Tensor,
+    ) -> Layers:
+        """Draw a frame and return its layers.
+
+        ``reference``, ``mask`` and ``plate`` as for :class:`ReferenceEncoder`, ``half`` and ``quarter``
+        its features; ``reference_coverage`` ``(B, 1, H/2, W/2)`` and ``motion`` ``(B, 4, H/2, W/2)``
+        from :class:`.mesh_motion.MeshMotion`; ``keypoints`` and ``reference_keypoints`` ``(B, K, 2)``
+        in canvas pixels. Height and width are multiples of 8.
+        """
+        sources = torch.cat([F.avg_pool2d(torch.cat([reference, mask], 1), 2), reference_coverage], 1)
+        by_mesh = warp(sources, motion[:, :2], 2)
+        prior = person_opacity(motion[:, 2:3], by_mesh[:, 3:4], by_mesh[:, 4:])
+        plate_half = F.avg_pool2d(plate, 2)
+        small = F.avg_pool2d(torch.cat([by_mesh[:, :4], prior, plate_half], 1), 2)
+        flow, occlusion, hidden = self.dense_motion(
+            motion, small[:, :4], small[:, 4:5], small[:, 5:], keypoints, reference_keypoints
+        )
+
+        x = torch.cat([warp(quarter, F.avg_pool2d(flow, 2), 4), hidden], 1)
+        x = activate(self.decode_quarter(x))
+        x = x + activate(self.refine_quarter(x))
+        x = enlarge(self.up_to_half(x))
+        moved = warp(torch.cat([half, sources], 1), flow, 2)
+        prior = person_opacity(motion[:, 2:3], moved[:, -2:-1], moved[:, -1:])
+        x = torch.cat([x, moved[:, :-2], plate_half, prior, motion[:, 3:]], 1)
+        x = activate(self.decode_half(x))
+        x = x + activate(self.refine_half(x))
+        x = F.pixel_shuffle(self.up_to_full(x), 2)
+
+        full_flow = enlarge(flow)
+        beside = enlarge(torch.cat([motion[:, 2:3], moved[:, -1:]], 1))
+        warped = warp(torch.cat([reference, mask], 1), full_flow, 1)
+        opacity = person_opacity(beside[:, :1], warped[:, 3:], beside[:, 1:], _CERTAIN)
+        warped = warped[:, :3]
+        x = activate(self.decode_full(torch.cat([activate(x), warped, plate, opacity], 1)))
+        heads = self.heads(x).float()
+        hidden_part = torch.sigmoid(heads[:, 7:] + enlarge(enlarge(occlusion)) - _OPAQUE_LOGIT)
+        invented = torch.sigmoid(heads[:, 3:6])
+        person = warped + hidden_part * (invented - warped)
+        opacity = torch.sigmoid(torch.logit(opacity.float()) + 8 * torch.tanh(heads[:, 6:7]))
+        picture = plate + opacity * (person - plate) + torch.tanh(heads[:, :3])
+        return Layers(picture.clamp(0, 1), opacity, warped, flow)
