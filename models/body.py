@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Body models: a mesh with a linear shape space, bones, and keypoints as a fixed linear map of its vertices.
+
+Everything here is numpy and in camera space (x right, y down, z forward; metres): a body at rest stands
+upright and faces the camera, so its left is at +x and the top of its head at -y.
+
+Skinning is linear blend skinning about the joints: a vertex ``v`` goes to the weighted sum of
+``R_b (v - j_b) + p_b`` over the bones ``b``, with ``R_b`` the bone's rotation since rest in camera axes,
+``j_b`` its joint at rest and ``p_b`` the joint's place. Written as one matrix product,
+
+    vertices (V, 3) = skinning_matrix(shape) (V, 4B) @ stack_transforms(R, p, joints) (4B, 3)
+
+where the matrix depends on the shape alone, so that it is computed once a clip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from .keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES
+
+WEIGHTS_DIR = Path(__file__).parent / "weights"
+
+PART_NAMES: tuple[str, ...] = (
+    "pelvis",
+    "chest",
+    "head",
+    *(
+        f"{side}_{part}"
+        for side in ("left", "right")
+        for part in ("upper_arm", "forearm", "forearm_twist", "hand", "thigh", "shin", "foot")
+    ),
+)
+"""Rigid parts whose place the keypoints fix in closed form; every bone rides on one or between two."""
+
+PART_INDEX: dict[str, int] = {name: i for i, name in enumerate(PART_NAMES)}
+
+STRAIGHT_LIMB = 0.15
+"""Weight of the rest hinge axis in a limb's own: below this sine of flexion the bend no longer tells it."""
+
+LENGTH_SIGMA = 0.01
+"""How far a measured keypoint distance may lie from the body's (m) before the shape prior gives way."""
+
+SPINE_LENGTH_SIGMA = 0.03
+"""The same for shoulder to hip and across the trunk, which bending and shrugging change."""
+
+
+def orthonormal_frames(primary: np.ndarray, secondary: np.ndarray) -> np.ndarray:
+    """Build rotations ``(..., 3, 3)`` whose columns are ``primary``, ``secondary`` made orthogonal, and their cross.
+
+    Both inputs are ``(..., 3)`` and need not be of unit length (Gram-Schmidt).
+    """
+    x = primary / np.maximum(np.linalg.norm(primary, axis=-1, keepdims=True), 1e-8)
+    y = secondary - (x * secondary).sum(-1, keepdims=True) * x
+    y = y / np.maximum(np.linalg.norm(y, axis=-1, keepdims=True), 1e-8)
+    return np.stack([x, y, np.cross(x, y)], axis=-1)
+
+
+def _swing(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Return the smallest rotations ``(..., 3, 3)`` that take direction ``start`` to ``end`` (``(..., 3)``)."""
+    start = start / np.maximum(np.linalg.norm(start, axis=-1, keepdims=True), 1e-8)
+    end = end / np.maximum(np.linalg.norm(end, axis=-1, keepdims=True), 1e-8)
+    half = start + end
+    half /= np.maximum(np.linalg.norm(half, axis=-1, keepdims=True), 1e-6)
+    turn = 2 * half[..., :, None] * half[..., None, :] - np.eye(3, dtype=half.dtype)  # half turn about half
+    flip = 2 * start[..., :, None] * start[..., None, :] - np.eye(3, dtype=half.dtype)
+    return turn @ flip
+
+
+def _part_transforms(keypoints: np.ndarray, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit each part of :data:`PART_NAMES` to keypoints ``(T, 23, 3)``, given their rest places ``(23, 3)``.
+
+    Returns rotations ``(T, P, 3, 3)`` and translations ``(T, P, 3)``: a rest point x goes to R x + t.
+    """
+    both = np.concatenate([rest[None], keypoints])  # the rest goes along, so that frames compare with it
+
+    def point(*names: str) -> np.ndarray:
+        return both[:, [KEYPOINT_INDEX[name] for name in names]].mean(axis=1)
+
+    def turned(frames: np.ndarray) -> np.ndarray:
+        return frames[1:] @ frames[0].T
+
+    parts: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def place(name: str, rotation: np.ndarray, anchor: np.ndarray) -> None:
+        parts[name] = (rotation, anchor[1:] - rotation @ anchor[0])
+
+    hips, shoulders = point("left_hip", "right_hip"), point("left_shoulder", "right_shoulder")
+    ears = point("left_ear", "right_ear")
+    spine = shoulders - hips
+    place("pelvis", turned(orthonormal_frames(point("left_hip") - point("right_hip"), spine)), hips)
+    across = point("left_shoulder") - point("right_shoulder")
+    place("chest", turned(orthonormal_frames(across, spine)), shoulders)
+    head = orthonormal_frames(point("left_ear") - point("right_ear"), point("nose") - ears)
+    place("head", turned(head), point("nose", "left_ear", "right_ear"))
+
+    for side in ("left", "right"):
+        for base, joints, names in (
+            ("chest", ("shoulder", "elbow", "wrist"), ("upper_arm", "forearm")),
+            ("pelvis", ("hip", "knee", "ankle"), ("thigh", "shin")),
+        ):
+            start, middle, end = (point(f"{side}_{joint}") for joint in joints)
+            upper, lower = middle - start, end - middle
+            hinge = np.cross(upper, lower)
+            hinge /= np.maximum(
+                np.linalg.norm(upper, axis=-1, keepdims=True) * np.linalg.norm(lower, axis=-1, keepdims=True),
+                1e-8,
+            )
+            # A straight limb does not show its hinge axis: there it follows the trunk without twisting.
+            rotation = parts[base][0]
+            carried = _swing(rotation @ upper[0], upper[1:]) @ rotation @ hinge[0]
+            hinge[1:] += STRAIGHT_LIMB * carried
+            place(f"{side}_{names[0]}", turned(orthonormal_frames(upper, hinge)), (start + middle) / 2)
+            place(f"{side}_{names[1]}", turned(orthonormal_frames(lower, hinge)), (middle + end) / 2)
+        wrist, knuckles = point(f"{side}_wrist"), point(f"{side}_index", f"{side}_pinky")
+        palm = point(f"{side}_index") - point(f"{side}_pinky")
+        elbow = point(f"{side}_elbow")
+        twist = orthonormal_frames(wrist - elbow, palm)
+        place(f"{side}_forearm_twist", turned(twist), (elbow + wrist) / 2)
+        hand = orthonormal_frames(knuckles - wrist, palm)
+        place(f"{side}_hand", turned(hand), (wrist + 2 * knuckles) / 3)
+        heel, toe, ankle = (point(f"{side}_{joint}") for joint in ("heel", "foot_index", "ankle"))
+        foot = orthonormal_frames(toe - heel, ankle - heel)
+        place(f"{side}_foot", turned(foot), (heel + toe + ankle) / 3)
+
+    rotations = np.stack([parts[name][0] for name in PART_NAMES], axis=1)
+    translations = np.stack([parts[name][1] for name in PART_NAMES], axis=1)
+    return rotations, translations
+
+
+@dataclass(frozen=True)
+class BodyModel:
+    """A skinned body: S shape coefficients (standard deviations), B bones, V vertices, F triangles.
+
+    Attributes:
+        name: what a file calls the model.
+        vertices_mean: ``(V, 3)`` float32 rest vertices of the mean shape.
+        vertices_basis: ``(S, V, 3)`` what one standard deviation of a coefficient adds.
+        joints_mean, joints_basis: ``(B, 3)`` and ``(S, B, 3)``, the joints likewise.
+        weights: ``(V, B)`` float32 skinning weights, rows sum to 1.
+        parents: ``(B,)`` int; a parent comes before its children, the root (bone 0) has -1.
+        bone_names: names of the bones.
+        faces: ``(F, 3)`` int32 vertex indices.
+        uv, faces_uv: ``(U, 2)`` float32 texture coordinates and ``(F, 3)`` int32 indices into them, by corner.
+        keypoint_map: ``(3, N)`` sparse map as rows keypoint, vertex, weight; each keypoint's weights sum to 1.
+        bone_parts: ``(B, 2)`` indices into :data:`PART_NAMES`, the two parts that a bone rides between.
+        bone_blend: ``(B,)`` 0 for the first of them, 1 for the second.
+        pose_basis: ``(9 (B - 1), V, 3)`` pose correctives of the SMPL family, or None.
+    """
+
+    name: str
+    vertices_mean: np.ndarray
+    vertices_basis: np.ndarray
+    joints_mean: np.ndarray
+    joints_basis: np.ndarray
+    weights: np.ndarray
+    parents: np.ndarray
+    bone_names: tuple[str, ...]
+    faces: np.ndarray
+    uv: np.ndarray
+    faces_uv: np.ndarray
+    keypoint_map: np.ndarray
+    bone_parts: np.ndarray
+    bone_blend: np.ndarray
+    pose_basis: np.ndarray | None = None
+
+    @property
+    def shape_size(self) -> int:
+        """Number of shape coefficients S."""
+        return len(self.vertices_basis)
+
+    @property
+    def bone_count(self) -> int:
+        """Number of bones B."""
+        return len(self.parents)
+
+    def rest(self, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return rest vertices ``(V, 3)`` and joints ``(B, 3)``, float32, of shape coefficients ``(S,)``."""
+        shape = np.asarray(shape, np.float32)
+        vertices = self.vertices_mean + np.tensordot(shape, self.vertices_basis, 1)
+        return vertices, self.joints_mean + np.tensordot(shape, self.joints_basis, 1)
+
+    def keypoints(self, vertices: np.ndarray) -> np.ndarray:
+        """Read keypoints ``(..., 23, 3)`` off vertices ``(..., V, 3)``."""
+        return self._keypoint_matrix @ vertices[..., self._keypoint_vertices, :]
+
+    def forward_kinematics(
+        self, joints: np.ndarray, rotations: np.ndarray, translation: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Turn local rotations into where each bone stands.
+
+        Args:
+            joints: ``(B, 3)``, or ``(T, B, 3)`` for a body of its own in each frame.
+            rotations: ``(T, B, 3, 3)`` of each bone relative to its parent, in camera axes at rest.
+            translation: ``(T, 3)``, where the root joint goes.
+
+        Returns:
+            World rotations since rest ``(T, B, 3, 3)`` and joint positions ``(T, B, 3)``.
+        """
+        world, place = np.empty_like(rotations), np.empty(rotations.shape[:-1], rotations.dtype)
+        world[:, 0], place[:, 0] = rotations[:, 0], translation
+        for bone in range(1, self.bone_count):
+            parent = self.parents[bone]
+            offset = joints[..., bone, :] - joints[..., parent, :]
+            world[:, bone] = world[:, parent] @ rotations[:, bone]
+            place[:, bone] = place[:, parent] + (world[:, parent] @ offset[..., None])[..., 0]
+        return world, place
+
+    def pose(self, shape: np.ndarray, rotations: np.ndarray, translation: np.ndarray) -> np.ndarray:
+        """Pose the body: vertices ``(T, V, 3)`` float32.
+
+        ``shape`` is ``(S,)``, ``rotations`` ``(T, B, 3, 3)`` relative to the parent bone, and ``translation``
+        ``(T, 3)`` where the root joint goes.
+        """
+        vertices, joints = self.rest(shape)
+        world, place = self.forward_kinematics(joints, np.asarray(rotations, np.float32), translation)
+        transforms = stack_transforms(world, place, joints)
+        posed = apply_readout(self.skinning_matrix(vertices), transforms)
+        if self.pose_basis is not None:
+            feature = (rotations[:, 1:] - np.eye(3, dtype=np.float32)).reshape(len(rotations), -1)
+            for frame, value in enumerate(feature):
+                corrective = np.tensordot(value.astype(np.float32), self.pose_basis, 1)
+                turn = np.tensordot(self.weights, world[frame], 1)
+                posed[frame] += (turn @ corrective[..., None])[..., 0]
+        return posed
+
+    def pose_keypoints(self, shape: np.ndarray, rotations: np.ndarray, translation: np.ndarray) -> np.ndarray:
+        """Keypoints ``(T, 23, 3)`` of the posed body, the arguments of :meth:`pose`, without posing the mesh.
+
+        Equal to ``keypoints(pose(...))`` but for pose correctives, which are left out.
+        """
+        joints = self.rest(shape)[1]
+        world, place = self.forward_kinematics(joints, np.asarray(rotations, np.float32), translation)
+        readout = self.keypoint_skinning(shape)
+        return apply_readout(readout, stack_transforms(world, place, joints))
+
+    def skinning_matrix(self, rest_vertices: np.ndarray) -> np.ndarray:
+        """Return the readout ``(V, 4B)`` from stacked bone transforms to vertices, given the rest ``(V, 3)``."""
+        homogeneous = np.concatenate([rest_vertices, np.ones((len(rest_vertices), 1), np.float32)], axis=1)
+        return (self.weights[:, :, None] * homogeneous[:, None, :]).reshape(len(rest_vertices), -1)
+
+    def keypoint_skinning(self, shape: np.ndarray) -> np.ndarray:
+        """Return the readout ``(23, 4B)`` from stacked bone transforms straight to keypoints."""
+        mean, basis = self._keypoint_skinning
+        return mean + np.tensordot(np.asarray(shape, np.float32), basis, 1)
+
+    def solve_pose(self, keypoints: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Solve the bones from keypoints ``(T, 23, 3)`` in closed form.
+
+        Each rigid part takes the frame that two of its keypoint directions span and stands where its
+        keypoints' mean lies; bones between two parts (spine, neck, forearm twist) are blended.
+
+        Returns world rotations since rest ``(T, B, 3, 3)`` and joint positions ``(T, B, 3)``, float32.
+        """
+        vertices, joints = self.rest(shape)
+        rotations, translations = _part_transforms(
+            np.asarray(keypoints, np.float32), self.keypoints(vertices).astype(np.float32)
+        )
+        blend = self.bone_blend[:, None]
+        first, second = self.bone_parts.T
+        place_first = (rotations[:, first] @ joints[..., None])[..., 0] + translations[:, first]
+        place_second = (rotations[:, second] @ joints[..., None])[..., 0] + translations[:, second]
+        mixed = rotations[:, first] * (1 - blend[..., None]) + rotations[:, second] * blend[..., None]
+        world = orthonormal_frames(mixed[..., 0], mixed[..., 1])
+        return world, place_first * (1 - blend) + place_second * blend
+
+    def fit_shape(self, bone_lengths: np.ndarray) -> np.ndarray:
+        """Fit shape coefficients ``(S,)`` float32 to the distances ``(len(BONES),)`` m of the pairs in ``BONES``.
+
+        Distances that are not known may be NaN. Gauss-Newton on the distances with the shape space's own
+        standard normal prior, so that what the lengths leave open stays average.
+        """
+        lengths = np.asarray(bone_lengths, np.float64)
+        first, second = np.array(BONES).T
+        trunk = {KEYPOINT_INDEX[f"{side}_{joint}"] for side in ("left", "right") for joint in ("shoulder", "hip")}
+        sigma = np.where([{a, b} <= trunk for a, b in BONES], SPINE_LENGTH_SIGMA, LENGTH_SIGMA)
+        known = np.isfinite(lengths)
+        mean = self.keypoints(self.vertices_mean).astype(np.float64)
+        basis = self.keypoints(np.asarray(self.vertices_basis)).astype(np.float64)
+        offset, offset_basis = mean[first] - mean[second], basis[:, first] - basis[:, second]
+        shape = np.zeros(self.shape_size)
+        for _ in range(10):
+            bone = offset + np.tensordot(shape, offset_basis, 1)
+            length = np.linalg.norm(bone, axis=-1)
+            jacobian = ((bone / length[:, None]) * offset_basis).sum(-1).T / sigma[:, None]
+            residual = np.where(known, lengths - length, 0.0) / sigma
+            jacobian = jacobian[known]
+            shape = np.linalg.solve(
+                jacobian.T @ jacobian + np.eye(len(shape)),
+                jacobian.T @ (residual[known] + jacobian @ shape),
+            )
+        return shape.astype(np.float32)
+
+    @cached_property
+    def _keypoint_vertices(self) -> np.ndarray:
+        return np.unique(self.keypoint_map[1].astype(np.int64))
+
+    @cached_property
+    def _keypoint_matrix(self) -> np.ndarray:
+        matrix = np.zeros((len(KEYPOINT_NAMES), len(self._keypoint_vertices)), np.float32)
+        keypoint, vertex, weight = self.keypoint_map
+        matrix[keypoint.astype(np.int64), np.searchsorted(self._keypoint_vertices, vertex)] = weight
+        return matrix
+
+    @cached_property
+    def _keypoint_skinning(self) -> tuple[np.ndarray, np.ndarray]:
+        chosen = self._keypoint_vertices
+        spread = self._keypoint_matrix[:, None, :] * self.weights[chosen].T[None]  # (23, B, n)
+        points = np.concatenate([self.vertices_mean[None, chosen], self.vertices_basis[:, chosen]])
+        moved = np.einsum("kbn,snd->skbd", spread, points.astype(np.float32), optimize=True)
+        total = np.zeros((*moved.shape[:-1], 1), np.float32)
+        total[0, ..., 0] = spread.sum(-1)
+        rows = np.concatenate([moved, total], axis=-1).reshape(len(points), len(KEYPOINT_NAMES), -1)
+        return rows[0], rows[1:]
+
+
+def stack_transforms(rotations: np.ndarray, positions: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    """Stack bone transforms into ``(T, 4B, 3)``, what the readouts of :class:`BodyModel` multiply.
+
+    ``rotations`` ``(T, B, 3, 3)`` and joint ``positions`` ``(T, B, 3)`` as from forward kinematics, ``joints``
+    ``(B, 3)`` or ``(T, B, 3)`` at rest.
+    """
+    shift = positions - (rotations @ np.broadcast_to(joints, positions.shape)[..., None])[..., 0]
+    stacked = np.concatenate([np.swapaxes(rotations, -1, -2), shift[..., None, :]], axis=-2)
+    return stacked.reshape(len(rotations), -1, 3)
+
+
+def apply_readout(readout: np.ndarray, transforms: np.ndarray) -> np.ndarray:
+    """Multiply a readout ``(V, 4B)`` with stacked transforms ``(T, 4B, 3)``: points ``(T, V, 3)`` float32."""
+    return np.matmul(readout, transforms.astype(np.float32))
+
+
+def load_body(name: str = "anny", path: str | Path | None = None) -> BodyModel:
+    """Load a body model: ``"anny"`` from the packaged file, or one of the SMPL family from the user's own.
+
+    Args:
+        name: ``"anny"``, ``"smpl"``, ``"smplh"`` or ``"smplx"``.
+        path: the model file of the SMPL family; for Anny another pack than the packaged one.
+
+    Raises:
+        ValueError: an unknown name, or an SMPL model without its file.
+    """
+    if name in ("smpl", "smplh", "smplx"):
+        from .smpl import load_smpl
+
+        return load_smpl(name, path)
+    if name != "anny":
+        raise ValueError(f"The body model '{name}' is not known; use anny, smpl, smplh or smplx.")
+    with np.load(path or WEIGHTS_DIR / "anny.npz", allow_pickle=False) as pack:
+        data = {key: pack[key] for key in pack.files}
+    weights = np.zeros((len(data["vertices_mean"]), len(data["parents"])), np.float32)
+    np.put_along_axis(weights, data["weight_bones"].astype(np.int64), data["weight_values"], axis=1)
+    return BodyModel(
+        name="anny",
+        vertices_mean=data["vertices_mean"],
+        vertices_basis=data["vertices_basis"].astype(np.float32),
+        joints_mean=data["joints_mean"],
+        joints_basis=data["joints_basis"],
+        weights=weights,
+        parents=data["parents"].astype(np.int64),
+        bone_names=tuple(str(bone) for bone in data["bone_names"]),
+        faces=data["faces"].astype(np.int32),
+        uv=data["uv"],
+        faces_uv=data["faces_uv"].astype(np.int32),
+        keypoint_map=data["keypoint_map"],
+        bone_parts=data["bone_parts"].astype(np.int64),
+        bone_blend=data["bone_blend"],
+    )
