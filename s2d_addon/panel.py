@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the user sees: the tab *Sparse2Dense* in the 3D view's sidebar, and the import in the status bar."""
+
+from __future__ import annotations
+
+import textwrap
+
+import bpy
+
+from . import operators, scene
+
+_PIXELS_A_LETTER = 7
+_STAGES = {"": "Starting", "keypoints": "Keypoints", "vertices": "Mesh", "video": "Video"}
+
+
+class S2D_PT_main(bpy.types.Panel):
+    """The tab *Sparse2Dense*."""
+
+    bl_label = "Sparse2Dense"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "Sparse2Dense"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the import (to start, at work, failed) and the clip of the active object."""
+        layout = self.layout
+        job = operators.Jobs.current
+        if job and job.running:
+            _draw_progress(layout, job)
+            return
+        column = layout.column()
+        column.scale_y = 1.4
+        column.operator(operators.S2D_OT_import_clip.bl_idname, text="Import .s2d", icon="IMPORT")
+        if job and job.errors:
+            _draw_messages(layout, context, job.errors, "ERROR")
+        root = scene.find_root(context.object)
+        if root:
+            _draw_clip(layout, context, root)
+
+
+class S2D_PT_bake(bpy.types.Panel):
+    """Baking of the active clip."""
+
+    bl_label = "Bake to Keyframes"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "Sparse2Dense"
+    bl_parent_id = "S2D_PT_main"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Show it for a clip that can be baked."""
+        return operators.S2D_OT_bake.poll(context)
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        """Draw a button a kind."""
+        column = self.layout.column(align=True)
+        for kind, text in (("EXPORTABLE", "Exportable Shape Keys"), ("FAST", "Fast Shape Keys")):
+            column.operator(operators.S2D_OT_bake.bl_idname, text=text, icon="SHAPEKEY_DATA").kind = kind
+
+
+def _draw_progress(layout: bpy.types.UILayout, job: operators.DecodeJob) -> None:
+    clip = (
+        f"{job.name} ({len(job.clips) + len(job.errors) + 1} of {len(job.paths)})"
+        if len(job.paths) > 1
+        else job.name
+    )
+    layout.label(text=clip, icon="FILE_MOVIE")
+    layout.progress(factor=job.fraction, text=_progress_text(job))
+    layout.operator(operators.S2D_OT_cancel.bl_idname, text="Cancel", icon="X")
+
+
+def _progress_text(job: operators.DecodeJob) -> str:
+    text = f"{_STAGES.get(job.stage, job.stage)} {job.fraction:.0%}"
+    left = job.seconds_left
+    return text if left is None else f"{text}, {left:.0f} s left"
+
+
+def _draw_messages(
+    layout: bpy.types.UILayout, context: bpy.types.Context, messages: list[str], icon: str
+) -> None:
+    box = layout.box().column(align=True)
+    scale = context.preferences.system.ui_scale
+    width = max(int(context.region.width / (_PIXELS_A_LETTER * scale)) - 8, 16)
+    for message in messages:
+        for i, line in enumerate(textwrap.wrap(message, width)):
+            box.label(text=line, icon=icon if i == 0 else "BLANK1")
+
+
+def _draw_clip(layout: bpy.types.UILayout, context: bpy.types.Context, root: bpy.types.Object) -> None:
+    frames, fps = root[scene.CLIP_FRAMES], root[scene.CLIP_FPS]
+    box = layout.box().column()
+    box.label(text=root.name, icon="ARMATURE_DATA")
+    box.label(text=f"{frames} frames, {fps:.6g} fps, {frames / fps:.1f} s")
+    box.prop(root, f'["{scene.START_FRAME}"]', text="Start Frame")
+    layout.operator(operators.S2D_OT_view_clip.bl_idname, icon="VIEW_CAMERA")
+    missing = scene.missing_files(root)
+    if missing:
+        lines = [f"{path} is missing: put it back, or import the clip again." for path in missing]
+        _draw_messages(layout, context, lines, "ERROR")
+
+
+def _draw_status(self: bpy.types.Header, _context: bpy.types.Context) -> None:
+    job = operators.Jobs.current
+    if job and job.running:
+        row = self.layout.row(align=True)
+        row.progress(factor=job.fraction, text=f"{job.name}: {_progress_text(job)}")
+        row.operator(operators.S2D_OT_cancel.bl_idname, text="", icon="X")
+
+
+_CLASSES = (S2D_PT_main, S2D_PT_bake)
+
+
+def register() -> None:
+    """Register the panels and the status bar's entry."""
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.STATUSBAR_HT_header.append(_draw_status)
+
+
+def unregister() -> None:
+    """Remove what :func:`register` added."""
+    bpy.types.STATUSBAR_HT_header.remove(_draw_status)
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Start the engine in a child process: ``python -I worker_boot.py SITE_FOLDERS_JSON worker decode ...``.
+
+Inside Blender this package is called ``bl_ext.<repository>.sparse2dense`` and its wheels lie in a folder
+that only Blender knows. Here the package gets its own name back, whatever its folder is called.
+"""
+
+import importlib.util
+import json
+import runpy
+import sys
+from pathlib import Path
+
+PACKAGE = "sparse2dense"
+
+
+def main() -> None:
+    """Make the package and its wheels importable, then run its command line."""
+    sys.path.extend(json.loads(sys.argv.pop(1)))
+    root = Path(__file__).resolve().parents[1]
+    spec = importlib.util.spec_from_file_location(
+        PACKAGE, root / "__init__.py", submodule_search_locations=[str(root)]
+    )
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[PACKAGE] = package
+    spec.loader.exec_module(package)
+    runpy.run_module(f"{PACKAGE}.inference", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()
