@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import struct
 import tempfile
@@ -193,7 +194,9 @@ def write_mesh(path: Path, vertices: np.ndarray, body: BodyModel) -> None:
     )
     options: dict[str, Any] = {"vertex_normal": True} if path.suffix == ".ply" else {"include_normals": True}
     data = mesh.export(file_type=path.suffix[1:], **options)
-    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    if isinstance(data, str):  # an OBJ, which names a material file that is not written
+        data = re.sub(r"(?m)^(mtllib|usemtl) .*\n", "", data).encode()
+    path.write_bytes(data)
 
 
 # ---- pictures and JSON -----------------------------------------------------------------------
