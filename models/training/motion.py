@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""CMU motion capture (BVH) as poses of the Anny body.
+
+The BVH conversion's skeleton is Daz's: T-pose at rest, centimetres, Y up, facing +z. A bone of ours takes the
+world rotation of the joint that drives it, after a fixed turn that lays our rest limb along theirs; limbs thus
+point where the captured ones pointed, whatever the two rest poses.
+
+Data: CMU Graphics Lab motion capture database, BVH conversion by B. Hahne (cgspeed); see the data's README.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation, Slerp
+
+from ..body import BodyModel, load_body, orthonormal_frames
+from ..keypoints import KEYPOINT_INDEX
+
+ARCHIVE = "cmu_01-13_30fps.zip"
+HELD_OUT_SUBJECTS: tuple[str, ...] = ("11", "13")
+"""Subjects that nothing is trained on."""
+TRAINING_SUBJECTS: tuple[str, ...] = ("01", "02", "03", "05", "06", "07", "08", "10", "12")
+FPS = 30
+
+TO_CAMERA = np.diag([1.0, -1.0, -1.0])
+"""From BVH axes (y up, facing +z) to camera axes (y down, facing -z)."""
+
+JUMP = np.radians(50)
+"""A joint that turns further than this between two frames (1500 degrees a second) has flipped."""
+
+LONGEST_REPAIR = 6
+"""A flipped stretch of up to this many frames is bridged; a longer one ends the motion there."""
+
+SHORTEST_MOTION = 30
+
+
+def data_dir(given: str | Path | None = None) -> Path:
+    """Return the folder of the training data: ``given``, or the environment variable ``S2D_DATA``.
+
+    Raises:
+        FileNotFoundError: neither names a folder that holds the motion archive.
+    """
+    folder = given or os.environ.get("S2D_DATA")
+    if not folder or not (Path(folder) / ARCHIVE).is_file():
+        where = f"'{folder}'" if folder else "no folder (give --data DIR or set S2D_DATA)"
+        raise FileNotFoundError(f"The motion archive {ARCHIVE} is not in {where}; see models/weights/MODEL_CARD.md.")
+    return Path(folder)
+
+
+@dataclass(frozen=True)
+class BvhMotion:
+    """One BVH file: ``offsets (J, 3)`` and world ``rotations (T, J, 3, 3)``, root ``translation (T, 3)``, as stored."""
+
+    names: tuple[str, ...]
+    parents: tuple[int, ...]
+    offsets: np.ndarray
+    local: Rotation  # T * J rotations, frame by frame
+    translation: np.ndarray
+
+    def rest_positions(self) -> np.ndarray:
+        """Return the joints' places in the T-pose, ``(J, 3)``."""
+        places = self.offsets.copy()
+        for joint, parent in enumerate(self.parents):
+            if parent >= 0:
+                places[joint] += places[parent]
+        return places
+
+
+def parse_bvh(text: str) -> BvhMotion:
+    """Parse a BVH file whose joints all have three rotation channels and whose root has the translation first.
+
+    Raises:
+        ValueError: the text is not such a file.
+    """
+    head, _, body = text.partition("MOTION")
+    names: list[str] = []
+    parents: list[int] = []
+    offsets: list[list[float]] = []
+    orders: list[str] = []
+    stack: list[int] = []
+    for line in head.splitlines():
+        words = line.split()
+        if not words:
+            continue
+        if words[0] in ("ROOT", "JOINT", "End"):
+            parents.append(stack[-1] if stack else -1)
+            names.append(words[1] if words[0] != "End" else names[stack[-1]] + "End")
+            orders.append("")
+        elif words[0] == "{":
+            stack.append(len(names) - 1)
+        elif words[0] == "}":
+            stack.pop()
+        elif words[0] == "OFFSET":
+            offsets.append([float(word) for word in words[1:4]])
+        elif words[0] == "CHANNELS":
+            orders[-1] = "".join(word[0] for word in words[2:] if word.endswith("rotation"))
+    lines = body.split("\n", 3)
+    if not names or len(lines) < 4 or len(offsets) != len(names):
+        raise ValueError("Not a BVH file: HIERARCHY or MOTION is missing.")
+    values = np.loadtxt(io.StringIO(lines[3]), ndmin=2)
+    moving = [joint for joint, order in enumerate(orders) if order]
+    if values.shape[1] != 3 * (len(moving) + 1):
+        raise ValueError(f"BVH: {values.shape[1]} values a frame for {len(moving)} joints of three rotations.")
+    quaternions = np.zeros((len(values), len(names), 4))
+    quaternions[..., 3] = 1.0
+    for channel, joint in enumerate(moving):
+        angles = values[:, 3 + 3 * channel : 6 + 3 * channel]
+        quaternions[:, joint] = Rotation.from_euler(orders[joint], angles, degrees=True).as_quat()
+    return BvhMotion(
+        tuple(names), tuple(parents), np.array(offsets), Rotation.from_quat(quaternions.reshape(-1, 4)), values[:, :3]
+    )
+
+
+def _between(first: np.ndarray, second: np.ndarray, blend: float) -> np.ndarray:
+    """Interpolate rotations ``(..., 3, 3)`` along the shortest way."""
+    start = Rotation.from_matrix(first.reshape(-1, 3, 3))
+    step = start.inv() * Rotation.from_matrix(second.reshape(-1, 3, 3))
+    return (start * Rotation.from_rotvec(step.as_rotvec() * blend)).as_matrix().reshape(first.shape)
+
+
+def _half_twist(forearm: np.ndarray, hand: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """Turn ``forearm (T, 3, 3)`` half as far about its rest ``axis (3,)`` as the hand is turned about it."""
+    quaternion = Rotation.from_matrix(np.swapaxes(forearm, 1, 2) @ hand).as_quat()
+    quaternion *= np.where(quaternion[:, 3:] < 0, -1.0, 1.0)
+    axis = axis / np.linalg.norm(axis)
+    angle = 2 * np.arctan2(quaternion[:, :3] @ axis, quaternion[:, 3])
+    return forearm @ Rotation.from_rotvec(0.5 * angle[:, None] * axis).as_matrix()
+
+
+class Retarget:
+    """Lays motions of one BVH skeleton on a body: the fixed turns between the two rest poses are found once."""
+
+    def __init__(self, body: BodyModel, skeleton: BvhMotion) -> None:
+        self.body = body
+        vertices, self.joints = body.rest(np.zeros(body.shape_size))
+        self.bone = {name: i for i, name in enumerate(body.bone_names)}
+        self.joint = {name: i for i, name in enumerate(skeleton.names)}
+        ours = body.keypoints(vertices)
+        theirs = skeleton.rest_positions() @ TO_CAMERA / 100
+
+        def keypoint(name: str) -> np.ndarray:
+            return ours[KEYPOINT_INDEX[name]]
+
+        def daz(name: str) -> np.ndarray:
+            return theirs[self.joint[name]]
+
+        forward = np.array([0.0, 0.0, -1.0])
+        self.align: dict[str, np.ndarray] = {}
+        for side in ("left", "right"):
+            s = side[0]
+            shoulder, elbow, wrist = (keypoint(f"{side}_{j}") for j in ("shoulder", "elbow", "wrist"))
+            hinge = np.cross(elbow - shoulder, wrist - elbow)
+            daz_upper = daz(f"{s}ForeArm") - daz(f"{s}Shldr")
+            daz_lower = daz(f"{s}Hand") - daz(f"{s}ForeArm")
+            daz_hinge = np.cross(daz_upper, daz_lower)
+            index, pinky = keypoint(f"{side}_index"), keypoint(f"{side}_pinky")
+            daz_index, daz_pinky = daz(f"{s}Index1"), daz(f"{s}Pinky1")
+            hip, knee, ankle = (keypoint(f"{side}_{j}") for j in ("hip", "knee", "ankle"))
+            daz_hip, daz_knee, daz_ankle = (daz(f"{s}{j}") for j in ("Thigh", "Shin", "Foot"))
+            level = np.array([1.0, 0.0, 1.0])
+            toe = (keypoint(f"{side}_foot_index") - keypoint(f"{side}_heel")) * level
+            daz_toe = (daz(f"{s}FootEnd") - daz_ankle) * level
+            up = np.array([0.0, -1.0, 0.0])
+            for name, our_axes, daz_axes in (
+                ("upperarm", (elbow - shoulder, hinge), (daz_upper, daz_hinge)),
+                ("lowerarm", (wrist - elbow, hinge), (daz_lower, daz_hinge)),
+                (
+                    "wrist",
+                    ((index + pinky) / 2 - wrist, index - pinky),
+                    ((daz_index + daz_pinky) / 2 - daz(f"{s}Hand"), daz_index - daz_pinky),
+                ),
+                ("upperleg", (knee - hip, forward), (daz_knee - daz_hip, forward)),
+                ("lowerleg", (ankle - knee, forward), (daz_ankle - daz_knee, forward)),
+                ("foot", (toe, up), (daz_toe, up)),
+            ):
+                turn = orthonormal_frames(*daz_axes) @ orthonormal_frames(*our_axes).T
+                self.align[f"{name}.{s.upper()}"] = turn
+        legs = [self.bone[name] for name in ("upperleg01.L", "lowerleg01.L", "foot.L")]
+        our_leg = np.linalg.norm(np.diff(self.joints[legs], axis=0), axis=1).sum()
+        daz_leg = sum(np.linalg.norm(daz(a) - daz(b)) for a, b in (("lThigh", "lShin"), ("lShin", "lFoot")))
+        self.scale = our_leg / daz_leg
+
+    def __call__(self, motion: BvhMotion) -> tuple[np.ndarray, np.ndarray]:
+        """Return local rotations ``(T, B, 3, 3)`` and root joint places ``(T, 3)`` m, float32."""
+        frames = len(motion.translation)
+        local = TO_CAMERA @ motion.local.as_matrix().reshape(frames, -1, 3, 3) @ TO_CAMERA
+        offsets = motion.offsets @ TO_CAMERA / 100
+        world, places = local.copy(), np.zeros((frames, len(motion.names), 3))
+        places[:, 0] = motion.translation @ TO_CAMERA / 100
+        for joint, parent in enumerate(motion.parents):
+            if parent >= 0:
+                world[:, joint] = world[:, parent] @ local[:, joint]
+                places[:, joint] = places[:, parent] + world[:, parent] @ offsets[joint]
+
+        def daz(name: str) -> np.ndarray:
+            return world[:, self.joint[name]]
+
+        bones: dict[str, np.ndarray] = {
+            "root": daz("hip"),
+            "spine05": _between(daz("hip"), daz("abdomen"), 0.5),
+            "spine04": daz("abdomen"),
+            "spine03": _between(daz("abdomen"), daz("chest"), 0.5),
+            "spine02": daz("chest"),
+            "spine01": daz("chest"),
+            "neck01": _between(daz("chest"), daz("neck"), 0.5),
+            "neck02": daz("neck"),
+            "neck03": _between(daz("neck"), daz("head"), 0.5),
+            "head": daz("head"),
+        }
+        for side in "LR":
+            s = side.lower()
+            upper_arm = daz(f"{s}Shldr") @ self.align[f"upperarm.{side}"]
+            forearm = daz(f"{s}ForeArm") @ self.align[f"lowerarm.{side}"]
+            hand = daz(f"{s}Hand") @ self.align[f"wrist.{side}"]
+            collar = daz(f"{s}Collar")
+            axis = self.joints[self.bone[f"wrist.{side}"]] - self.joints[self.bone[f"lowerarm01.{side}"]]
+            bones[f"clavicle.{side}"] = collar
+            # The shoulder blade follows the arm a little, which the captured skeleton cannot show.
+            bones[f"shoulder01.{side}"] = _between(collar, upper_arm, 0.2)
+            bones[f"upperarm01.{side}"] = bones[f"upperarm02.{side}"] = upper_arm
+            bones[f"lowerarm01.{side}"] = forearm
+            bones[f"lowerarm02.{side}"] = _half_twist(forearm, hand, axis)
+            bones[f"wrist.{side}"] = hand
+            thigh = daz(f"{s}Thigh") @ self.align[f"upperleg.{side}"]
+            shin = daz(f"{s}Shin") @ self.align[f"lowerleg.{side}"]
+            bones[f"upperleg01.{side}"] = bones[f"upperleg02.{side}"] = thigh
+            bones[f"lowerleg01.{side}"] = bones[f"lowerleg02.{side}"] = shin
+            bones[f"foot.{side}"] = daz(f"{s}Foot") @ self.align[f"foot.{side}"]
+        turned = np.stack([bones[name] for name in self.body.bone_names], axis=1)
+        rotations = turned.copy()
+        parents = self.body.parents[1:]
+        rotations[:, 1:] = np.swapaxes(turned[:, parents], -1, -2) @ turned[:, 1:]
+        hips = (self.joints[self.bone["upperleg01.L"]] + self.joints[self.bone["upperleg01.R"]]) / 2
+        daz_hips = (places[:, self.joint["lThigh"]] + places[:, self.joint["rThigh"]]) / 2
+        translation = self.scale * daz_hips - turned[:, 0] @ (hips - self.joints[0])
+        return rotations.astype(np.float32), translation.astype(np.float32)
+
+
+def repair(rotations: np.ndarray, translation: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Mend joints that flip: bridge short stretches, cut the motion at long ones.
+
+    Takes local rotations ``(T, B, 3, 3)`` and places ``(T, 3)``; returns the clean pieces likewise.
+    """
+    step = np.swapaxes(rotations[:-1], -1, -2) @ rotations[1:]
+    cosine = (np.trace(step, axis1=-2, axis2=-1) - 1) / 2
+    jumps = np.flatnonzero((np.arccos(np.clip(cosine, -1, 1)) > JUMP).any(axis=1)) + 1
+    mended = rotations.copy()
+    cuts, index = [0], 0
+    while index < len(jumps):
+        start = jumps[index]
+        last = index
+        while last + 1 < len(jumps) and jumps[last + 1] - jumps[last] <= LONGEST_REPAIR:
+            last += 1
+        end = jumps[last]  # first frame after the flipped stretch
+        if 0 < end - start <= LONGEST_REPAIR:
+            inside = np.arange(start, end)
+            for bone in range(rotations.shape[1]):
+                ends = Rotation.from_matrix(rotations[[start - 1, end], bone])
+                mended[inside, bone] = Slerp([start - 1, end], ends)(inside).as_matrix()
+        else:
+            cuts += [start, end]
+        index = last + 1
+    cuts.append(len(rotations))
+    pieces = zip(cuts[::2], cuts[1::2], strict=True)
+    return [(mended[a:b], translation[a:b]) for a, b in pieces if b - a >= SHORTEST_MOTION]
+
+
+def load_motions(
+    folder: str | Path | None = None, subjects: Iterable[str] = TRAINING_SUBJECTS
+) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Load motions of CMU subjects on the Anny skeleton at 30 frames a second.
+
+    Args:
+        folder: where the archive lies; ``S2D_DATA`` when None.
+        subjects: two-digit subject numbers.
+
+    Returns:
+        ``(name, rotations (T, B, 3, 3), translation (T, 3))`` a clean piece, float32: local rotations and the root
+        joint's place for :meth:`BodyModel.pose` of the mean shape, in a world with y down (the floor near y = 0).
+
+    Raises:
+        FileNotFoundError: the archive is not there.
+    """
+    subjects = set(subjects)
+    body = load_body()
+    retarget: Retarget | None = None
+    motions = []
+    with zipfile.ZipFile(data_dir(folder) / ARCHIVE) as archive:
+        for entry in sorted(archive.namelist()):
+            name = Path(entry).stem
+            if not entry.endswith(".bvh") or name.split("_")[0] not in subjects:
+                continue
+            motion = parse_bvh(archive.read(entry).decode("ascii"))
+            retarget = retarget or Retarget(body, motion)
+            pieces = repair(*retarget(motion))
+            motions += [(f"{name}.{i}" if len(pieces) > 1 else name, *piece) for i, piece in enumerate(pieces)]
+    return motions
