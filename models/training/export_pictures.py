@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writing the picture networks' weights as the files that decoding loads: ONNX and safetensors.
+
+The ONNX files take any height and width that are multiples of 8.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..generator import Generator, ReferenceEncoder
+from ..keypoints import KEYPOINT_NAMES
+from ..mesh_motion import GRID, MOTION_CHANNELS
+
+OPSET = 18  # the first whose grid sampling and resizing every supported ONNX Runtime has
+
+
+def example_inputs(width: int, height: int) -> dict[str, Tensor]:
+    """Return random inputs of the whole way for one frame: pictures, motion and keypoints."""
+    keypoints = (1, len(KEYPOINT_NAMES), 2)
+    motion = torch.rand(1, MOTION_CHANNELS, height // GRID, width // GRID)
+    motion[:, :2] = motion[:, :2] * 20 - 10
+    return {
+        "reference": torch.rand(1, 3, height, width),
+        "mask": torch.rand(1, 1, height, width),
+        "plate": torch.rand(1, 3, height, width),
+        "reference_coverage": torch.rand(1, 1, height // GRID, width // GRID),
+        "motion": motion,
+        "keypoints": torch.rand(keypoints) * width,
+        "reference_keypoints": torch.rand(keypoints) * width,
+    }
+
+
+def export_pictures(encoder: ReferenceEncoder, generator: Generator, folder: Path) -> None:
+    """Write ``reference_encoder`` and ``generator`` to ``folder``, each as ``.onnx`` and ``.safetensors``."""
+    inputs = example_inputs(96, 128)
+    pictures = {name: inputs[name] for name in ("reference", "mask", "plate")}
+    with torch.no_grad():
+        half, quarter = encoder(**pictures)
+    names = ("reference_coverage", "motion", "keypoints", "reference_keypoints")
+    others = {name: inputs[name] for name in names}
+    frame = pictures | {"half": half, "quarter": quarter} | others
+    _export(encoder, pictures, ("half", "quarter"), folder / "reference_encoder")
+    _export(generator, frame, ("picture",), folder / "generator")
+
+
+def _export(module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], stem: Path) -> None:
+    from safetensors.torch import save_file
+
+    module = module.eval()
+    # Eight canvas pixels are the unit, so that all sizes follow from the same two symbols.
+    rows, columns = torch.export.Dim("rows", min=2, max=512), torch.export.Dim("columns", min=2, max=512)
+    canvas = inputs["reference"].shape[2]
+    shapes = {}
+    for name, value in inputs.items():
+        cells = 8 * value.shape[2] // canvas if value.dim() == 4 else 0
+        shapes[name] = {2: cells * rows, 3: cells * columns} if cells else {}
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=stem.parent) as aside:
+        onnx_path, tensors_path = Path(aside) / "network.onnx", Path(aside) / "network.safetensors"
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                module,
+                (),
+                onnx_path,
+                kwargs=inputs,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_shapes=shapes,
+                opset_version=OPSET,
+                external_data=False,
+                dynamo=True,
+            )
+        save_file({name: value.contiguous() for name, value in module.state_dict().items()}, tensors_path)
+        os.replace(onnx_path, stem.with_suffix(".onnx"))
+        os.replace(tensors_path, stem.with_suffix(".safetensors"))
