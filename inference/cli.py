@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from fractions import Fraction
@@ -45,9 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except SystemExit as end:  # argparse has said what was wrong
             return int(end.code or 0)
         except (Exception, KeyboardInterrupt) as error:
-            if debug:
-                raise
             told = explain(error)
+            if debug:
+                traceback.print_exception(error)
             print(f"s2d: {told}", file=stderr)
             return told.exit_status
 
@@ -226,10 +227,7 @@ def _tool_module(package: str, subject: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name and error.name.endswith((package.lstrip("."), subject)):
             raise S2DError("no_tool", "This command exists only in a checkout of the source.") from error
-        raise S2DError(
-            "missing_dependency",
-            f"This command needs the package {error.name}: pip install 'sparse2dense[train]'.",
-        ) from error
+        raise
 
 
 # ---- what people see -------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import writers
 from .clip import Clip
-from .errors import InputError, S2DError
+from .errors import InputError
 from .s2d_file import write_clip
 
 if TYPE_CHECKING:
@@ -50,14 +50,9 @@ def encode_video(
     ``reference_quality``, ``plate_quality``). Raises InputError for a file that is no video, a video
     with no person, or an output that cannot be written (found before the work begins).
     """
+    from .capture import capture  # with its neural networks, which a motion alone does not need
+
     output = _checked_output(Path(output))
-    try:
-        from .capture import capture
-    except ImportError as error:
-        raise S2DError(
-            "missing_dependency",
-            f"Encoding a video needs the package {error.name}: pip install 'sparse2dense[encode]'.",
-        ) from error
     start = time.perf_counter()
     captured = capture(Path(video), options, progress or (lambda stage, done, total: None))
     return _write(captured.clip, output, coding, time.perf_counter() - start, captured.warnings)

@@ -38,19 +38,26 @@ class Cancelled(S2DError):
 
 def explain(error: BaseException) -> S2DError:
     """Turn any exception into an :class:`S2DError`: one line for people, whatever went wrong."""
-    if isinstance(error, S2DError):
-        return error
-    if isinstance(error, KeyboardInterrupt):
-        return Cancelled()
-    if isinstance(error, MemoryError):
-        return S2DError("memory", "There is not enough memory: close other programs or use a shorter clip.")
-    if isinstance(error, OSError) and error.errno in DISK_FULL:
-        where = f" of {error.filename}" if error.filename else ""
-        return S2DError("disk_full", f"The disk{where} is full: free some space or choose another folder.")
-    if isinstance(error, OSError) and error.filename:
-        return InputError("file", f"Cannot use {error.filename}: {error.strerror}.")
     text = " ".join(str(error).split())
-    return S2DError(
+    told = S2DError(
         "internal",
-        f"Something failed inside Sparse2Dense ({type(error).__name__}: {text}); --debug shows where.",
+        f"Something failed inside Sparse2Dense ({type(error).__name__}: {text}): run it again with --debug.",
     )
+    if isinstance(error, S2DError):
+        told = error
+    elif isinstance(error, KeyboardInterrupt):
+        told = Cancelled()
+    elif isinstance(error, MemoryError):
+        told = S2DError("memory", "There is not enough memory: close other programs or use a shorter clip.")
+    elif isinstance(error, ModuleNotFoundError):
+        told = S2DError(
+            "missing_dependency",
+            f"The Python package {error.name} is missing: pip install 'sparse2dense[encode]' for encoding, "
+            "'sparse2dense[train]' for training and measuring.",
+        )
+    elif isinstance(error, OSError) and error.errno in DISK_FULL:
+        where = f" of {error.filename}" if error.filename else ""
+        told = S2DError("disk_full", f"The disk{where} is full: free some space or choose another folder.")
+    elif isinstance(error, OSError) and error.filename:
+        told = InputError("file", f"Cannot use {error.filename}: {error.strerror}.")
+    return told

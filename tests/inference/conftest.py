@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A small motion, as a clip and as a file, and the engine's command line as a child process."""
+
+import subprocess
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from sparse2dense.inference.clip import Camera, Clip
+from sparse2dense.inference.s2d_file import write_clip
+from sparse2dense.models.body import load_body
+
+ENGINE = [sys.executable, "-m", "sparse2dense.inference"]
+
+
+@pytest.fixture(scope="session")
+def make_motion():
+    """Make a clip of so many frames in which a body stands and sways: keypoints, no pictures."""
+    body = load_body()
+    standing = body.keypoints(body.rest(np.zeros(body.shape_size))[0]) + np.array([0, 0, 3])
+
+    def make(frames: int) -> Clip:
+        sway = 0.1 * np.sin(np.arange(frames) / 10)[:, None, None] * np.array([1, 0, 0])
+        return Clip(
+            fps=Fraction(30),
+            camera=Camera(300, 300, 128, 128),
+            width=256,
+            height=256,
+            keypoints=(standing + sway).astype(np.float32),
+            body="anny",
+            shape=np.zeros(body.shape_size, np.float32),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def motion_file(make_motion, tmp_path_factory):
+    """Write thirty frames of that motion, in a folder whose name is not easy."""
+    path = tmp_path_factory.mktemp("clip é 人") / "my motion.s2d"
+    write_clip(make_motion(30), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def engine():
+    """Run the command line to its end."""
+
+    def run(*arguments, **options):
+        return subprocess.run(
+            [*ENGINE, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=120,
+            check=False,
+            **options,
+        )
+
+    return run
+
+
+@pytest.fixture
+def start_worker():
+    """Start a worker with a pipe as standard input, as its parent is asked to; it is gone afterwards."""
+    started = []
+
+    def start(*arguments):
+        process = subprocess.Popen(
+            [*ENGINE, "worker", *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

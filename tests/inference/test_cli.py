@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line as a user meets it: one clear line for bad input, and nothing half-written."""
+
+import os
+import sys
+import zlib
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sparse2dense.inference.video import VideoWriter
+
+
+def assert_one_line(done, status, *words):
+    assert done.returncode == status, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_options_that_are_wrong_are_named_in_one_line(engine):
+    assert_one_line(engine("decode", "x.s2d"), 2, "-o/--output", "--help")
+    assert_one_line(engine("encode", "-o", "x.s2d"), 2, "VIDEO", "--keypoints")
+    assert_one_line(engine("decode", "x.s2d", "-o", "y", "--only", "sound"), 2, "sound", "mesh")
+
+
+def test_video_that_is_none_leaves_no_file(engine, tmp_path):
+    text = tmp_path / "holiday video.mp4"
+    text.write_text("this is no video")
+    assert_one_line(engine("encode", text, "-o", tmp_path / "clip.s2d"), 2, str(text), "not a video")
+    assert_one_line(engine("encode", tmp_path / "none.mp4", "-o", tmp_path / "clip.s2d"), 2, "none.mp4")
+    assert os.listdir(tmp_path) == [text.name]
+
+
+def test_video_without_a_person_is_said_so(engine, tmp_path):
+    video = tmp_path / "fog.webm"
+    with VideoWriter(video, Fraction(25), 160, 120) as writer:
+        for shade in range(12):
+            writer.write(np.full((120, 160, 3), 100 + shade, np.uint8))
+    assert_one_line(engine("encode", video, "-o", tmp_path / "clip.s2d"), 2, "person")
+    assert os.listdir(tmp_path) == [video.name]
+
+
+def test_output_that_cannot_be_written_is_found_before_the_work(engine, tmp_path, motion_file):
+    (tmp_path / "file").write_text("")
+    assert_one_line(engine("encode", "x.mp4", "-o", tmp_path / "file" / "clip.s2d"), 2, "Cannot write")
+    assert_one_line(engine("encode", "x.mp4", "-o", tmp_path), 2, "is a folder")
+    assert_one_line(engine("decode", motion_file, "-o", tmp_path / "file"), 2, "Cannot write", "file")
+    assert (tmp_path / "file").read_text() == ""
+
+
+def _truncated(data):
+    return data[: len(data) * 2 // 3]
+
+
+def _altered(data):
+    return data[:-20] + bytes([data[-20] ^ 64]) + data[-19:]
+
+
+def _foreign(data):
+    return b"\x1a\x45\xdf\xa3" + data[4:]
+
+
+def _future(data):
+    return data[:4] + bytes([99]) + data[5:]
+
+
+def _million_frames(data):
+    """Claim a million frames where the file has thirty, with a header checksum that is right again."""
+    size = int.from_bytes(data[5:7], "little")
+    claim = bytes([0xC0, 0x84, 0x3D])  # 1,000,000 as LEB128; the frame count follows schema and flags
+    payload = data[7:9] + claim + data[10 : 7 + size]
+    head = data[:5] + len(payload).to_bytes(2, "little") + payload
+    return head + zlib.crc32(head).to_bytes(4, "little") + data[7 + size + 4 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "word"),
+    [
+        (_truncated, "cut short"),
+        (_altered, "checksum"),
+        (_foreign, "not a .s2d"),
+        (_future, "version 99"),
+        (_million_frames, "1000000 frames"),
+    ],
+)
+def test_bad_clip_is_refused_in_one_line_and_leaves_nothing(engine, tmp_path, motion_file, damage, word):
+    bad = tmp_path / "bad.s2d"
+    bad.write_bytes(damage(motion_file.read_bytes()))
+    assert_one_line(engine("decode", bad, "-o", tmp_path / "out"), 2, str(bad), word)
+    assert os.listdir(tmp_path) == ["bad.s2d"]
+
+
+def test_info_of_a_bad_clip_is_refused_too(engine, tmp_path):
+    assert_one_line(engine("info", tmp_path / "none.s2d"), 2, "none.s2d")
+    assert_one_line(engine("info", tmp_path), 2, str(tmp_path))
+
+
+def test_motion_has_no_video_to_decode(engine, tmp_path, motion_file):
+    assert_one_line(
+        engine("decode", motion_file, "-o", tmp_path / "out", "--only", "video"), 2, "--only mesh"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_frame_outside_the_clip_is_named(engine, tmp_path, motion_file):
+    assert_one_line(engine("decode", motion_file, "-o", tmp_path / "out", "--frame", 30), 2, "0 to 29")
+
+
+def test_device_that_is_not_here_is_said_so(engine, tmp_path, motion_file):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the GPU that the test says is missing")
+    assert_one_line(
+        engine("decode", motion_file, "-o", tmp_path / "out", "--device", "cuda"), 2, "--device cpu"
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+def test_full_disk_is_said_so_and_leaves_nothing(engine, tmp_path, motion_file):
+    import resource
+
+    def limit_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    done = engine("decode", motion_file, "-o", tmp_path / "out", preexec_fn=limit_files)
+    assert_one_line(done, 1, "full")
+    assert not list(Path(tmp_path).rglob("mesh*"))
+
+
+def test_traceback_is_shown_only_when_asked_for(engine):
+    done = engine("info", "none.s2d", "--debug")
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The worker speaks JSON lines, ends when told to or when its parent dies, and leaves nothing half-written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from sparse2dense.inference.s2d_file import write_clip
+
+
+@pytest.fixture(scope="module")
+def long_file(make_motion, tmp_path_factory):
+    path = tmp_path_factory.mktemp("long") / "long.s2d"
+    write_clip(make_motion(20_000), path)
+    return path
+
+
+def until_stage(process, stage):
+    """Read events until ``stage`` is under way."""
+    for line in process.stdout:
+        event = json.loads(line)
+        assert event["type"] == "progress", event
+        if event["stage"] == stage:
+            return
+    raise AssertionError(f"{stage} was never reported: {process.stderr.read()}")
+
+
+def visible(folder):
+    return [name for name in os.listdir(folder) if not name.startswith(".")] if folder.exists() else []
+
+
+def test_job_reports_progress_stage_by_stage_and_one_result(start_worker, motion_file, tmp_path):
+    process = start_worker("decode", motion_file, "-o", tmp_path / "out put")
+    events = [json.loads(line) for line in process.stdout]
+
+    assert process.wait(30) == 0
+    assert [event["type"] for event in events[-2:]] == ["progress", "result"]
+    assert list(dict.fromkeys(event["stage"] for event in events[:-1])) == ["keypoints", "vertices"]
+    last = {event["stage"]: (event["done"], event["total"]) for event in events[:-1]}
+    assert last == {"keypoints": (30, 30), "vertices": (30, 30)}
+    assert sorted(events[-1]["files"].values()) == sorted(os.listdir(tmp_path / "out put"))
+
+
+def test_bad_file_is_one_error_event(start_worker, tmp_path):
+    (tmp_path / "bad.s2d").write_bytes(b"no clip")
+    process = start_worker("decode", tmp_path / "bad.s2d", "-o", tmp_path / "out")
+    (event,) = [json.loads(line) for line in process.stdout]
+
+    assert process.wait(30) == 2
+    assert (event["type"], event["code"]) == ("error", "not_s2d")
+    assert str(tmp_path / "bad.s2d") in event["message"]
+
+
+def test_killed_worker_leaves_no_file_under_a_final_name(start_worker, long_file, tmp_path):
+    process = start_worker("decode", long_file, "-o", tmp_path / "out")
+    until_stage(process, "vertices")
+    process.kill()
+    process.wait(30)
+    assert visible(tmp_path / "out") == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without telling it")
+def test_terminated_worker_cleans_up(start_worker, long_file, tmp_path):
+    process = start_worker("decode", long_file, "-o", tmp_path / "out")
+    until_stage(process, "vertices")
+    process.send_signal(signal.SIGTERM)
+    *_, last = [json.loads(line) for line in process.stdout]
+    assert process.wait(30) == 1
+    assert (last["type"], last["code"]) == ("error", "cancelled")
+    assert not (tmp_path / "out").exists()
+
+
+def test_worker_ends_when_its_parent_dies(long_file, tmp_path):
+    """A parent that starts a worker and is killed: the pipe closes, and the worker goes too."""
+    arguments = ["worker", "decode", str(long_file), "-o", str(tmp_path / "out")]
+    program = (
+        "import subprocess, sys\n"
+        "command = [sys.executable, '-m', 'sparse2dense.inference', *sys.argv[1:]]\n"
+        "worker = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)\n"
+        "worker.wait()\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    until_stage(parent, "vertices")
+    parent.kill()
+    *_, last = parent.stdout.read().splitlines()  # ends when the worker, which holds the pipe, ends
+    parent.communicate()
+    assert json.loads(last)["code"] == "cancelled"
+    assert not (tmp_path / "out").exists()
