@@ -72,22 +72,25 @@ def _swing(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 
 
 def _part_transforms(keypoints: np.ndarray, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fit each part of :data:`PART_NAMES` to keypoints ``(T, 23, 3)``, given their rest places ``(23, 3)``.
+    """Fit each part of :data:`PART_NAMES` to keypoints ``(T, 23, 3)``, given the same at rest ``(T, 23, 3)``.
 
     Returns rotations ``(T, P, 3, 3)`` and translations ``(T, P, 3)``: a rest point x goes to R x + t.
     """
-    both = np.concatenate([rest[None], keypoints])  # the rest goes along, so that frames compare with it
+    both = np.stack([rest, keypoints])  # the rest goes along, so that frames compare with it
 
     def point(*names: str) -> np.ndarray:
-        return both[:, [KEYPOINT_INDEX[name] for name in names]].mean(axis=1)
+        return both[:, :, [KEYPOINT_INDEX[name] for name in names]].mean(axis=2)
 
     def turned(frames: np.ndarray) -> np.ndarray:
-        return frames[1:] @ frames[0].T
+        return frames[1] @ np.swapaxes(frames[0], -1, -2)
+
+    def turn(rotation: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        return (rotation @ vectors[..., None])[..., 0]
 
     parts: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def place(name: str, rotation: np.ndarray, anchor: np.ndarray) -> None:
-        parts[name] = (rotation, anchor[1:] - rotation @ anchor[0])
+        parts[name] = (rotation, anchor[1] - turn(rotation, anchor[0]))
 
     hips, shoulders = point("left_hip", "right_hip"), point("left_shoulder", "right_shoulder")
     ears = point("left_ear", "right_ear")
@@ -112,8 +115,8 @@ def _part_transforms(keypoints: np.ndarray, rest: np.ndarray) -> tuple[np.ndarra
             )
             # A straight limb does not show its hinge axis: there it follows the trunk without twisting.
             rotation = parts[base][0]
-            carried = _swing(rotation @ upper[0], upper[1:]) @ rotation @ hinge[0]
-            hinge[1:] += STRAIGHT_LIMB * carried
+            carried = turn(_swing(turn(rotation, upper[0]), upper[1]), turn(rotation, hinge[0]))
+            hinge[1] += STRAIGHT_LIMB * carried
             place(f"{side}_{names[0]}", turned(orthonormal_frames(upper, hinge)), (start + middle) / 2)
             place(f"{side}_{names[1]}", turned(orthonormal_frames(lower, hinge)), (middle + end) / 2)
         wrist, knuckles = point(f"{side}_wrist"), point(f"{side}_index", f"{side}_pinky")
@@ -257,9 +260,18 @@ class BodyModel:
         Returns world rotations since rest ``(T, B, 3, 3)`` and joint positions ``(T, B, 3)``, float32.
         """
         vertices, joints = self.rest(shape)
-        rotations, translations = _part_transforms(
-            np.asarray(keypoints, np.float32), self.keypoints(vertices).astype(np.float32)
-        )
+        return self.solve_pose_of(keypoints, self.keypoints(vertices), joints)
+
+    def solve_pose_of(
+        self, keypoints: np.ndarray, rest_keypoints: np.ndarray, joints: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Do what :meth:`solve_pose` does, given keypoints and joints at rest: for one body or one a frame.
+
+        ``rest_keypoints`` is ``(23, 3)`` or ``(T, 23, 3)``, ``joints`` ``(B, 3)`` or ``(T, B, 3)``.
+        """
+        keypoints = np.asarray(keypoints, np.float32)
+        rest_keypoints = np.broadcast_to(rest_keypoints, keypoints.shape).astype(np.float32)
+        rotations, translations = _part_transforms(keypoints, rest_keypoints)
         blend = self.bone_blend[:, None]
         first, second = self.bone_parts.T
         place_first = (rotations[:, first] @ joints[..., None])[..., 0] + translations[:, first]

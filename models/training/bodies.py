@@ -21,6 +21,12 @@ from ..keypoints import KEYPOINT_INDEX, KEYPOINT_NAMES
 
 SHAPE_SIZE = 16
 
+POPULATION = 2000
+"""People whose shape coefficients the pack carries, so that training meets real builds without ``anny``."""
+
+HELD_OUT_PEOPLE = 200
+"""The last of them, on whom nothing is trained."""
+
 TO_CAMERA = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 """Anny is z up and faces -y; camera space is y down, and the person faces -z."""
 
@@ -288,11 +294,31 @@ def build(path: Path, seed: int = 0) -> dict[str, float]:
         "keypoint_map": keypoint_map.astype(np.float32),
         "bone_parts": body.bone_parts.astype(np.uint8),
         "bone_blend": body.bone_blend,
+        "population": fit_population(source, basis, vertices, rng).astype(np.float16),
     }
     aside = path.with_suffix(".tmp.npz")
     np.savez_compressed(aside, **pack)
     os.replace(aside, path)
     return measure(source, basis.reshape(len(basis), -1), vertices, np.random.default_rng(seed + 1))
+
+
+def fit_population(
+    source: AnnySource, basis: np.ndarray, mean: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw people and express them in the shape space: coefficients ``(POPULATION, S)``."""
+    flat = basis.reshape(len(basis), -1)
+    inverse = np.linalg.inv(flat @ flat.T) @ flat
+    # Both maps are linear, so that no person's vertices need be made.
+    projection = source.shapes.reshape(len(source.shapes), -1) @ inverse.T
+    offset = inverse @ (source.template - mean).ravel()
+    return blendshape_coefficients(source.model, sample_phenotypes(rng, POPULATION)) @ projection + offset
+
+
+def load_population(held_out: bool, path: Path = WEIGHTS_DIR / "anny.npz") -> np.ndarray:
+    """Load shape coefficients ``(N, S)`` float32 of the pack's people: for training, or the held-out ones."""
+    with np.load(path, allow_pickle=False) as pack:
+        population = pack["population"].astype(np.float32)
+    return population[-HELD_OUT_PEOPLE:] if held_out else population[:-HELD_OUT_PEOPLE]
 
 
 def measure(

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keypoint windows: what the vertex predictor sees of a clip, in training and in decoding alike (numpy).
+
+A window is the keypoints at 15 moments, 1/30 s apart, around the frame asked for, whatever the clip's frame
+rate. It is turned into the trunk's own frame (hips at the origin, left along +x, up along -y), so that where
+the person stands and which way they face need not be learnt, and goes with the closed-form bones as a start.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .body import BodyModel, orthonormal_frames
+from .keypoints import KEYPOINT_INDEX
+
+WINDOW = 15
+"""Moments in a window; the middle one is the frame asked for."""
+
+STEP = 1 / 30
+"""Seconds between them."""
+
+SMOOTHING = 9
+"""Moments that the local quadratic goes through from which the closed-form start is solved."""
+
+_HALF = WINDOW // 2
+
+
+def radius_frames(fps: float) -> int:
+    """Return how many frames either side of a frame its window reaches, at ``fps`` frames a second."""
+    return math.ceil(_HALF * STEP * fps) + 1
+
+
+def _smoothing_weights() -> np.ndarray:
+    moments = np.arange(SMOOTHING) - SMOOTHING // 2
+    weights = np.zeros(WINDOW, np.float32)
+    margin = (WINDOW - SMOOTHING) // 2
+    weights[margin : WINDOW - margin] = np.linalg.pinv(np.vander(moments, 3))[-1]
+    return weights
+
+
+_SMOOTHING_WEIGHTS = _smoothing_weights()
+
+
+def sample_windows(keypoints: np.ndarray, fps: float, start: int, stop: int) -> np.ndarray:
+    """Cut the windows ``(stop - start, WINDOW, 23, 3)`` of frames ``start`` to ``stop`` out of ``(T, 23, 3)``.
+
+    Moments between frames come from a Catmull-Rom cubic; moments beyond an end repeat the end.
+    """
+    moments = np.arange(start, stop)[:, None] + (np.arange(WINDOW) - _HALF) * STEP * float(fps)
+    base = np.floor(moments + 1e-6).astype(np.int64)
+    u = np.maximum(moments - base, 0.0).astype(np.float32)
+    weights = (
+        -0.5 * u + u**2 - 0.5 * u**3,
+        1 - 2.5 * u**2 + 1.5 * u**3,
+        0.5 * u + 2 * u**2 - 1.5 * u**3,
+        -0.5 * u**2 + 0.5 * u**3,
+    )
+    last = len(keypoints) - 1
+    return sum(
+        weight[..., None, None] * keypoints[np.clip(base + shift, 0, last)]
+        for shift, weight in zip((-1, 0, 1, 2), weights, strict=True)
+    )
+
+
+def smooth(windows: np.ndarray) -> np.ndarray:
+    """Return the middle of windows ``(N, WINDOW, 23, 3)`` on a local quadratic through time: ``(N, 23, 3)``."""
+    return np.tensordot(_SMOOTHING_WEIGHTS, windows, (0, 1))
+
+
+def trunk_frames(keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the trunk's axes ``(N, 3, 3)`` (columns: left, down, back) and hip centre ``(N, 3)``.
+
+    ``keypoints`` is ``(N, 23, 3)``.
+    """
+    left_hip, right_hip, left_shoulder, right_shoulder = (
+        keypoints[:, KEYPOINT_INDEX[name]]
+        for name in ("left_hip", "right_hip", "left_shoulder", "right_shoulder")
+    )
+    hips = (left_hip + right_hip) / 2
+    lateral = left_hip - right_hip + left_shoulder - right_shoulder
+    return orthonormal_frames(lateral, hips - (left_shoulder + right_shoulder) / 2), hips
+
+
+def network_inputs(
+    body: BodyModel, windows: np.ndarray, shape: np.ndarray, rest_keypoints: np.ndarray, joints: np.ndarray
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Turn windows into the vertex predictor's inputs.
+
+    Args:
+        body: the body model.
+        windows: ``(N, WINDOW, 23, 3)`` metres.
+        shape: ``(S,)`` or ``(N, S)`` shape coefficients.
+        rest_keypoints: ``(23, 3)`` or ``(N, 23, 3)``, of that shape.
+        joints: ``(B, 3)`` or ``(N, B, 3)``, of that shape.
+
+    Returns:
+        The inputs by name (all float32, ``N`` first): ``windows``, ``rest_keypoints``, ``bones``
+        ``(N, B, 21)`` and ``shape``; and the trunk's axes ``(N, 3, 3)`` and origin ``(N, 3)`` that lead back.
+    """
+    count = len(windows)
+    axes, origin = trunk_frames(smooth(windows))
+    canonical = ((windows - origin[:, None, None]) @ axes[:, None]).astype(np.float32)
+    rest_keypoints = np.broadcast_to(rest_keypoints, (count, *windows.shape[2:])).astype(np.float32)
+    joints = np.broadcast_to(joints, (count, body.bone_count, 3)).astype(np.float32)
+    features = []
+    for keypoints in (smooth(canonical), canonical[:, _HALF]):
+        rotations, positions = body.solve_pose_of(keypoints, rest_keypoints, joints)
+        features += [rotations[..., 0], rotations[..., 1], positions]
+    features.append(joints - joints[:, :1])
+    inputs = {
+        "windows": canonical,
+        "rest_keypoints": rest_keypoints - joints[:, :1],
+        "bones": np.concatenate(features, axis=-1).astype(np.float32),
+        "shape": np.broadcast_to(shape, (count, body.shape_size)).astype(np.float32),
+    }
+    return inputs, axes, origin
