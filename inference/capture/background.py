@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stands behind the person: the person's mask, whether the camera moved, and the background plate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+MEMORY_BYTES = 128 << 20
+"""What the sampled pictures may take."""
+
+_MOST, _FEWEST = 64, 12
+_SEEN_OFTEN = 3  # times that a background pixel must have been seen to be believed
+_STILL_PIXELS = 1.5  # median motion of the background, in pixels of a 256-pixel canvas
+_STILL_SHARE = 0.1  # of the samples may show more
+
+
+@dataclass
+class Sample:
+    """A canvas picture that was kept, and the person in it."""
+
+    frame: int
+    picture: np.ndarray  # (H, W, 3) uint8 RGB
+    mask: np.ndarray  # (H, W) uint8, 255 where the person is
+
+
+class Samples:
+    """An even choice of a stream's frames, bounded in number: every n-th, with n doubled when it is full."""
+
+    def __init__(self, width: int, height: int) -> None:
+        """Make room for as many ``width`` by ``height`` pictures as the memory allows."""
+        self._room = int(np.clip(MEMORY_BYTES // (4 * width * height), _FEWEST, _MOST))
+        self._stride = 1
+        self.kept: list[Sample] = []
+
+    def wants(self, frame: int) -> bool:
+        """Tell whether :meth:`add` would keep this frame."""
+        return frame % self._stride == 0
+
+    def add(self, sample: Sample) -> None:
+        """Keep the sample; once full, drop every second one."""
+        self.kept.append(sample)
+        if len(self.kept) > self._room:
+            self._stride *= 2
+            self.kept = [kept for kept in self.kept if kept.frame % self._stride == 0]
+
+
+def clean_mask(likely: np.ndarray) -> np.ndarray:
+    """Return the person's mask ``(H, W)`` uint8, 0 to 255, from the network's ``(H, W)`` in 0 to 1.
+
+    Only the largest connected part and what nearly touches it stays, and its small holes are closed.
+    """
+    near = cv2.dilate((likely > 0.5).astype(np.uint8), _disc(2))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(near)
+    if count < 2:
+        return np.zeros(likely.shape, np.uint8)
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    soft = np.where(labels == largest, np.clip(2 * likely - 0.5, 0, 1), 0)
+    return np.round(255 * cv2.morphologyEx(soft.astype(np.float32), cv2.MORPH_CLOSE, _disc(1))).astype(
+        np.uint8
+    )
+
+
+def camera_moved(samples: list[Sample]) -> bool:
+    """Tell whether the background moved between the samples, by tracking its corners.
+
+    A background without corners counts as still.
+    """
+    limit = _STILL_PIXELS * min(samples[0].picture.shape[:2]) / 256
+    first = samples[0]
+    grey = cv2.cvtColor(first.picture, cv2.COLOR_RGB2GRAY)
+    free = (~_hidden(first.mask)).astype(np.uint8) * 255
+    corners = cv2.goodFeaturesToTrack(grey, 200, 0.01, 5, mask=free)
+    if corners is None:
+        return False
+    moved = []
+    for sample in samples[1:]:
+        other = cv2.cvtColor(sample.picture, cv2.COLOR_RGB2GRAY)
+        found, status, _ = cv2.calcOpticalFlowPyrLK(grey, other, corners, None, winSize=(21, 21))
+        inside = np.all((found[:, 0] >= 0) & (found[:, 0] < other.shape[::-1]), axis=1)
+        cells = np.clip(found[:, 0].astype(int), 0, np.array(other.shape[::-1]) - 1)
+        good = (status[:, 0] == 1) & inside & ~_hidden(sample.mask)[cells[:, 1], cells[:, 0]]
+        if good.sum() < max(8, len(corners) // 10):
+            # Corners that are nowhere to be found have left the picture, or it was cut.
+            moved.append(len(corners) >= 20)
+            continue
+        moved.append(np.median(np.linalg.norm(found[good, 0] - corners[good, 0], axis=-1)) > limit)
+    return bool(moved) and float(np.mean(moved)) > _STILL_SHARE
+
+
+def background_plate(reference: Sample, others: list[Sample]) -> np.ndarray:
+    """Return ``(H, W, 3)`` uint8: the reference without its person.
+
+    What the person hides there is the median of the samples that show it; what no sample shows is painted
+    in from around it. With no ``others`` (a moving camera) all of it is painted in.
+    """
+    hidden = _hidden(reference.mask)
+    plate = reference.picture.copy()
+    if not hidden.any():
+        return plate
+    values = np.array([sample.picture[hidden] for sample in others]).reshape(len(others), -1, 3)
+    covered = np.array([_hidden(sample.mask)[hidden] for sample in others], bool).reshape(len(others), -1)
+    filled, times = _median_where(values, ~covered)
+    plate[hidden] = filled
+    unseen = np.zeros(hidden.shape, np.uint8)
+    unseen[hidden] = times < min(_SEEN_OFTEN, max(1, len(others) // 4))
+    if unseen.any():
+        plate = cv2.inpaint(plate, unseen, 5, cv2.INPAINT_TELEA)
+    # Across the seam the picture fades into the median, which exposure may have shifted a little.
+    share = cv2.GaussianBlur(cv2.erode(hidden.astype(np.float32), _disc(2)), (0, 0), 1.0)[..., None]
+    return np.round(plate * share + reference.picture * (1 - share)).astype(np.uint8)
+
+
+def _median_where(values: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the median over ``values (N, P, 3)`` where ``shown (N, P)``, and the counts shown ``(P,)``."""
+    times = shown.sum(axis=0)
+    if not len(values):
+        return np.zeros((values.shape[1], 3), np.uint8), times
+    order = np.sort(np.where(shown[..., None], values.astype(np.int16), 256), axis=0)
+    middle = np.maximum(times - 1, 0)[None, :, None]
+    low = np.take_along_axis(order, middle // 2, axis=0)[0]
+    high = np.take_along_axis(order, (middle + 1) // 2, axis=0)[0]
+    return np.where(times[:, None] > 0, (low + high) // 2, 0).astype(np.uint8), times
+
+
+def _hidden(mask: np.ndarray) -> np.ndarray:
+    """Return where the person or its soft edge may hide the background, bool."""
+    reach = max(2, round(min(mask.shape) / 48))
+    return cv2.dilate(mask, _disc(reach)) > 40
+
+
+def _disc(radius: int) -> np.ndarray:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))

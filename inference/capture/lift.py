@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a clip's image and metric landmarks to keypoints in camera space with bones of constant length.
+
+Each frame's keypoints minimise a weighted sum of squares: their image (in metres at the person's depth),
+the bones' directions in the metric landmarks, the bones' lengths, the depth of the trunk, and the place of
+feet that stand still. Time enters through what goes in, which a zero-phase smoother has passed over, so the
+frames are independent and are solved together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...models.keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES
+from ..clip import Camera
+
+CUTOFF = 6.0
+"""Frequency (Hz) that smoothing of strength 1 halves; strength s halves ``CUTOFF / s``."""
+DEPTH_CUTOFF = 1.0
+"""The same for the trunk's depth, the direction that one camera measures worst."""
+
+_IMAGE_SIGMA = 0.012  # metres at the person's depth
+_DIRECTION_SIGMA = np.array([0.04, 0.04, 0.06])  # metres along a bone; depth is guessed, not seen
+_LENGTH_SIGMA = 0.001  # of the bone
+_DEPTH_SIGMA = 0.005  # metres
+_CONTACT_SIGMA = 0.006  # metres
+_STILL_SPEED = 0.12  # metres a second, of a foot that stands
+_STILL_TIME = 0.2  # seconds
+_ITERATIONS = 8
+_FRAMES_AT_ONCE = 512
+
+_FIRST, _SECOND = np.array(BONES).T
+_TRUNK = [KEYPOINT_INDEX[f"{side}_{joint}"] for side in ("left", "right") for joint in ("shoulder", "hip")]
+_FEET = [
+    KEYPOINT_INDEX[f"{side}_{part}"] for side in ("left", "right") for part in ("ankle", "heel", "foot_index")
+]
+_MIRROR = np.array(
+    [
+        KEYPOINT_INDEX[name.replace("left", "#").replace("right", "left").replace("#", "right")]
+        for name in KEYPOINT_NAMES
+    ]
+)
+
+
+def smooth(values: np.ndarray, weights: np.ndarray, cutoff: float, fps: float) -> np.ndarray:
+    """Smooth ``values (T, K, C)`` in time without delay; ``weights (T, K)`` of zero are filled in.
+
+    Penalised least squares on second differences (Whittaker 1922, Hodrick and Prescott 1997): where the
+    weight is one, a swing of ``cutoff`` Hz is halved; gaps become cubic curves.
+    """
+    frames = len(values)
+    if frames < 3:
+        return values.copy()
+    penalty = (2 - 2 * np.cos(np.pi * min(1.0, 2 * cutoff / fps))) ** -2
+    diagonal = np.full((frames, 1), 6.0)
+    diagonal[[0, -1]], diagonal[[1, -2]] = 1.0, 5.0
+    if frames == 3:
+        diagonal[1] = 4.0
+    beside = np.full(frames - 1, -4.0)
+    beside[[0, -1]] = -2.0
+    middle = weights + penalty * diagonal
+    first = np.zeros_like(middle)  # the factors of L D L^T, one row a frame
+    second = np.zeros_like(middle)
+    pivot = np.zeros_like(middle)
+    solution = values * weights[..., None]
+    for t in range(frames):
+        pivot[t] = middle[t]
+        off = np.full(weights.shape[1], penalty * beside[t]) if t < frames - 1 else 0.0
+        if t >= 1:
+            pivot[t] -= pivot[t - 1] * first[t - 1] ** 2
+            off = off - pivot[t - 1] * first[t - 1] * second[t - 1]
+            solution[t] -= first[t - 1, :, None] * solution[t - 1]
+        if t >= 2:
+            pivot[t] -= pivot[t - 2] * second[t - 2] ** 2
+            solution[t] -= second[t - 2, :, None] * solution[t - 2]
+        first[t] = off / pivot[t]
+        second[t] = penalty / pivot[t] if t < frames - 2 else 0.0
+    solution /= pivot[..., None]
+    for t in range(frames - 2, -1, -1):
+        solution[t] -= first[t, :, None] * solution[t + 1]
+        if t < frames - 2:
+            solution[t] -= second[t, :, None] * solution[t + 2]
+    return solution
+
+
+def fill(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Return ``values (T, ...)`` with straight lines between the frames that were ``seen (T,)``."""
+    known = np.flatnonzero(seen)
+    times = np.arange(len(values))
+    after = np.clip(np.searchsorted(known, times), 0, len(known) - 1)
+    before = np.clip(after - (known[after] > times), 0, None)
+    span = np.maximum(known[after] - known[before], 1)
+    share = np.clip((times - known[before]) / span, 0, 1).reshape(-1, *[1] * (values.ndim - 1))
+    return values[known[before]] * (1 - share) + values[known[after]] * share
+
+
+def bone_lengths(world: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the ``(len(BONES),)`` median lengths in metres, the same left and right.
+
+    ``world`` is ``(T, 23, 3)``, ``weights`` ``(T, 23)``; the better-seen half of the frames counts.
+    """
+    both = np.concatenate([world, world[:, _MIRROR]])
+    certain = np.concatenate([weights, weights[:, _MIRROR]])
+    lengths = np.linalg.norm(both[:, _FIRST] - both[:, _SECOND], axis=-1)
+    certainty = np.minimum(certain[:, _FIRST], certain[:, _SECOND])
+    counts = certainty >= np.median(certainty, axis=0)
+    return np.nanmedian(np.where(counts, lengths, np.nan), axis=0)
+
+
+def look_along(world: np.ndarray, image: np.ndarray, camera: Camera) -> np.ndarray:
+    """Turn ``world (T, 23, 3)`` from the axes of a picture centred on the person to the camera's.
+
+    The landmark network sees the person in the middle of its picture, wherever the camera has them.
+    """
+    middle = image.mean(axis=1)
+    ray = np.stack(
+        [(middle[:, 0] - camera.cx) / camera.fx, (middle[:, 1] - camera.cy) / camera.fy, np.ones(len(image))],
+        axis=1,
+    )
+    ray /= np.linalg.norm(ray, axis=1, keepdims=True)
+    half = ray + np.array([0.0, 0.0, 1.0])
+    half /= np.linalg.norm(half, axis=1, keepdims=True)
+    # Two half turns, about the axis and then about the bisector, take the axis to the ray without a roll.
+    flip = np.diag([-1.0, -1.0, 1.0])
+    turn = (2 * half[:, :, None] * half[:, None, :] - np.eye(3)) @ flip
+    return np.einsum("tij,tkj->tki", turn, world)
+
+
+def place(image: np.ndarray, world: np.ndarray, weights: np.ndarray, camera: Camera) -> np.ndarray:
+    """Return the translations ``(T, 3)`` that bring ``world (T, 23, 3)`` nearest to ``image (T, 23, 2)``.
+
+    Least squares on the distances from the rays, which are linear in the translation.
+    """
+    ray = _rays(image, camera)
+    across = np.zeros((*image.shape[:2], 2, 3))
+    across[..., 0, 0] = across[..., 1, 1] = 1
+    across[..., 2] = -ray
+    weighted = across * weights[..., None, None]
+    normal = np.einsum("tkri,tkrj->tij", weighted, across) + 1e-9 * np.eye(3)
+    right = -np.einsum("tkri,tkrj,tkj->ti", weighted, across, world)
+    return np.linalg.solve(normal, right[..., None])[..., 0]
+
+
+def lift(
+    image: np.ndarray,
+    world: np.ndarray,
+    weights: np.ndarray,
+    lengths: np.ndarray,
+    camera: Camera,
+    fps: float,
+    *,
+    strength: float = 1.0,
+    contacts: bool = True,
+) -> np.ndarray:
+    """Return keypoints ``(T, 23, 3)`` in camera space, metres.
+
+    Args:
+        image: ``(T, 23, 2)`` pixels, filled where unseen.
+        world: ``(T, 23, 3)`` metres in camera axes, any origin, filled where unseen.
+        weights: ``(T, 23)`` how certain each is, 0 to 1, above 0.
+        lengths: ``(len(BONES),)`` metres.
+        camera: the pinhole camera of ``image``.
+        fps: frames a second.
+        strength: of the smoothing; 0 leaves the landmarks as they are.
+        contacts: whether feet that stand still in the picture stand still in space (a still camera).
+    """
+    if strength > 0:
+        image = smooth(image, weights, CUTOFF / strength, fps)
+        world = smooth(world, weights, CUTOFF / strength, fps)
+    bones = world[:, _FIRST] - world[:, _SECOND]
+    bones *= lengths[:, None] / np.maximum(np.linalg.norm(bones, axis=-1, keepdims=True), 1e-6)
+    start = world + place(image, world, weights, camera)[:, None]
+    points = _solve(start, image, bones, weights, lengths, camera)
+    if strength <= 0:
+        return points
+    still = _standing(image, points[..., 2], camera, fps) if contacts else None
+    for _ in range(2):
+        depth = smooth(
+            points[:, _TRUNK, 2].mean(axis=1)[:, None, None],
+            np.ones((len(points), 1)),
+            DEPTH_CUTOFF / strength,
+            fps,
+        )[:, 0, 0]
+        ground = None if still is None else _hold(points[:, _FEET], still)
+        points = _solve(points, image, bones, weights, lengths, camera, depth, ground)
+    return points
+
+
+def _rays(image: np.ndarray, camera: Camera) -> np.ndarray:
+    return (image - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
+
+
+def _solve(
+    start: np.ndarray,
+    image: np.ndarray,
+    bones: np.ndarray,
+    weights: np.ndarray,
+    lengths: np.ndarray,
+    camera: Camera,
+    depth: np.ndarray | None = None,
+    ground: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
+    """Gauss-Newton over each frame's 69 numbers; ``ground``: targets ``(T, 6, 3)``, weights ``(T, 6)``."""
+    points = np.empty_like(start)
+    for begin in range(0, len(start), _FRAMES_AT_ONCE):
+        part = slice(begin, begin + _FRAMES_AT_ONCE)
+        points[part] = _solve_part(
+            start[part],
+            _rays(image[part], camera),
+            bones[part],
+            weights[part],
+            lengths,
+            None if depth is None else depth[part],
+            None if ground is None else (ground[0][part], ground[1][part]),
+        )
+    return points
+
+
+def _solve_part(
+    points: np.ndarray,
+    rays: np.ndarray,
+    bones: np.ndarray,
+    weights: np.ndarray,
+    lengths: np.ndarray,
+    depth: np.ndarray | None,
+    ground: tuple[np.ndarray, np.ndarray] | None,
+) -> np.ndarray:
+    frames, count = points.shape[:2]
+    every = np.arange(count)
+    normal = np.zeros((frames, count, 3, count, 3))
+    right = np.zeros((frames, count, 3))
+
+    seen = weights / _IMAGE_SIGMA**2
+    normal[:, every, 0, every, 0] += seen
+    normal[:, every, 1, every, 1] += seen
+    for axis in range(2):
+        normal[:, every, axis, every, 2] -= seen * rays[..., axis]
+        normal[:, every, 2, every, axis] -= seen * rays[..., axis]
+    normal[:, every, 2, every, 2] += seen * (rays**2).sum(axis=-1)
+
+    trust = np.minimum(weights[:, _FIRST], weights[:, _SECOND])
+    for axis in range(3):
+        told = trust / _DIRECTION_SIGMA[axis] ** 2
+        for b, (one, other) in enumerate(BONES):
+            normal[:, one, axis, one, axis] += told[:, b]
+            normal[:, other, axis, other, axis] += told[:, b]
+            normal[:, one, axis, other, axis] -= told[:, b]
+            normal[:, other, axis, one, axis] -= told[:, b]
+            right[:, one, axis] += told[:, b] * bones[:, b, axis]
+            right[:, other, axis] -= told[:, b] * bones[:, b, axis]
+
+    if depth is not None:
+        share = 1 / len(_TRUNK)
+        for one in _TRUNK:
+            normal[:, one, 2, _TRUNK, 2] += share**2 / _DEPTH_SIGMA**2
+            right[:, one, 2] += share * depth / _DEPTH_SIGMA**2
+    if ground is not None:
+        held = ground[1] / _CONTACT_SIGMA**2
+        for axis in range(3):
+            normal[:, _FEET, axis, _FEET, axis] += held
+            right[:, _FEET, axis] += held * ground[0][..., axis]
+
+    normal = normal.reshape(frames, 3 * count, 3 * count)
+    right = right.reshape(frames, 3 * count)
+    b = np.arange(len(BONES))
+    for step in range(_ITERATIONS):
+        # The lengths stiffen over the iterations, or they would freeze the directions of the start.
+        stiffness = 1 / (lengths * _LENGTH_SIGMA * 4.0 ** max(0, 4 - step))
+        span = points[:, _FIRST] - points[:, _SECOND]
+        size = np.maximum(np.linalg.norm(span, axis=-1, keepdims=True), 1e-6)
+        along = span / size * stiffness[:, None]
+        rows = np.zeros((frames, len(BONES), count, 3))
+        rows[:, b, _FIRST] = along
+        rows[:, b, _SECOND] = -along
+        rows = rows.reshape(frames, len(BONES), 3 * count)
+        across = rows.transpose(0, 2, 1)
+        # Linearised at the direction of now, a bone's length is its component along that direction.
+        target = right + (across @ (stiffness * lengths)[:, None])[..., 0]
+        points = np.linalg.solve(normal + across @ rows, target[..., None])[..., 0].reshape(frames, count, 3)
+    return points
+
+
+def _standing(image: np.ndarray, depth: np.ndarray, camera: Camera, fps: float) -> np.ndarray:
+    """Return ``(T, 6)`` bool: which foot points stand still in the picture for a while."""
+    metres = _rays(image[:, _FEET], camera) * depth[:, _FEET, None]
+    if len(metres) < 2:
+        return np.zeros((len(metres), len(_FEET)), bool)
+    slow = np.linalg.norm(np.gradient(metres, axis=0), axis=-1) * fps < _STILL_SPEED
+    return np.stack([_long_runs(slow[:, k], round(_STILL_TIME * fps)) for k in range(slow.shape[1])], axis=1)
+
+
+def runs(flags: np.ndarray) -> list[tuple[int, int]]:
+    """Return the ``(start, stop)`` of each run of True in ``flags (T,)``."""
+    edges = np.flatnonzero(np.diff(np.r_[False, flags, False].astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _long_runs(flags: np.ndarray, least: int) -> np.ndarray:
+    kept = np.zeros_like(flags)
+    for start, stop in runs(flags):
+        kept[start:stop] = stop - start >= least
+    return kept
+
+
+def _hold(feet: np.ndarray, still: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each standing run's median place ``(T, 6, 3)``, and weights ``(T, 6)`` that fade at its ends."""
+    target = feet.copy()
+    weight = np.zeros(still.shape)
+    for k in range(still.shape[1]):
+        for start, stop in runs(still[:, k]):
+            target[start:stop, k] = np.median(feet[start:stop, k], axis=0)
+            ramp = np.minimum(np.arange(stop - start) + 1, np.arange(stop - start)[::-1] + 1)
+            weight[start:stop, k] = np.minimum(1, ramp / 6)
+    return target, weight

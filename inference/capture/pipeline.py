@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The way from a video to a clip: find people, follow one, lift it to 3D, pick pictures and background."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from ...models.body import BodyModel, load_body
+from ...models.keypoints import BLAZEPOSE_INDEX, BONES, KEYPOINT_INDEX
+from ..clip import Camera, Clip, Reference
+from ..errors import InputError
+from ..video import VideoReader
+from .background import Sample, Samples, background_plate, camera_moved, clean_mask
+from .blazepose import PoseDetector, PoseLandmarker
+from .camera import camera_of
+from .lift import bone_lengths, fill, lift, look_along, runs
+from .tracking import Track, find_people, follow
+
+LONG_GAP = 0.5
+"""Seconds without the person after which what was filled in is reported."""
+MAX_REFERENCES = 4
+
+_UNSEEN_WEIGHT = 1e-3  # of a landmark in a frame without the person: only what is filled in holds it
+_LEAST_WEIGHT = 0.02  # of a hidden landmark, which the network still guesses well
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class CaptureOptions:
+    """What a user may choose.
+
+    ``fov``: degrees across the picture's longer side. ``person``: 1 for the one seen largest and longest
+    (the default), 2 for the next, and so on. ``start``, ``end``: seconds. ``fps``: of the clip, by default
+    the video's. ``size``: short side of the canvas in pixels. ``smoothing``: strength, 0 for none.
+    ``references``: how many reference pictures to choose, 1 to 4.
+    """
+
+    fov: float | None = None
+    person: int | None = None
+    start: float | None = None
+    end: float | None = None
+    fps: Fraction | float | None = None
+    size: int = 256
+    smoothing: float = 1.0
+    references: int = 1
+    body: str = "anny"
+    body_path: str | Path | None = None
+
+
+@dataclass
+class Capture:
+    """What was captured: the clip, what to tell the user, and the seconds in which nobody was seen."""
+
+    clip: Clip
+    warnings: list[str] = field(default_factory=list)
+    gaps: list[tuple[float, float]] = field(default_factory=list)
+
+
+@dataclass
+class _Seen:
+    """One person's landmarks over a clip, in canvas pixels and in metres."""
+
+    image: np.ndarray  # (T, 23, 2)
+    world: np.ndarray  # (T, 23, 3)
+    visibility: np.ndarray  # (T, 23)
+    present: np.ndarray  # (T,) bool
+
+
+def capture(
+    video_path: str | Path,
+    options: CaptureOptions = CaptureOptions(),
+    progress: Progress = lambda stage, done, total: None,
+) -> Capture:
+    """Capture one person's motion from a video.
+
+    The video is read twice, frame by frame: once to find the people (stage ``people``), once to follow one
+    (stage ``pose``); then come ``fit`` and ``pictures``. ``progress(stage, done, total)`` is called often
+    (``total`` 0 if unknown), and whatever it raises stops the work.
+
+    Raises:
+        InputError: the video cannot be read, nobody is in it (``no_person``), or an option is wrong.
+    """
+    _check(options)
+    reader = VideoReader(video_path, start=options.start, end=options.end, fps=options.fps, size=options.size)
+    camera = camera_of(reader, options.fov)
+    body = load_body(options.body, options.body_path)
+    threads = min(4, os.cpu_count() or 1)
+
+    expected = reader.expected_frames
+    watched = _report(reader.source_frames(), "people", expected, progress)
+    people, frames = find_people(watched, float(reader.fps), PoseDetector(threads))
+    track = _choose(people, options.person, reader.path)
+    seen, samples = _follow(reader, track, frames, threads, progress)
+    if not seen.present.any():
+        raise InputError("no_person", f"{reader.path}: nobody is seen well enough to follow.")
+
+    progress("fit", 0, 1)
+    warnings: list[str] = []
+    gaps = _long_gaps(seen.present, float(reader.fps), reader.start)
+    warnings += [
+        f"The person is not seen from {start:.1f} s to {end:.1f} s; the motion there is made up."
+        for start, end in gaps
+    ]
+    moving = camera_moved(samples)
+    if moving:
+        warnings.append("The camera moves: the background behind the person is painted in, not filmed.")
+    keypoints, shape = _to_space(seen, camera, body, reader.fps, options.smoothing, moving)
+    progress("fit", 1, 1)
+
+    progress("pictures", 0, 1)
+    chosen = _references(samples, seen, options.references)
+    clip = Clip(
+        fps=reader.fps,
+        camera=camera,
+        width=reader.width,
+        height=reader.height,
+        keypoints=keypoints,
+        body=body.name,
+        shape=shape,
+        references=[Reference(sample.frame, sample.picture, sample.mask) for sample in chosen],
+        plate=background_plate(chosen[0], [] if moving else samples),
+        moving_camera=moving,
+    )
+    progress("pictures", 1, 1)
+    return Capture(clip, warnings, gaps)
+
+
+def _check(options: CaptureOptions) -> None:
+    if not 0 <= options.smoothing <= 20:
+        raise InputError("bad_smoothing", f"The smoothing {options.smoothing:g} is outside 0 to 20.")
+    if not 1 <= options.references <= MAX_REFERENCES:
+        raise InputError(
+            "bad_references", f"{options.references} references were asked for; 1 to {MAX_REFERENCES} can be."
+        )
+
+
+def _report(
+    frames: Iterable[np.ndarray], stage: str, expected: int, progress: Progress
+) -> Iterator[np.ndarray]:
+    progress(stage, 0, expected)
+    done = 0
+    for done, frame in enumerate(frames, start=1):
+        yield frame
+        progress(stage, done, max(expected, done) if expected else 0)
+    progress(stage, done, done)
+
+
+def _choose(people: list[Track], person: int | None, path: Path) -> Track:
+    if not people:
+        raise InputError("no_person", f"{path}: nobody is found in the video.")
+    number = 1 if person is None else person
+    if not 1 <= number <= len(people):
+        raise InputError(
+            "no_person", f"{path}: person {number} was asked for, and {len(people)} can be followed."
+        )
+    return people[number - 1]
+
+
+def _follow(
+    reader: VideoReader, track: Track, frames: int, threads: int, progress: Progress
+) -> tuple[_Seen, list[Sample]]:
+    """Run the landmark network over the video; keep landmarks for all frames and pictures of some."""
+    scale = np.array([reader.width / reader.source_width, reader.height / reader.source_height])
+    chosen = list(BLAZEPOSE_INDEX)
+    seen = _Seen(
+        np.zeros((frames, len(chosen), 2)),
+        np.zeros((frames, len(chosen), 3)),
+        np.zeros((frames, len(chosen))),
+        np.zeros(frames, bool),
+    )
+    samples = Samples(reader.width, reader.height)
+    watched = _report(reader.source_frames(), "pose", frames, progress)
+    followed = follow(watched, float(reader.fps), track, PoseLandmarker(threads))
+    for frame, (picture, pose) in enumerate(followed):
+        if pose is None:
+            continue
+        seen.image[frame] = pose.image[chosen] * scale
+        seen.world[frame] = pose.world[chosen]
+        seen.visibility[frame] = pose.visibility[chosen]
+        seen.present[frame] = True
+        if samples.wants(frame):
+            mask = clean_mask(pose.mask_on(reader.width, reader.height, *scale))
+            samples.add(Sample(frame, reader.to_canvas(picture), mask))
+    return seen, samples.kept
+
+
+def _long_gaps(present: np.ndarray, fps: float, start: float) -> list[tuple[float, float]]:
+    return [
+        (start + first / fps, start + stop / fps)
+        for first, stop in runs(~present)
+        if (stop - first) / fps > LONG_GAP
+    ]
+
+
+def _to_space(
+    seen: _Seen, camera: Camera, body: BodyModel, fps: Fraction, smoothing: float, moving: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the keypoints ``(T, 23, 3)`` in camera space and the body's shape ``(S,)``."""
+    image = fill(seen.image, seen.present)
+    world = look_along(fill(seen.world, seen.present), image, camera)
+    weights = np.where(seen.present[:, None], np.maximum(seen.visibility**2, _LEAST_WEIGHT), _UNSEEN_WEIGHT)
+    shape = body.fit_shape(bone_lengths(world[seen.present], weights[seen.present]))
+    rest = body.keypoints(body.rest(shape)[0]).astype(np.float64)
+    first, second = np.array(BONES).T
+    # The body's own lengths: so the mesh can take every pose that is sent.
+    lengths = np.linalg.norm(rest[first] - rest[second], axis=-1)
+    points = lift(image, world, weights, lengths, camera, float(fps), strength=smoothing, contacts=not moving)
+    return points.astype(np.float32), shape
+
+
+def _references(samples: list[Sample], seen: _Seen, count: int) -> list[Sample]:
+    """Choose the samples that serve best: person large, whole, facing us; then those in other poses."""
+    frames = [sample.frame for sample in samples]
+    size = np.array([np.count_nonzero(sample.mask > 127) for sample in samples])
+    world = seen.world[frames] - seen.world[frames].mean(axis=1, keepdims=True)
+    across = world[:, KEYPOINT_INDEX["left_shoulder"]] - world[:, KEYPOINT_INDEX["right_shoulder"]]
+    facing = across[:, 0] / np.maximum(np.linalg.norm(across, axis=-1), 1e-6)  # 1 in front, -1 behind
+    apart = np.linalg.norm(world[:, None] - world[None], axis=-1).mean(axis=-1)  # (N, N) metres
+    central = apart.mean(axis=1)
+    speed = np.linalg.norm(np.gradient(seen.image, axis=0), axis=-1).mean(axis=-1)[frames]
+    score = (
+        seen.visibility[frames].mean(axis=1)
+        + 0.5 * size / max(1, size.max())
+        + 0.3 * facing
+        - 1.5 * central
+        - 0.02 * speed
+    )
+    chosen = [int(np.argmax(score))]
+    while len(chosen) < min(count, len(samples)):
+        gain = apart[:, chosen].min(axis=1) + 0.1 * score
+        gain[chosen] = -np.inf
+        chosen.append(int(np.argmax(gain)))
+    return [samples[i] for i in chosen]

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Following one person through a video: who is in it, and that person's pose in each frame.
+
+The detector looks at a few frames a second and its finds are linked into one track a person. The chosen
+track then leads the landmark network: it starts it, brings it back when the person was lost, and takes
+it off another person whom it strayed to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .blazepose import PRESENCE, Pose, PoseDetector, PoseLandmarker, Roi
+
+LOOKS_A_SECOND = 6
+"""How often the detector looks for people."""
+
+_MEMORY = 1.5  # seconds after which a person who was not found is no longer waited for
+_NEAR = 0.6  # of a region's side: how far a person may move between two looks
+_ALIKE = 1.6  # how much a person's size may change between two looks
+_STRAYED = 0.35  # of a region's side: further from the track than this, the landmarks are someone else's
+
+
+@dataclass
+class Track:
+    """One person's regions in the frames that the detector looked at."""
+
+    frames: list[int] = field(default_factory=list)
+    rois: list[Roi] = field(default_factory=list)
+
+    def weight(self) -> float:
+        """Return how large and how long the person is seen: the sum of the regions' sides."""
+        return sum(roi.size for roi in self.rois)
+
+    def at(self, frame: int, reach: int) -> Roi | None:
+        """Return the region at ``frame``, between two finds at most ``reach`` frames from it, or None."""
+        after = int(np.searchsorted(self.frames, frame))
+        if after < len(self.frames) and self.frames[after] == frame:
+            return self.rois[after]
+        before = after - 1
+        near_before = before >= 0 and frame - self.frames[before] <= reach
+        near_after = after < len(self.frames) and self.frames[after] - frame <= reach
+        if near_before and near_after:
+            share = (frame - self.frames[before]) / (self.frames[after] - self.frames[before])
+            return _between(self.rois[before], self.rois[after], share)
+        if near_before:
+            return self.rois[before]
+        return self.rois[after] if near_after else None
+
+
+def find_people(frames: Iterable[np.ndarray], fps: float, detector: PoseDetector) -> tuple[list[Track], int]:
+    """Return everyone's track, the largest and most continuous first, and the number of frames."""
+    step = max(1, round(fps / LOOKS_A_SECOND))
+    tracks: list[Track] = []
+    count = 0
+    for count, picture in enumerate(frames, start=1):
+        if (count - 1) % step == 0:
+            _link(tracks, count - 1, detector.detect(picture), _MEMORY * fps)
+    tracks.sort(key=Track.weight, reverse=True)
+    return _join_returns(tracks), count
+
+
+def follow(
+    frames: Iterable[np.ndarray], fps: float, track: Track, landmarker: PoseLandmarker
+) -> Iterator[tuple[np.ndarray, Pose | None]]:
+    """Yield each frame with the pose of ``track``'s person in it, None where the person is not seen."""
+    reach = max(1, round(2 * fps / LOOKS_A_SECOND))
+    roi: Roi | None = None
+    for frame, picture in enumerate(frames):
+        expected = track.at(frame, reach)
+        if roi is None or (expected is not None and _distance(roi, expected) > _STRAYED):
+            roi = expected
+        pose = None if roi is None else landmarker.find(picture, roi)
+        if pose is not None and pose.score < PRESENCE and expected is not None and roi != expected:
+            pose = landmarker.find(picture, expected)
+        if pose is not None and pose.score < PRESENCE:
+            pose = None
+        roi = None if pose is None else pose.next_roi
+        yield picture, pose
+
+
+def _link(tracks: list[Track], frame: int, found: list[Roi], memory: float) -> None:
+    """Give each find to the nearest living track of about its size, or start a new one."""
+    living = [track for track in tracks if frame - track.frames[-1] <= memory]
+    pairs = sorted(
+        (
+            (_distance(track.rois[-1], roi), i, j)
+            for i, track in enumerate(living)
+            for j, roi in enumerate(found)
+        ),
+    )
+    taken_tracks: set[int] = set()
+    taken_rois: set[int] = set()
+    for distance, i, j in pairs:
+        if i in taken_tracks or j in taken_rois or distance > _NEAR:
+            continue
+        if max(living[i].rois[-1].size, found[j].size) > _ALIKE * min(living[i].rois[-1].size, found[j].size):
+            continue
+        living[i].frames.append(frame)
+        living[i].rois.append(found[j])
+        taken_tracks.add(i)
+        taken_rois.add(j)
+    tracks.extend(Track([frame], [roi]) for j, roi in enumerate(found) if j not in taken_rois)
+
+
+def _join_returns(tracks: list[Track]) -> list[Track]:
+    """Join to each track the later or earlier ones, of about its size, that nobody else's time overlaps."""
+    joined: list[Track] = []
+    left = list(tracks)
+    while left:
+        track = left.pop(0)
+        size = np.median([roi.size for roi in track.rois])
+        for other in list(left):
+            ratio = np.median([roi.size for roi in other.rois]) / size
+            apart = other.frames[0] > track.frames[-1] or other.frames[-1] < track.frames[0]
+            if apart and 1 / _ALIKE < ratio < _ALIKE:
+                order = np.argsort(track.frames + other.frames)
+                rois = track.rois + other.rois
+                frames = track.frames + other.frames
+                track = Track([frames[i] for i in order], [rois[i] for i in order])
+                left.remove(other)
+        joined.append(track)
+    return joined
+
+
+def _distance(one: Roi, other: Roi) -> float:
+    """Return how far two regions' centres lie apart, in sides of the larger."""
+    return float(np.hypot(one.x - other.x, one.y - other.y)) / max(one.size, other.size)
+
+
+def _between(one: Roi, other: Roi, share: float) -> Roi:
+    turn = (other.angle - one.angle + np.pi) % (2 * np.pi) - np.pi
+    return Roi(
+        one.x + share * (other.x - one.x),
+        one.y + share * (other.y - one.y),
+        one.size + share * (other.size - one.size),
+        one.angle + share * turn,
+    )
