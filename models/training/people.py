@@ -22,7 +22,7 @@ import numpy as np
 from ...inference.clip import Camera
 from ..body import load_body
 from . import renderer
-from .avatars import RECESS, Avatar, Wardrobe
+from .avatars import CLOSED, RECESS, Avatar, Wardrobe
 from .backgrounds import FOLDER, Backgrounds
 from .motion import FPS as MOTION_FPS
 from .motion import HELD_OUT_SUBJECTS, TRAINING_SUBJECTS, load_motions
@@ -58,6 +58,7 @@ class _Scene:
     ) -> None:
         self.avatar, self.shape, self.camera, self.view, self.plate = avatar, shape, camera, view, plate
         self._noise_sheet = noise
+        self._lens = [np.float32(renderer.SAMPLES * x) for x in (camera.fx, camera.cx, camera.cy)]
         lamp = rng.normal(0, 1, 3) * (1, 0, 1)
         lamp[1] = -rng.uniform(0.4, 2.5)
         self._lamp_world = lamp / np.linalg.norm(lamp)
@@ -80,13 +81,13 @@ class _Scene:
 
     def draw(self, transforms: np.ndarray, rng: np.random.Generator) -> _Drawn:
         """Draw the avatar under bone ``transforms (B, 3, 4)`` float32 from rest to camera space."""
-        avatar, camera, samples = self.avatar, self.camera, renderer.SAMPLES
+        avatar, samples = self.avatar, renderer.SAMPLES
         points = np.empty_like(avatar.rest)
         renderer.skin(avatar.rest, avatar.bones, avatar.weights, transforms, points)
         height, width = self.plate.shape[:2]
         triangle, place, depth = renderer.rasterise(
-            points, avatar.faces, avatar.uv, avatar.material, RECESS, avatar.textures,
-            camera.fx * samples, camera.cx * samples, camera.cy * samples, height * samples, width * samples,
+            points, avatar.faces, avatar.uv, avatar.material, RECESS, CLOSED, avatar.textures,
+            *self._lens, height * samples, width * samples,
         )  # fmt: skip
         normals = renderer.vertex_normals(points, avatar.faces)
         colour, coverage = renderer.shade(
@@ -101,16 +102,15 @@ class _Scene:
 
     def flow(self, target: _Drawn, reference: _Drawn) -> tuple[np.ndarray, np.ndarray]:
         """Return ``flow (H, W, 2)`` from ``target`` to ``reference`` and ``visible (H, W)``."""
-        camera, samples = self.camera, renderer.SAMPLES
         return renderer.trace(
             target.triangle, target.place, target.depth, self.avatar.faces, reference.points, reference.depth,
-            camera.fx * samples, camera.cx * samples, camera.cy * samples, _TOLERANCE,
+            *self._lens, np.float32(_TOLERANCE),
         )  # fmt: skip
 
     def _cast_shadow(self, points: np.ndarray) -> np.ndarray:
         """Return how much ``(H, W)`` the floor is darkened, softer the higher what darkens it."""
         height, width = self.plate.shape[0] // 2, self.plate.shape[1] // 2
-        world = (points[::2] - self.view[:, 3]) @ self.view[:, :3]  # floor at y = 0
+        world = (points[::4] - self.view[:, 3]) @ self.view[:, :3]  # floor at y = 0
         above = np.maximum(-world[:, 1:2], 0)
         ground = world + above * (self._lamp_world / self._lamp_world[1])
         ground[:, 1] = 0
@@ -121,7 +121,7 @@ class _Scene:
         hits = np.bincount(cell, weight, height * width).reshape(height, width).astype(np.float32)
         scale = height / 128
         soft = cv2.GaussianBlur(hits / scale**-2, (0, 0), 1.6 * scale)
-        darkness = self._shadow * (1 - np.exp(-soft / 2))
+        darkness = self._shadow * (1 - np.exp(-soft))
         return cv2.resize(darkness, (width * 2, height * 2), interpolation=cv2.INTER_LINEAR)
 
     def _film(self, picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:

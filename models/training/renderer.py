@@ -17,6 +17,9 @@ SAMPLES = 2
 FAR = 1e6
 """Depth (m) of a sample where nothing was drawn."""
 
+NEAR = 0.1
+"""Least depth (m) that is drawn."""
+
 
 @njit(cache=True, nogil=True, fastmath=True)
 def skin(
@@ -69,6 +72,7 @@ def rasterise(
     uv: np.ndarray,
     material: np.ndarray,
     recess: np.ndarray,
+    closed: np.ndarray,
     textures: np.ndarray,
     focal: float,
     centre_x: float,
@@ -80,8 +84,9 @@ def rasterise(
 
     ``points (G, 3)`` camera space; ``faces (F, 3)`` int32; ``uv (F, 3, 2)``; ``material (F,)`` the
     layer of ``textures (M, S, S, 4)`` whose alpha cuts holes; ``recess (M,)`` metres by which a
-    material is drawn deeper than it is (skin lies below cloth even where the two touch). ``focal`` and
-    centre are in samples, as are ``height`` and ``width``.
+    material is drawn deeper than it is (skin lies below cloth even where the two touch); of ``closed
+    (M,)`` bool materials the faces that look away are not drawn. ``focal`` and centre are float32 in
+    samples, as are ``height`` and ``width``. Triangles nearer than ``NEAR`` are left out.
 
     Returns ``triangle (h, w)`` int32 (-1 where nothing is), ``place (h, w, 2)`` float32 (perspective
     correct barycentric weights of the second and third corner), ``depth (h, w)`` float32 (``FAR``
@@ -89,61 +94,67 @@ def rasterise(
     """
     triangle = np.full((height, width), -1, np.int32)
     place = np.zeros((height, width, 2), np.float32)
-    nearness = np.zeros((height, width), np.float32)
+    nearness = np.full((height, width), np.float32(1 / FAR))
+    one, half = np.float32(1), np.float32(0.5)
     count = points.shape[0]
     sx = np.empty(count, np.float32)
     sy = np.empty(count, np.float32)
     inv = np.empty(count, np.float32)
     for g in range(count):
-        z = max(points[g, 2], np.float32(0.05))
-        inv[g] = np.float32(1) / z
+        inv[g] = one / max(points[g, 2], np.float32(NEAR))
         sx[g] = points[g, 0] * inv[g] * focal + centre_x
         sy[g] = points[g, 1] * inv[g] * focal + centre_y
     size = textures.shape[1]
+    texels = np.float32(size)
+    edge_x, edge_y = np.float32(width), np.float32(height)
     for f in range(faces.shape[0]):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-        if points[i, 2] < 0.1 or points[j, 2] < 0.1 or points[k, 2] < 0.1:
-            continue
         x0, y0, x1, y1, x2, y2 = sx[i], sy[i], sx[j], sy[j], sx[k], sy[k]
-        left = max(int(np.ceil(min(x0, x1, x2) - np.float32(0.5))), 0)
-        right = min(int(np.floor(max(x0, x1, x2) - np.float32(0.5))), width - 1)
-        top = max(int(np.ceil(min(y0, y1, y2) - np.float32(0.5))), 0)
-        bottom = min(int(np.floor(max(y0, y1, y2) - np.float32(0.5))), height - 1)
+        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+        layer = material[f]
+        if area == 0 or (closed[layer] and area > 0):
+            continue
+        # Sample n lies at n + 1/2; positive numbers are cut off towards 0.
+        left = int(max(min(x0, x1, x2), half) + half)
+        right = int(min(max(x0, x1, x2) + half, edge_x)) - 1
+        top = int(max(min(y0, y1, y2), half) + half)
+        bottom = int(min(max(y0, y1, y2) + half, edge_y)) - 1
         if left > right or top > bottom:
             continue
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if area == 0:
-            continue
-        scale = np.float32(1) / area
-        layer = material[f]
-        deeper = recess[layer]
         i0, i1, i2 = inv[i], inv[j], inv[k]
+        if max(i0, i1, i2) >= np.float32(1 / NEAR):
+            continue
+        scale = one / area
+        deeper = recess[layer]
+        step1, step2 = (y2 - y0) * scale, (y0 - y1) * scale
         for row in range(top, bottom + 1):
-            y = row + np.float32(0.5)
+            y = np.float32(row) + half - y0
+            x = np.float32(left) + half - x0
+            b1 = (x * (y2 - y0) - (x2 - x0) * y) * scale - step1
+            b2 = ((x1 - x0) * y - x * (y1 - y0)) * scale - step2
             for column in range(left, right + 1):
-                x = column + np.float32(0.5)
-                b1 = ((x - x0) * (y2 - y0) - (x2 - x0) * (y - y0)) * scale
-                b2 = ((x1 - x0) * (y - y0) - (x - x0) * (y1 - y0)) * scale
-                b0 = np.float32(1) - b1 - b2
+                b1 += step1
+                b2 += step2
+                b0 = one - b1 - b2
                 if b0 < 0 or b1 < 0 or b2 < 0:
                     continue
                 near = b0 * i0 + b1 * i1 + b2 * i2
-                p1, p2 = b1 * i1 / near, b2 * i2 / near
-                near /= np.float32(1) + deeper * near
-                if near <= nearness[row, column]:
+                drawn = near / (one + deeper * near)
+                if drawn <= nearness[row, column]:
                     continue
-                p0 = np.float32(1) - p1 - p2
+                p1, p2 = b1 * i1 / near, b2 * i2 / near
+                p0 = one - p1 - p2
                 u = p0 * uv[f, 0, 0] + p1 * uv[f, 1, 0] + p2 * uv[f, 2, 0]
                 v = p0 * uv[f, 0, 1] + p1 * uv[f, 1, 1] + p2 * uv[f, 2, 1]
-                tu = min(max(int(u * size), 0), size - 1)
-                tv = min(max(int(v * size), 0), size - 1)
+                tu = min(max(int(u * texels), 0), size - 1)
+                tv = min(max(int(v * texels), 0), size - 1)
                 if textures[layer, tv, tu, 3] < 128:
                     continue
-                nearness[row, column] = near
+                nearness[row, column] = drawn
                 triangle[row, column] = f
                 place[row, column, 0] = p1
                 place[row, column, 1] = p2
-    return triangle, place, np.float32(1) / np.maximum(nearness, np.float32(1 / FAR))
+    return triangle, place, one / nearness
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -170,8 +181,10 @@ def shade(
     height, width = triangle.shape[0] // SAMPLES, triangle.shape[1] // SAMPLES
     colour = np.zeros((height, width, 3), np.float32)
     coverage = np.zeros((height, width), np.float32)
-    share = np.float32(1) / (SAMPLES * SAMPLES)
+    one, half = np.float32(1), np.float32(0.5)
+    share = np.float32(1 / (SAMPLES * SAMPLES))
     size = textures.shape[1]
+    texels, last = np.float32(size), np.float32(size - 1.001)
     for row in range(height * SAMPLES):
         for column in range(width * SAMPLES):
             f = triangle[row, column]
@@ -179,7 +192,7 @@ def shade(
                 continue
             i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
             p1, p2 = place[row, column, 0], place[row, column, 1]
-            p0 = np.float32(1) - p1 - p2
+            p0 = one - p1 - p2
             nx = p0 * normals[i, 0] + p1 * normals[j, 0] + p2 * normals[k, 0]
             ny = p0 * normals[i, 1] + p1 * normals[j, 1] + p2 * normals[k, 1]
             nz = p0 * normals[i, 2] + p1 * normals[j, 2] + p2 * normals[k, 2]
@@ -189,22 +202,22 @@ def shade(
                 length = -length
             nx, ny, nz = nx / length, ny / length, nz / length
             lamp = max(nx * light[0, 0] + ny * light[0, 1] + nz * light[0, 2], np.float32(0))
-            up = np.float32(0.5) - np.float32(0.5) * ny
-            u = (p0 * uv[f, 0, 0] + p1 * uv[f, 1, 0] + p2 * uv[f, 2, 0]) * size - np.float32(0.5)
-            v = (p0 * uv[f, 0, 1] + p1 * uv[f, 1, 1] + p2 * uv[f, 2, 1]) * size - np.float32(0.5)
-            u = min(max(u, np.float32(0)), np.float32(size - 1.001))
-            v = min(max(v, np.float32(0)), np.float32(size - 1.001))
+            up = half - half * ny
+            u = (p0 * uv[f, 0, 0] + p1 * uv[f, 1, 0] + p2 * uv[f, 2, 0]) * texels - half
+            v = (p0 * uv[f, 0, 1] + p1 * uv[f, 1, 1] + p2 * uv[f, 2, 1]) * texels - half
+            u = min(max(u, np.float32(0)), last)
+            v = min(max(v, np.float32(0)), last)
             tu, tv = int(u), int(v)
-            du, dv = u - tu, v - tv
+            du, dv = u - np.float32(tu), v - np.float32(tv)
             layer = material[f]
             for c in range(3):
-                above = textures[layer, tv, tu, c] * (1 - du) + textures[layer, tv, tu + 1, c] * du
-                below = textures[layer, tv + 1, tu, c] * (1 - du) + textures[layer, tv + 1, tu + 1, c] * du
+                above = textures[layer, tv, tu, c] * (one - du) + textures[layer, tv, tu + 1, c] * du
+                below = textures[layer, tv + 1, tu, c] * (one - du) + textures[layer, tv + 1, tu + 1, c] * du
                 texel = (above + (below - above) * dv) * np.float32(1 / 255)
                 tinted = texel * texel * (p0 * tint[i, c] + p1 * tint[j, c] + p2 * tint[k, c])
-                lit = tinted * (light[1, c] * lamp + light[2, c] * up + light[3, c] * (1 - up))
+                lit = tinted * (light[1, c] * lamp + light[2, c] * up + light[3, c] * (one - up))
                 colour[row // SAMPLES, column // SAMPLES, c] += (
-                    min(np.sqrt(lit), np.float32(1)) * np.float32(255) * share
+                    min(np.sqrt(lit), one) * np.float32(255) * share
                 )
             coverage[row // SAMPLES, column // SAMPLES] += share
     return colour, coverage
@@ -253,7 +266,7 @@ def trace(
             x = p0 * reference_points[i, 0] + p1 * reference_points[j, 0] + p2 * reference_points[k, 0]
             y = p0 * reference_points[i, 1] + p1 * reference_points[j, 1] + p2 * reference_points[k, 1]
             z = p0 * reference_points[i, 2] + p1 * reference_points[j, 2] + p2 * reference_points[k, 2]
-            z = max(z, np.float32(0.05))
+            z = max(z, np.float32(NEAR))
             sx, sy = x / z * focal + centre_x, y / z * focal + centre_y
             flow[row, column, 0] = (sx - (c + np.float32(0.5))) / SAMPLES
             flow[row, column, 1] = (sy - (r + np.float32(0.5))) / SAMPLES
