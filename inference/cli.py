@@ -26,7 +26,14 @@ Progress = Callable[[str, int, int], None]
 Job = Callable[[argparse.Namespace, Progress], dict[str, Any]]
 
 _TOOLS = {
-    "train": ("..models.training", {"vertices": "the vertex predictor", "pictures": "the picture networks"}),
+    "train": (
+        "..models.training",
+        {
+            "vertices": "the vertex predictor",
+            "pictures": "the picture networks",
+            "keypoints": "the keypoint coder",
+        },
+    ),
     "bench": (
         "..benchmarks",
         {"vertices": "the vertex predictor", "pictures": "the generator", "keypoints": "the keypoint coder"},

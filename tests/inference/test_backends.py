@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The shipped networks run, and the two runtimes agree."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from sparse2dense.inference import backends
+from sparse2dense.inference.errors import InputError, S2DError
+
+RANDOM = np.random.default_rng(7)
+
+
+def noise(*shape, low=0.0, high=1.0):
+    return RANDOM.uniform(low, high, shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return {"reference": noise(1, 3, 64, 96), "mask": noise(1, 1, 64, 96), "plate": noise(1, 3, 64, 96)}
+
+
+def test_missing_weights_and_unknown_devices_are_said_in_one_line():
+    with pytest.raises(S2DError, match=r"nothing\.onnx is missing"):
+        backends.load_network("nothing", "cpu")
+    with pytest.raises(InputError, match="choose one of"):
+        backends.load_network("generator", "toaster")
+
+
+def test_decoding_on_the_processor_never_loads_torch():
+    program = (
+        "import sys\n"
+        "from sparse2dense.inference import decode\n"
+        "from sparse2dense.inference.backends import load_network\n"
+        "load_network('generator', 'cpu')\n"
+        "assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_torch_and_onnx_runtime_draw_the_same_picture(pictures):
+    """Equal to a 1/1000 of full scale: a quarter of one of a picture's 256 steps."""
+    from sparse2dense.inference.backend_torch import TorchNetwork
+
+    drawn = {}
+    for kind, load in (
+        ("onnx", lambda name: backends.load_network(name, "cpu")),
+        ("torch", lambda name: TorchNetwork(name, "cpu")),
+    ):
+        RANDOM.bit_generator.state = np.random.default_rng(8).bit_generator.state
+        features = load("reference_encoder")(**pictures)
+        drawn[kind] = load("generator")(
+            **pictures,
+            **features,
+            reference_coverage=noise(1, 1, 32, 48),
+            motion=np.concatenate([noise(1, 2, 32, 48, low=-5, high=5), noise(1, 2, 32, 48)], axis=1),
+            keypoints=noise(1, 23, 2, high=64),
+            reference_keypoints=noise(1, 23, 2, high=64),
+        )["picture"]
+    assert np.ptp(drawn["onnx"]) > 0.1
+    np.testing.assert_allclose(drawn["torch"], drawn["onnx"], atol=1e-3)
