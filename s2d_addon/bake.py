@@ -8,6 +8,7 @@ keys both go in a straight line, so frames that lie on that line within a tolera
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def keyframes_within(points: np.ndarray, tolerance: float) -> list[int]:
 def interpolation_error(points: np.ndarray, kept: list[int]) -> float:
     """Return the largest distance of a vertex from the straight lines between the ``kept`` frames."""
     worst = 0.0
-    for start, stop in zip(kept, kept[1:], strict=False):
+    for start, stop in itertools.pairwise(kept):
         for frame in range(start + 1, stop):
             share = (frame - start) / (stop - start)
             line = points[start] + share * (points[stop] - points[start])

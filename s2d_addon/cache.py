@@ -20,7 +20,7 @@ from .decoded import DESCRIPTION_FILE
 
 
 def cache_root() -> Path:
-    """Return the folder for newly decoded clips: the user's choice, beside the ``.blend``, or the waiting one."""
+    """Return where newly decoded clips go: the user's choice, beside the ``.blend``, or the waiting room."""
     if chosen := preferences.cache_folder():
         return Path(chosen)
     if bpy.data.filepath:
@@ -51,10 +51,8 @@ def _links() -> list[tuple[Any, Path]]:
     """Return every owner of a ``filepath`` into a decoded clip's folder, with that path made absolute."""
     owners = [m for o in bpy.data.objects for m in o.modifiers if m.type == "MESH_CACHE"]
     owners += [image for image in bpy.data.images if image.source == "MOVIE"]
-    links = [
-        (owner, Path(bpy.path.abspath(owner.filepath, library=owner.id_data.library))) for owner in owners
-    ]
-    return [(owner, path) for owner, path in links if path.with_name(DESCRIPTION_FILE).is_file()]
+    own = [(owner, Path(bpy.path.abspath(owner.filepath))) for owner in owners if not owner.id_data.library]
+    return [(owner, path) for owner, path in own if path.with_name(DESCRIPTION_FILE).is_file()]
 
 
 @persistent
@@ -68,9 +66,7 @@ def take_along(blend: str, *_: Any) -> None:
             try:
                 owner.filepath = str(_copy(path.parent, home) / path.name)
             except OSError as error:
-                print(
-                    f"Sparse2Dense: {home} cannot be written ({error.strerror}); {path.parent} stays in use."
-                )
+                print(f"Sparse2Dense: cannot write {home} ({error.strerror}); {path.parent} stays in use.")
 
 
 def _copy(folder: Path, home: Path) -> Path:

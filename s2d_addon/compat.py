@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where Blender 4.2 to 5.2 differ: one small function a difference, asked with ``hasattr``, never by version."""
+"""Where Blender 4.2 to 5.2 differ: a small function each, asking with ``hasattr``, never by version."""
 
 from __future__ import annotations
 

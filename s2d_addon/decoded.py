@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A decoded clip as the worker leaves it: a folder with ``clip.json``, ``mesh.pc2``, ``mesh.npz`` and a video.
+"""A decoded clip as the worker leaves it: ``clip.json``, ``mesh.pc2``, ``mesh.npz`` and a video in a folder.
 
 Only numpy is needed here, so that the job's thread can read what the scene is then built from.
 """

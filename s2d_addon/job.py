@@ -23,7 +23,7 @@ from pathlib import Path
 from .decoded import DecodedClip, read_decoded
 
 WORKER_PACKAGES = ("numpy", "cv2", "onnxruntime", "constriction")
-_BOOT = Path(__file__).with_name("worker_boot.py")
+_BOOT = Path(__file__).with_name("boot.py")
 _STAGING_PREFIX = ".decoding-"
 _KILL_SECONDS = 5.0
 
@@ -125,7 +125,7 @@ class DecodeJob:
 
     def _run_worker(self, path: Path, folder: Path, log: Path) -> None:
         command = [sys.executable, "-I", "-X", "utf8", str(_BOOT), json.dumps(_site_folders())]
-        command += ["worker", "decode", str(path), "-o", str(folder)]
+        command += ["inference", "worker", "decode", str(path), "-o", str(folder)]
         result, message = False, ""
         with log.open("wb") as errors:
             with self._lock:
@@ -166,7 +166,7 @@ def _site_folders() -> list[str]:
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
             raise JobError(
-                f"The Python package {package} is missing: install the extension's zip for this platform again."
+                f"The Python package {package} is missing: install this platform's zip of the extension."
             )
         inside = Path(spec.origin).parent
         folder = str(inside.parent if spec.submodule_search_locations else inside)

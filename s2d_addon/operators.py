@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The operators: they translate between Blender's window and the job, the scene and the bake."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import bpy

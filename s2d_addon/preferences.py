@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The add-on's preferences."""
 
-from __future__ import annotations
-
 import bpy
 
 PACKAGE = __package__.rpartition(".")[0]
