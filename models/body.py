@@ -50,9 +50,10 @@ SPINE_LENGTH_SIGMA = 0.03
 
 
 def orthonormal_frames(primary: np.ndarray, secondary: np.ndarray) -> np.ndarray:
-    """Build rotations ``(..., 3, 3)`` whose columns are ``primary``, ``secondary`` made orthogonal, and their cross.
+    """Build rotations ``(..., 3, 3)`` from two directions each.
 
-    Both inputs are ``(..., 3)`` and need not be of unit length (Gram-Schmidt).
+    The columns are ``primary``, ``secondary`` made orthogonal to it, and their cross product (Gram-Schmidt);
+    both inputs are ``(..., 3)`` of any length.
     """
     x = primary / np.maximum(np.linalg.norm(primary, axis=-1, keepdims=True), 1e-8)
     y = secondary - (x * secondary).sum(-1, keepdims=True) * x
@@ -61,7 +62,7 @@ def orthonormal_frames(primary: np.ndarray, secondary: np.ndarray) -> np.ndarray
 
 
 def _swing(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Return the smallest rotations ``(..., 3, 3)`` that take direction ``start`` to ``end`` (``(..., 3)``)."""
+    """Return the smallest rotations ``(..., 3, 3)`` from directions ``start (..., 3)`` to ``end``."""
     start = start / np.maximum(np.linalg.norm(start, axis=-1, keepdims=True), 1e-8)
     end = end / np.maximum(np.linalg.norm(end, axis=-1, keepdims=True), 1e-8)
     half = start + end
@@ -148,8 +149,8 @@ class BodyModel:
         parents: ``(B,)`` int; a parent comes before its children, the root (bone 0) has -1.
         bone_names: names of the bones.
         faces: ``(F, 3)`` int32 vertex indices.
-        uv, faces_uv: ``(U, 2)`` float32 texture coordinates and ``(F, 3)`` int32 indices into them, by corner.
-        keypoint_map: ``(3, N)`` sparse map as rows keypoint, vertex, weight; each keypoint's weights sum to 1.
+        uv, faces_uv: ``(U, 2)`` float32 texture coordinates and ``(F, 3)`` int32 indices by corner.
+        keypoint_map: ``(3, N)`` rows keypoint, vertex, weight; each keypoint's weights sum to 1.
         bone_parts: ``(B, 2)`` indices into :data:`PART_NAMES`, the two parts that a bone rides between.
         bone_blend: ``(B,)`` 0 for the first of them, 1 for the second.
         pose_basis: ``(9 (B - 1), V, 3)`` pose correctives of the SMPL family, or None.
@@ -242,7 +243,7 @@ class BodyModel:
         return apply_readout(readout, stack_transforms(world, place, joints))
 
     def skinning_matrix(self, rest_vertices: np.ndarray) -> np.ndarray:
-        """Return the readout ``(V, 4B)`` from stacked bone transforms to vertices, given the rest ``(V, 3)``."""
+        """Return the readout ``(V, 4B)`` from stacked bone transforms to vertices ``(V, 3)``."""
         homogeneous = np.concatenate([rest_vertices, np.ones((len(rest_vertices), 1), np.float32)], axis=1)
         return (self.weights[:, :, None] * homogeneous[:, None, :]).reshape(len(rest_vertices), -1)
 
@@ -281,14 +282,16 @@ class BodyModel:
         return world, place_first * (1 - blend) + place_second * blend
 
     def fit_shape(self, bone_lengths: np.ndarray) -> np.ndarray:
-        """Fit shape coefficients ``(S,)`` float32 to the distances ``(len(BONES),)`` m of the pairs in ``BONES``.
+        """Fit shape coefficients ``(S,)`` float32 to the lengths ``(len(BONES),)`` (m) of ``BONES``.
 
         Distances that are not known may be NaN. Gauss-Newton on the distances with the shape space's own
         standard normal prior, so that what the lengths leave open stays average.
         """
         lengths = np.asarray(bone_lengths, np.float64)
         first, second = np.array(BONES).T
-        trunk = {KEYPOINT_INDEX[f"{side}_{joint}"] for side in ("left", "right") for joint in ("shoulder", "hip")}
+        trunk = {
+            KEYPOINT_INDEX[f"{side}_{joint}"] for side in ("left", "right") for joint in ("shoulder", "hip")
+        }
         sigma = np.where([{a, b} <= trunk for a, b in BONES], SPINE_LENGTH_SIGMA, LENGTH_SIGMA)
         known = np.isfinite(lengths)
         mean = self.keypoints(self.vertices_mean).astype(np.float64)
@@ -333,8 +336,8 @@ class BodyModel:
 def stack_transforms(rotations: np.ndarray, positions: np.ndarray, joints: np.ndarray) -> np.ndarray:
     """Stack bone transforms into ``(T, 4B, 3)``, what the readouts of :class:`BodyModel` multiply.
 
-    ``rotations`` ``(T, B, 3, 3)`` and joint ``positions`` ``(T, B, 3)`` as from forward kinematics, ``joints``
-    ``(B, 3)`` or ``(T, B, 3)`` at rest.
+    ``rotations`` ``(T, B, 3, 3)`` and joint ``positions`` ``(T, B, 3)`` as from forward kinematics,
+    ``joints`` ``(B, 3)`` or ``(T, B, 3)`` at rest.
     """
     shift = positions - (rotations @ np.broadcast_to(joints, positions.shape)[..., None])[..., 0]
     stacked = np.concatenate([np.swapaxes(rotations, -1, -2), shift[..., None, :]], axis=-2)

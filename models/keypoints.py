@@ -9,6 +9,8 @@ direction, and a third point off the line fixes its turn where a joint alone lea
 
 from __future__ import annotations
 
+import numpy as np
+
 KEYPOINT_NAMES: tuple[str, ...] = (
     "nose",
     "left_ear",
@@ -82,3 +84,18 @@ REQUIRED_NAMES: tuple[str, ...] = tuple(
     for side in ("left", "right")
 )
 """The joints without which no motion file is accepted; the other points can be estimated from them."""
+
+
+def measure_bone_lengths(keypoints: np.ndarray) -> np.ndarray:
+    """Measure the distances ``(len(BONES),)`` of the pairs in :data:`BONES` over a clip ``(T, 23, 3)``.
+
+    The root mean square over the frames, less what independent noise adds to it: the noise's power is read
+    off the third difference in time, where a body's own motion leaves next to nothing.
+    """
+    first, second = np.array(BONES).T
+    bones = np.asarray(keypoints, np.float64)[:, first] - np.asarray(keypoints, np.float64)[:, second]
+    power = (bones**2).sum(-1).mean(axis=0)
+    if len(bones) > 3:
+        noise = (np.diff(bones, n=3, axis=0) ** 2).sum(-1).mean(axis=0) / 20  # 1 + 9 + 9 + 1
+        power = np.maximum(power - noise, 0.25 * power)
+    return np.sqrt(power)

@@ -27,7 +27,7 @@ HEADS = 4
 """Adjacency matrices a graph convolution learns; each serves its share of the channels."""
 
 BONE_FEATURES = 21
-"""Numbers a bone brings: smoothed and raw closed-form rotation (6) and place (3), and its joint at rest (3)."""
+"""Numbers a bone brings: smoothed and raw closed-form rotation (6) and place (3), and its rest joint (3)."""
 
 
 class NodeLinear(nn.Module):
@@ -70,14 +70,11 @@ class GraphBlock(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.enter = nn.Linear(channels, channels)
         self.mix = GraphMixing(adjacency)
-        self.own = nn.Linear(channels, channels)
         self.leave = nn.Linear(channels, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(N, K, C) -> (N, K, C)``."""
-        y = self.norm(x)
-        y = functional.gelu(self.mix(self.enter(y)) + self.own(y), approximate="tanh")
-        return x + self.leave(y)
+        return x + self.leave(functional.silu(self.mix(self.enter(self.norm(x)))))
 
 
 def _adjacency(count: int, edges: list[tuple[int, int]]) -> torch.Tensor:
@@ -103,14 +100,17 @@ class VertexPredictor(nn.Module):
     Example: ``VertexPredictor(load_body())(windows, rest_keypoints, bones, shape)``.
     """
 
-    def __init__(self, body: BodyModel, channels: int = 96, blocks: int = 4) -> None:
+    def __init__(self, body: BodyModel, channels: int = 96, blocks: tuple[int, int] = (2, 3)) -> None:
         super().__init__()
         keypoints, bones = len(KEYPOINT_NAMES), body.bone_count
         rest, joints = body.rest(np.zeros(body.shape_size))
+        # At first a bone listens to the keypoints that lie nearest at rest.
         distance = np.linalg.norm(joints[:, None] - body.keypoints(rest)[None], axis=-1)
         nearest = torch.softmax(torch.tensor(-distance / 0.1, dtype=torch.float32), dim=1)
         moments = torch.arange(WINDOW) + 0.5
-        cosines = torch.cos(math.pi / WINDOW * torch.arange(WINDOW)[:, None] * moments) * math.sqrt(2 / WINDOW)
+        cosines = torch.cos(math.pi / WINDOW * torch.arange(WINDOW)[:, None] * moments) * math.sqrt(
+            2 / WINDOW
+        )
         self.register_buffer("time_basis", cosines)
         self.register_buffer("window_mean", torch.zeros(WINDOW, keypoints, 3))
         self.register_buffer("window_scale", torch.ones(WINDOW, 1, 1))
@@ -120,9 +120,9 @@ class VertexPredictor(nn.Module):
         self.embed_shape = nn.Linear(body.shape_size, 2 * channels)
         skeleton = _adjacency(keypoints, list(BONES))
         tree = _adjacency(bones, [(int(parent), bone) for bone, parent in enumerate(body.parents) if bone])
-        self.coarse = nn.ModuleList([GraphBlock(skeleton, channels) for _ in range(blocks)])
+        self.coarse = nn.ModuleList([GraphBlock(skeleton, channels) for _ in range(blocks[0])])
         self.unpool = GraphMixing(nearest)
-        self.fine = nn.ModuleList([GraphBlock(tree, channels) for _ in range(blocks)])
+        self.fine = nn.ModuleList([GraphBlock(tree, channels) for _ in range(blocks[1])])
         self.norm = nn.LayerNorm(channels)
         self.head = NodeLinear(bones, channels, 9)
         nn.init.zeros_(self.head.weight)
@@ -132,13 +132,15 @@ class VertexPredictor(nn.Module):
         """Take the inputs' means and the time basis' scales from a batch; once, before training."""
         coefficients = torch.einsum("fw,nwkd->nfkd", self.time_basis, windows)
         self.window_mean.copy_(coefficients.mean(dim=0))
-        self.window_scale.copy_((coefficients - self.window_mean).std(dim=(0, 2, 3))[:, None, None].clamp_min(1e-3))
+        self.window_scale.copy_(
+            (coefficients - self.window_mean).std(dim=(0, 2, 3))[:, None, None].clamp_min(1e-3)
+        )
         self.bone_mean.copy_(bones.mean(dim=0))
 
     def forward(
         self, windows: torch.Tensor, rest_keypoints: torch.Tensor, bones: torch.Tensor, shape: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return world rotations since rest ``(N, B, 3, 3)`` and joint places ``(N, B, 3)`` in the trunk's frame.
+        """Return rotations since rest ``(N, B, 3, 3)`` and joint places ``(N, B, 3)`` in the trunk's frame.
 
         Inputs as from :func:`.windows.network_inputs`.
         """

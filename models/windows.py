@@ -9,6 +9,7 @@ the person stands and which way they face need not be learnt, and goes with the 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -44,7 +45,7 @@ _SMOOTHING_WEIGHTS = _smoothing_weights()
 
 
 def sample_windows(keypoints: np.ndarray, fps: float, start: int, stop: int) -> np.ndarray:
-    """Cut the windows ``(stop - start, WINDOW, 23, 3)`` of frames ``start`` to ``stop`` out of ``(T, 23, 3)``.
+    """Cut windows ``(stop - start, WINDOW, 23, 3)`` of frames ``start`` to ``stop`` out of ``(T, 23, 3)``.
 
     Moments between frames come from a Catmull-Rom cubic; moments beyond an end repeat the end.
     """
@@ -65,7 +66,7 @@ def sample_windows(keypoints: np.ndarray, fps: float, start: int, stop: int) -> 
 
 
 def smooth(windows: np.ndarray) -> np.ndarray:
-    """Return the middle of windows ``(N, WINDOW, 23, 3)`` on a local quadratic through time: ``(N, 23, 3)``."""
+    """Return windows' ``(N, WINDOW, 23, 3)`` middle on a local quadratic through time: ``(N, 23, 3)``."""
     return np.tensordot(_SMOOTHING_WEIGHTS, windows, (0, 1))
 
 
@@ -116,3 +117,28 @@ def network_inputs(
         "shape": np.broadcast_to(shape, (count, body.shape_size)).astype(np.float32),
     }
     return inputs, axes, origin
+
+
+Network = Callable[..., dict[str, np.ndarray]]
+"""A network as arrays by name in and out."""
+
+
+def predict_bones(
+    body: BodyModel,
+    windows: np.ndarray,
+    shape: np.ndarray,
+    rest_keypoints: np.ndarray,
+    joints: np.ndarray,
+    network: Network | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predict the bones in the middle of windows: by the network, or in closed form where it is None.
+
+    The other arguments are those of :func:`network_inputs`. Returns world rotations since rest
+    ``(N, B, 3, 3)`` and joint places ``(N, B, 3)`` in the windows' own space.
+    """
+    if network is None:
+        return body.solve_pose_of(smooth(windows), rest_keypoints, joints)
+    inputs, axes, origin = network_inputs(body, windows, shape, rest_keypoints, joints)
+    bones = network(**inputs)
+    positions = bones["positions"] @ np.swapaxes(axes, 1, 2) + origin[:, None]
+    return axes[:, None] @ bones["rotations"], positions

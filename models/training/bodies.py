@@ -91,7 +91,7 @@ def sample_phenotypes(rng: np.random.Generator, count: int) -> dict[str, np.ndar
 
 
 def blendshape_coefficients(model: object, phenotypes: dict[str, np.ndarray]) -> np.ndarray:
-    """Return Anny's blend shape coefficients ``(N, K)`` of phenotypes as :func:`sample_phenotypes` draws them."""
+    """Return Anny's coefficients ``(N, K)`` of phenotypes as :func:`sample_phenotypes` draws them."""
     import torch
 
     values = {key: torch.as_tensor(value, dtype=model.dtype) for key, value in phenotypes.items()}
@@ -99,10 +99,15 @@ def blendshape_coefficients(model: object, phenotypes: dict[str, np.ndarray]) ->
 
 
 def random_rotations(rng: np.random.Generator, count: int, bones: int, sigma: float) -> np.ndarray:
-    """Draw rotations ``(count, bones, 3, 3)`` of about ``sigma`` radians around random axes (Cayley map)."""
-    x, y, z = np.moveaxis(rng.normal(0, sigma / 2, (count, bones, 3)), -1, 0)
+    """Draw rotations ``(count, bones, 3, 3)`` of about ``sigma`` radians around random axes."""
+    return rotations_about(rng.normal(0, sigma, (count, bones, 3)))
+
+
+def rotations_about(vectors: np.ndarray) -> np.ndarray:
+    """Return rotations ``(..., 3, 3)`` about ``vectors (..., 3)`` by their length in radians, if small."""
+    x, y, z = np.moveaxis(vectors / 2, -1, 0)
     zero = np.zeros_like(x)
-    skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(count, bones, 3, 3)
+    skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*vectors.shape, 3)
     return np.linalg.solve(np.eye(3) - skew, np.eye(3) + skew)
 
 
@@ -140,11 +145,15 @@ class AnnySource:
         return vertices, self.heads + np.tensordot(coefficients, self.head_shapes, 1)
 
     def exact_body(self, coefficients: np.ndarray, keypoint_map: np.ndarray) -> BodyModel:
-        """Return this one person as a body with an empty shape space: no principal components, no rounding."""
+        """Return this one person as a body with an empty shape space: no components, no rounding."""
         vertices, heads = self.rest(coefficients)
-        return self._body(vertices, vertices[None, :0].reshape(0, *vertices.shape), heads[self.kept], keypoint_map)
+        return self._body(
+            vertices, vertices[None, :0].reshape(0, *vertices.shape), heads[self.kept], keypoint_map
+        )
 
-    def _body(self, mean: np.ndarray, basis: np.ndarray, joints: np.ndarray, keypoint_map: np.ndarray) -> BodyModel:
+    def _body(
+        self, mean: np.ndarray, basis: np.ndarray, joints: np.ndarray, keypoint_map: np.ndarray
+    ) -> BodyModel:
         return BodyModel(
             name="anny",
             vertices_mean=mean.astype(np.float32),
@@ -163,7 +172,9 @@ class AnnySource:
         )
 
 
-def principal_components(source: AnnySource, rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+def principal_components(
+    source: AnnySource, rng: np.random.Generator, size: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the population's mean ``(K,)`` and components ``(size, K)`` as blend shape coefficients.
 
     The principal directions are those of the vertices; a component is one standard deviation long.
@@ -190,10 +201,10 @@ def _joint_keypoint(
 
 
 def fit_keypoint_map(source: AnnySource, rng: np.random.Generator, count: int = 150) -> np.ndarray:
-    """Place the 23 keypoints: the sparse map ``(3, N)`` (keypoint, vertex, weight) of :class:`..body.BodyModel`.
+    """Place the 23 keypoints: the ``keypoint_map (3, N)`` of :class:`..body.BodyModel`.
 
-    Joint centres: non-negative least squares over ``count`` random bodies in random poses, with a little
-    pull towards few vertices by non-negativity alone. Surface points: the mean of the vertices round the
+    Joint centres: non-negative least squares over ``count`` random bodies in random poses.
+    Surface points: the mean of the vertices round the
     place (nose tip, tragus, back of the heel, tip of the big and second toe).
     """
     drawn = blendshape_coefficients(source.model, sample_phenotypes(rng, count))
@@ -251,7 +262,7 @@ def fit_keypoint_map(source: AnnySource, rng: np.random.Generator, count: int = 
 
 
 def skin_vertices(source: AnnySource) -> np.ndarray:
-    """Return the indices of the outer skin: the mesh's largest connected piece (eyes and tongue are others)."""
+    """Return the indices of the outer skin: the mesh's largest connected piece."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 

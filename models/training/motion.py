@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """CMU motion capture (BVH) as poses of the Anny body.
 
-The BVH conversion's skeleton is Daz's: T-pose at rest, centimetres, Y up, facing +z. A bone of ours takes the
-world rotation of the joint that drives it, after a fixed turn that lays our rest limb along theirs; limbs thus
-point where the captured ones pointed, whatever the two rest poses.
+The BVH conversion's skeleton is Daz's: T-pose at rest, centimetres, Y up, facing +z. A bone of ours takes
+the world rotation of the joint that drives it, after a fixed turn that lays our rest limb along theirs;
+limbs thus point where the captured ones pointed, whatever the two rest poses.
 
 Data: CMU Graphics Lab motion capture database, BVH conversion by B. Hahne (cgspeed); see the data's README.
 """
@@ -50,13 +50,15 @@ def data_dir(given: str | Path | None = None) -> Path:
     folder = given or os.environ.get("S2D_DATA")
     if not folder or not (Path(folder) / ARCHIVE).is_file():
         where = f"'{folder}'" if folder else "no folder (give --data DIR or set S2D_DATA)"
-        raise FileNotFoundError(f"The motion archive {ARCHIVE} is not in {where}; see models/weights/MODEL_CARD.md.")
+        raise FileNotFoundError(
+            f"The motion archive {ARCHIVE} is not in {where}; see models/weights/MODEL_CARD.md."
+        )
     return Path(folder)
 
 
 @dataclass(frozen=True)
 class BvhMotion:
-    """One BVH file: ``offsets (J, 3)`` and world ``rotations (T, J, 3, 3)``, root ``translation (T, 3)``, as stored."""
+    """One BVH file as stored: joint ``offsets (J, 3)``, ``local`` rotations, root ``translation (T, 3)``."""
 
     names: tuple[str, ...]
     parents: tuple[int, ...]
@@ -74,7 +76,7 @@ class BvhMotion:
 
 
 def parse_bvh(text: str) -> BvhMotion:
-    """Parse a BVH file whose joints all have three rotation channels and whose root has the translation first.
+    """Parse a BVH file of joints with three rotation channels; the root has its translation first.
 
     Raises:
         ValueError: the text is not such a file.
@@ -107,14 +109,20 @@ def parse_bvh(text: str) -> BvhMotion:
     values = np.loadtxt(io.StringIO(lines[3]), ndmin=2)
     moving = [joint for joint, order in enumerate(orders) if order]
     if values.shape[1] != 3 * (len(moving) + 1):
-        raise ValueError(f"BVH: {values.shape[1]} values a frame for {len(moving)} joints of three rotations.")
+        raise ValueError(
+            f"BVH: {values.shape[1]} values a frame for {len(moving)} joints of three rotations."
+        )
     quaternions = np.zeros((len(values), len(names), 4))
     quaternions[..., 3] = 1.0
     for channel, joint in enumerate(moving):
         angles = values[:, 3 + 3 * channel : 6 + 3 * channel]
         quaternions[:, joint] = Rotation.from_euler(orders[joint], angles, degrees=True).as_quat()
     return BvhMotion(
-        tuple(names), tuple(parents), np.array(offsets), Rotation.from_quat(quaternions.reshape(-1, 4)), values[:, :3]
+        tuple(names),
+        tuple(parents),
+        np.array(offsets),
+        Rotation.from_quat(quaternions.reshape(-1, 4)),
+        values[:, :3],
     )
 
 
@@ -135,7 +143,7 @@ def _half_twist(forearm: np.ndarray, hand: np.ndarray, axis: np.ndarray) -> np.n
 
 
 class Retarget:
-    """Lays motions of one BVH skeleton on a body: the fixed turns between the two rest poses are found once."""
+    """Lays motions of one BVH skeleton on a body; the turns between the rest poses are found once."""
 
     def __init__(self, body: BodyModel, skeleton: BvhMotion) -> None:
         self.body = body
@@ -282,8 +290,9 @@ def load_motions(
         subjects: two-digit subject numbers.
 
     Returns:
-        ``(name, rotations (T, B, 3, 3), translation (T, 3))`` a clean piece, float32: local rotations and the root
-        joint's place for :meth:`BodyModel.pose` of the mean shape, in a world with y down (the floor near y = 0).
+        ``(name, rotations (T, B, 3, 3), translation (T, 3))`` a clean piece, float32: local rotations and the
+        root joint's place for :meth:`BodyModel.pose` of the mean shape, in a world with y down (the floor
+        near y = 0).
 
     Raises:
         FileNotFoundError: the archive is not there.
@@ -300,5 +309,7 @@ def load_motions(
             motion = parse_bvh(archive.read(entry).decode("ascii"))
             retarget = retarget or Retarget(body, motion)
             pieces = repair(*retarget(motion))
-            motions += [(f"{name}.{i}" if len(pieces) > 1 else name, *piece) for i, piece in enumerate(pieces)]
+            motions += [
+                (f"{name}.{i}" if len(pieces) > 1 else name, *piece) for i, piece in enumerate(pieces)
+            ]
     return motions

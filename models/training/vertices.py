@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Training the vertex predictor: Anny bodies of all shapes in CMU motion, seen as noisy keypoints.
+
+Batches are made while training: poses are cached local rotations, a keypoint is a fixed combination of
+bone transforms (so no mesh is posed for the input), and the loss looks at a random few of the vertices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..body import WEIGHTS_DIR, BodyModel, load_body, stack_transforms
+from ..keypoints import BONES
+from ..vertex_predictor import VertexPredictor
+from ..windows import WINDOW, network_inputs
+from .bodies import load_population, rotations_about
+from .motion import TRAINING_SUBJECTS, load_motions
+
+NETWORK_NAME = "vertex_predictor"
+
+BATCH = 128
+CHUNK_WINDOWS, CHUNK_SPACING = 4, 6
+"""Windows cut from one posed stretch of motion, and frames between them (posing is dear)."""
+LOSS_VERTICES = 256
+LEARNING_RATE = 2e-3
+STEPS = 20000
+SAVE_SECONDS = 45
+AVERAGING = 0.999
+"""Decay of the running average of the weights, which is what is exported."""
+
+NOISE_SIGMA = 0.025
+"""Largest standard deviation (m) of the noise drawn for each window."""
+
+FIT_POOL = 3000
+
+WOBBLE = {
+    "spine04": 0.08, "neck02": 0.1, "head": 0.1,
+    **{
+        f"{bone}.{side}": sigma
+        for side in "LR"
+        for bone, sigma in (
+            ("clavicle", 0.08), ("upperarm01", 0.15), ("lowerarm01", 0.1), ("wrist", 0.15),
+            ("upperleg01", 0.1), ("lowerleg01", 0.08), ("foot", 0.12),
+        )
+    },
+}  # fmt: skip
+"""Radians by which a bone may be turned, the same through a window, beyond the captured poses."""
+
+LIMB_GROUPS = ("spine", "neck", "head"), ("clavicle", "shoulder", "upperarm", "lowerarm", "wrist")
+
+
+def _mirrored(body: BodyModel, rotations: np.ndarray) -> np.ndarray:
+    """Exchange left and right of local rotations ``(T, B, 3, 3)``."""
+    flip = np.diag([-1.0, 1.0, 1.0]).astype(np.float32)
+    other = {"L": "R", "R": "L"}
+    swapped = [
+        body.bone_names.index(f"{name[:-1]}{other[name[-1]]}" if name.endswith((".L", ".R")) else name)
+        for name in body.bone_names
+    ]
+    return flip @ rotations[:, swapped] @ flip
+
+
+class WindowSampler:
+    """Draws training windows: poses of mixed motions, shapes, and keypoints with an estimator's faults."""
+
+    def __init__(self, body: BodyModel, folder: Path | None, seed: int) -> None:
+        self.body = body
+        self.rng = np.random.default_rng(seed)
+        pieces = [piece for _, piece, _ in load_motions(folder, TRAINING_SUBJECTS)]
+        pieces += [_mirrored(body, piece) for piece in pieces]
+        lengths = np.array([len(piece) for piece in pieces])
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        self.rotations = np.concatenate(pieces)
+        self.piece_start, self.piece_stop = np.repeat(starts, lengths), np.repeat(starts + lengths, lengths)
+        groups = np.zeros(body.bone_count, np.int64)  # legs and root
+        for bone, name in enumerate(body.bone_names):
+            if name.startswith(LIMB_GROUPS[0]):
+                groups[bone] = 1
+            elif name.startswith(LIMB_GROUPS[1]):
+                groups[bone] = 2 if name.endswith(".L") else 3
+        self.groups = groups
+        self.wobbling = [bone for bone, name in enumerate(body.bone_names) if name in WOBBLE]
+        self.wobble = np.array([WOBBLE[body.bone_names[bone]] for bone in self.wobbling])
+        people = load_population(held_out=False)
+        self.shapes = people[self.rng.integers(0, len(people), FIT_POOL)]
+        self.shapes = (self.shapes + self.rng.normal(0, 0.3, self.shapes.shape)).astype(np.float32)
+        self.fitted = np.stack([self._fit(shape) for shape in self.shapes])
+        self.keypoint_mean = body.keypoint_skinning(np.zeros(body.shape_size))
+        self.keypoint_basis = np.stack(
+            [body.keypoint_skinning(unit) - self.keypoint_mean for unit in np.eye(body.shape_size)]
+        )
+
+    def _fit(self, shape: np.ndarray) -> np.ndarray:
+        """Return the shape as fitted from the body's bone lengths, measured with a random error."""
+        points = self.body.keypoints(self.body.rest(shape)[0])
+        first, second = np.array(BONES).T
+        lengths = np.linalg.norm(points[first] - points[second], axis=-1)
+        return self.body.fit_shape(lengths + self.rng.normal(0, self.rng.uniform(0, 0.012), len(lengths)))
+
+    def rest_of(self, shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return keypoints ``(N, 23, 3)`` and joints ``(N, B, 3)`` at rest of shapes ``(N, S)``."""
+        joints = self.body.joints_mean + np.tensordot(shapes, self.body.joints_basis, 1)
+        readout = self.keypoint_mean + np.tensordot(shapes, self.keypoint_basis, 1)
+        eye = np.broadcast_to(np.eye(3, dtype=np.float32), (*joints.shape, 3))
+        return np.matmul(readout, stack_transforms(eye, joints, joints)), joints
+
+    def draw(self, count: int) -> dict[str, np.ndarray]:
+        """Draw ``count`` windows (a multiple of ``CHUNK_WINDOWS``).
+
+        Returns keypoints ``windows (N, 15, 23, 3)``, the true ``shape`` and what is known of it
+        (``known_shape``), and the true bone ``rotations``, ``positions`` and ``joints`` in the middle.
+        """
+        rng, body, bones = self.rng, self.body, self.body.bone_count
+        chunks, length = count // CHUNK_WINDOWS, WINDOW + (CHUNK_WINDOWS - 1) * CHUNK_SPACING
+        centre = rng.integers(0, len(self.rotations), (chunks, 4))
+        mixed = rng.random((chunks, 3)) < np.array([0.25, 0.15, 0.15])
+        centre[:, 1] = np.where(mixed[:, 0], centre[:, 1], centre[:, 0])  # a trunk of another motion
+        centre[:, 2] = np.where(mixed[:, 1], centre[:, 2], centre[:, 1])  # an arm of another one still
+        centre[:, 3] = np.where(mixed[:, 2], centre[:, 3], centre[:, 1])
+        stride = np.where(rng.random(chunks) < 0.15, 2, 1)
+        moments = (np.arange(length) - length // 2) * stride[:, None]
+        frames = centre[:, None] + moments[..., None]
+        frames = np.clip(frames, self.piece_start[centre][:, None], self.piece_stop[centre][:, None] - 1)
+        local = self.rotations[frames[..., self.groups], np.arange(bones)]  # (C, length, B, 3, 3)
+        sigma = self.wobble * (rng.random((chunks, 1)) < 0.5)
+        turn = rotations_about(rng.normal(size=(chunks, len(sigma[0]), 3)) * sigma[..., None])
+        local[:, :, self.wobbling] = local[:, :, self.wobbling] @ turn[:, None].astype(np.float32)
+
+        person = rng.integers(0, len(self.shapes), chunks)
+        shape = self.shapes[person]
+        known = np.where((rng.random(chunks) < 0.5)[:, None], shape, self.fitted[person])
+        joints = body.joints_mean + np.tensordot(shape, body.joints_basis, 1)
+        flat_joints = np.repeat(joints, length, axis=0)
+        world, place = body.forward_kinematics(
+            flat_joints, local.reshape(-1, bones, 3, 3), np.zeros((chunks * length, 3), np.float32)
+        )
+        readout = self.keypoint_mean + np.tensordot(shape, self.keypoint_basis, 1)
+        stacked = stack_transforms(world, place, flat_joints).reshape(chunks, length, -1, 3)
+        keypoints = np.matmul(readout[:, None], stacked)
+        starts = np.arange(CHUNK_WINDOWS) * CHUNK_SPACING
+        windows = keypoints[:, starts[:, None] + np.arange(WINDOW)].reshape(count, WINDOW, -1, 3)
+        middle = starts + WINDOW // 2
+        return {
+            "windows": self.spoil(windows).astype(np.float32),
+            "shape": np.repeat(shape, CHUNK_WINDOWS, axis=0),
+            "known_shape": np.repeat(known, CHUNK_WINDOWS, axis=0).astype(np.float32),
+            "rotations": world.reshape(chunks, length, bones, 3, 3)[:, middle].reshape(count, bones, 3, 3),
+            "positions": place.reshape(chunks, length, bones, 3)[:, middle].reshape(count, bones, 3),
+        }
+
+    def spoil(self, windows: np.ndarray) -> np.ndarray:
+        """Add an estimator's faults to keypoints ``(N, 15, 23, 3)``: jitter, drift, bias, depth, gaps."""
+        rng = self.rng
+        count = len(windows)
+
+        def some(share: float, low: float, high: float) -> np.ndarray:
+            drawn = rng.uniform(low, high, (count, 1, 1, 1))
+            return np.where(rng.random((count, 1, 1, 1)) < share, drawn, 0.0)
+
+        noise = some(0.85, 0.0, NOISE_SIGMA) * rng.normal(size=windows.shape)
+        faulty = rng.random((count, 1, 1, 1)) < 0.5  # the other half sees independent noise alone
+        drift = rng.normal(size=windows.shape)
+        kernel = np.exp(-0.5 * (np.arange(-6, 7) / 2.5) ** 2)
+        kernel /= np.sqrt((kernel**2).sum())
+        padded = np.concatenate([drift[:, -6:], drift, drift[:, :6]], axis=1)
+        drift = sum(weight * padded[:, i : i + WINDOW] for i, weight in enumerate(kernel))
+        bias = rng.normal(size=(count, 1, *windows.shape[2:]))
+        noise = noise + faulty * (some(0.6, 0.0, 0.015) * drift + some(0.6, 0.0, 0.01) * bias)
+        uneven = np.exp(rng.normal(0, 0.4, (count, 1, windows.shape[2], 1)))
+        noise *= np.where(faulty, uneven, 1.0)
+        depth = rng.normal(size=(count, 1, 1, 3))
+        depth /= np.linalg.norm(depth, axis=-1, keepdims=True)
+        noise += faulty * some(0.6, 0.0, 1.5) * (noise * depth).sum(-1, keepdims=True) * depth
+        spoilt = windows + noise
+
+        gap = faulty & (rng.random((count, 1, windows.shape[2], 1)) < 0.08)
+        start = rng.integers(0, WINDOW, (count, 1, windows.shape[2], 1))
+        length = rng.integers(2, WINDOW, start.shape)
+        moments = np.arange(WINDOW)[None, :, None, None]
+        before, after = np.clip(start - 1, 0, WINDOW - 1), np.clip(start + length, 0, WINDOW - 1)
+        share = np.clip((moments - before) / np.maximum(after - before, 1), 0, 1)
+        ends = [
+            np.take_along_axis(spoilt, np.broadcast_to(at, (*at.shape[:3], 3)), axis=1)
+            for at in (before, after)
+        ]
+        bridged = ends[0] * (1 - share) + ends[1] * share
+        return np.where(gap & (moments > before) & (moments < after), bridged, spoilt)
+
+
+class Trainer:
+    """The network, its optimiser and all else that a checkpoint holds, so that a slice resumes exactly."""
+
+    def __init__(self, folder: Path | None, seed: int = 0, steps: int = STEPS) -> None:
+        torch.manual_seed(seed)
+        self.body = load_body()
+        self.sampler = WindowSampler(self.body, folder, seed)
+        self.network = VertexPredictor(self.body)
+        self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
+        self.step, self.steps, self.seed, self.seconds = 0, steps, seed, 0.0
+        self.weights = torch.tensor(self.body.weights)
+        self.mean = torch.tensor(self.body.vertices_mean)
+        self.basis = torch.tensor(self.body.vertices_basis)
+
+    def inputs(self, drawn: dict[str, np.ndarray]) -> tuple[dict[str, torch.Tensor], np.ndarray, np.ndarray]:
+        """Turn drawn windows into the network's inputs, and the trunk frames that lead back."""
+        rest_keypoints, joints = self.sampler.rest_of(drawn["known_shape"])
+        inputs, axes, origin = network_inputs(
+            self.body, drawn["windows"], drawn["known_shape"], rest_keypoints, joints
+        )
+        return {name: torch.from_numpy(value) for name, value in inputs.items()}, axes, origin
+
+    def vertices(
+        self, shape: np.ndarray, rotations: torch.Tensor, positions: torch.Tensor, chosen: torch.Tensor
+    ) -> torch.Tensor:
+        """Skin the chosen vertices ``(N, n, 3)`` of a body of its own in each sample."""
+        shape = torch.from_numpy(shape)
+        joints = torch.tensor(self.body.joints_mean) + torch.tensordot(
+            shape, torch.tensor(self.body.joints_basis), 1
+        )
+        shift = positions - (rotations @ joints[..., None])[..., 0]
+        rest = self.mean[chosen] + torch.tensordot(shape, self.basis[:, chosen], 1)
+        blend = torch.matmul(self.weights[chosen], torch.cat([rotations.flatten(2), shift], dim=-1))
+        turned = (blend[..., :9].unflatten(-1, (3, 3)) * rest[..., None, :]).sum(-1)
+        return turned + blend[..., 9:]
+
+    def loss(self, count: int = BATCH) -> torch.Tensor:
+        """Draw a batch and return its mean vertex distance in metres."""
+        drawn = self.sampler.draw(count)
+        inputs, axes, origin = self.inputs(drawn)
+        if self.step == 0:
+            self.network.standardise(inputs["windows"], inputs["bones"])
+        rotations, positions = self.network(**inputs)
+        back = np.swapaxes(axes, 1, 2).astype(np.float32)
+        true_rotations = torch.from_numpy(back[:, None] @ drawn["rotations"])
+        true_positions = torch.from_numpy(((drawn["positions"] - origin[:, None]) @ axes).astype(np.float32))
+        chosen = torch.from_numpy(self.sampler.rng.choice(len(self.mean), LOSS_VERTICES, replace=False))
+        predicted = self.vertices(drawn["known_shape"], rotations, positions, chosen)
+        true = self.vertices(drawn["shape"], true_rotations, true_positions, chosen)
+        turn = (rotations - true_rotations).square().sum((-1, -2)).clamp_min(1e-8).sqrt().mean()
+        return (predicted - true).norm(dim=-1).mean() + 0.01 * turn
+
+    def train(self, minutes: float, checkpoint: Path) -> None:
+        """Train until the last step or for ``minutes``; the checkpoint is never more than a minute behind."""
+        deadline, saved, shown = time.monotonic() + 60 * minutes, time.monotonic(), []
+        self.network.train()
+        while self.step < self.steps:
+            begun = time.monotonic()
+            warm = min(1.0, (self.step + 1) / 300)
+            rate = LEARNING_RATE * warm * 0.5 * (1 + np.cos(np.pi * self.step / self.steps))
+            for group in self.optimiser.param_groups:
+                group["lr"] = max(rate, 1e-5)
+            loss = self.loss()
+            self.optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), 0.1)
+            self.optimiser.step()
+            self.step += 1
+            decay = min(AVERAGING, self.step / (self.step + 10))
+            with torch.no_grad():
+                for name, value in self.network.state_dict().items():
+                    self.average[name].lerp_(value, 1 - decay)
+            shown.append(loss.item())
+            now = time.monotonic()
+            self.seconds += now - begun
+            if now - saved > SAVE_SECONDS:
+                self.save(checkpoint)
+                saved = now
+            if self.step % 100 == 0:
+                print(f"step {self.step}/{self.steps} loss {1000 * np.mean(shown):.2f} mm", flush=True)
+                shown.clear()
+            if now > deadline:
+                break
+        self.save(checkpoint)
+
+    def save(self, checkpoint: Path) -> None:
+        """Write the checkpoint, whole or not at all."""
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        aside = checkpoint.with_suffix(".tmp")
+        state = {
+            "network": self.network.state_dict(), "average": self.average,
+            "optimiser": self.optimiser.state_dict(), "rng": self.sampler.rng.bit_generator.state,
+            "step": self.step, "steps": self.steps, "seed": self.seed, "seconds": self.seconds,
+        }  # fmt: skip
+        torch.save(state, aside)
+        os.replace(aside, checkpoint)
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint exactly where it was written."""
+        state = torch.load(checkpoint, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.average = state["average"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.sampler.rng.bit_generator.state = state["rng"]
+        self.step, self.steps, self.seed = state["step"], state["steps"], state["seed"]
+        self.seconds = state["seconds"]
+
+
+def export(trainer: Trainer, folder: Path = WEIGHTS_DIR) -> None:
+    """Write the averaged network as ``vertex_predictor.safetensors`` and ``.onnx`` into ``folder``."""
+    from safetensors.torch import save_file
+
+    network = VertexPredictor(trainer.body)
+    network.load_state_dict(trainer.average)
+    network.eval()
+    example = trainer.inputs(trainer.sampler.draw(3))[0]
+    aside = folder / f"{NETWORK_NAME}.tmp"
+    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, aside)
+    os.replace(aside, folder / f"{NETWORK_NAME}.safetensors")
+    names = tuple(example)
+    torch.onnx.export(
+        network, tuple(example[name] for name in names), aside, input_names=list(names),
+        output_names=["rotations", "positions"], opset_version=17, dynamo=False,
+        dynamic_axes={name: {0: "frames"} for name in (*names, "rotations", "positions")},
+    )  # fmt: skip
+    os.replace(aside, folder / f"{NETWORK_NAME}.onnx")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``s2d train vertices``."""
+    parser.add_argument("--data", type=Path, help="folder of the training data (default: S2D_DATA)")
+    parser.add_argument("--checkpoint", type=Path, default=Path("runs/vertices.pt"), help="state to write")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    parser.add_argument("--minutes", type=float, default=120.0, help="stop after this long; resume later")
+    parser.add_argument("--steps", type=int, default=STEPS, help="steps of the whole training")
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and data")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--output", type=Path, default=WEIGHTS_DIR, help="folder of the exported weights")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train a slice, then export the weights and measure them on held-out people."""
+    torch.set_num_threads(args.threads)
+    trainer = Trainer(args.data, args.seed, args.steps)
+    if args.resume:
+        trainer.resume(args.checkpoint)
+    trainer.train(args.minutes, args.checkpoint)
+    export(trainer, args.output)
