@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Build the extension's zip: ``python -m sparse2dense.s2d_addon.build -o dist --platform linux-x64``.
+
+The zip carries the wheels that the worker needs, for every Python that Blender 4.2 to 5.2 has, so that it
+installs in a Blender that was never online. Building and validating is Blender's own tool's work; it comes
+from the ``bpy`` package, or from a Blender that ``--blender`` names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+MANIFEST = "blender_manifest.toml"
+
+WHEELS = ("onnxruntime==1.32.0", "opencv-python-headless==5.0.0.93", "constriction==0.5.0")
+"""What the worker imports beside numpy, which is Blender's own. They need no more to be imported, and they
+work with the numpy of every Blender since 4.2 (1.24.3), whatever their metadata asks for."""
+
+PYTHONS = ("3.11", "3.13", "3.14")
+"""Blender 4.2 to 5.0, 5.1 and 5.2, and Debian's 5.2."""
+
+PLATFORMS = {
+    "linux-x64": ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64"),
+    "windows-x64": ("win_amd64",),
+    "macos-arm64": ("macosx_14_0_arm64", "macosx_13_0_arm64", "macosx_11_0_arm64"),
+}
+"""Blender's names of platforms, and the wheel tags that run there."""
+
+MAX_BYTES = 200_000_000
+
+
+class BuildError(Exception):
+    """A step of the build failed; the message holds what its tool said."""
+
+
+def build(out_dir: Path, platform: str, blender: Sequence[str], pythons: Sequence[str] = PYTHONS) -> Path:
+    """Build and validate the zip of ``platform`` in ``out_dir`` and return its path.
+
+    ``blender`` is the command that takes ``build`` and ``validate``, see :func:`extension_tool`. Raises
+    BuildError.
+    """
+    version = next(
+        line.split('"')[1]
+        for line in (ROOT / MANIFEST).read_text().splitlines()
+        if line.startswith("version")
+    )
+    out_dir.mkdir(parents=True, exist_ok=True)
+    target = out_dir / f"sparse2dense-{version}-{platform.replace('-', '_')}.zip"
+    with tempfile.TemporaryDirectory(dir=out_dir) as folder:
+        staging = Path(folder) / "sparse2dense"
+        _copy_tree(staging)
+        _download_wheels(staging / "wheels", platform, pythons)
+        _complete_manifest(staging, platform)
+        built = Path(folder) / target.name
+        _run([*blender, "build", "--source-dir", str(staging), "--output-filepath", str(built)])
+        _run([*blender, "validate", str(built)])
+        if built.stat().st_size > MAX_BYTES:
+            raise BuildError(
+                f"{target.name} would be {built.stat().st_size / 1e6:.0f} MB; 200 MB are allowed."
+            )
+        os.replace(built, target)
+    return target
+
+
+def extension_tool(blender: str | None = None) -> list[str]:
+    """Return the command that runs Blender's extension tool: of ``blender``, or of the ``bpy`` package."""
+    if blender:
+        return [*shlex.split(blender), "--command", "extension"]
+    spec = importlib.util.find_spec("bpy")
+    tools = (
+        sorted(Path(spec.origin).parent.glob("*/scripts/addons_core/bl_pkg/cli/blender_ext.py"))
+        if spec
+        else []
+    )
+    if not tools:
+        raise BuildError(
+            "Blender's extension tool is missing: pip install bpy, or name a Blender with --blender."
+        )
+    return [sys.executable, str(tools[0])]
+
+
+def _copy_tree(staging: Path) -> None:
+    """Copy what version control knows; the manifest's patterns then leave out what Blender has no use for."""
+    listed = _run(["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (staging / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, staging / name)
+
+
+def _download_wheels(folder: Path, platform: str, pythons: Sequence[str]) -> None:
+    tags = [option for tag in PLATFORMS[platform] for option in ("--platform", tag)]
+    for python in pythons:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        _run([*command, "--python-version", python, *tags, "--dest", str(folder), *WHEELS])
+
+
+def _complete_manifest(staging: Path, platform: str) -> None:
+    """Name the platform and the wheels, before the manifest's first table."""
+    wheels = sorted(path.name for path in (staging / "wheels").iterdir())
+    listed = "".join(f'    "./wheels/{name}",\n' for name in wheels)
+    manifest = staging / MANIFEST
+    head, table, rest = manifest.read_text(encoding="utf-8").partition("\n[")
+    text = f'{head}\nplatforms = ["{platform}"]\nwheels = [\n{listed}]\n{table}{rest}'
+    manifest.write_text(text, encoding="utf-8")
+
+
+def _run(command: Sequence[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildError(f"{shlex.join(command)}\n{done.stdout}{done.stderr}".strip())
+    return done.stdout
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="sparse2dense.s2d_addon.build", description=__doc__.splitlines()[0])
+    parser.add_argument("-o", "--output", type=Path, default=Path("dist"), metavar="DIR")
+    parser.add_argument("--platform", choices=PLATFORMS, default="linux-x64")
+    parser.add_argument(
+        "--blender", metavar="COMMAND", help="the Blender that builds; default: the bpy package"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        target = build(options.output, options.platform, extension_tool(options.blender))
+    except (BuildError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{target} ({target.stat().st_size / 1e6:.0f} MB)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
