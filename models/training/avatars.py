@@ -16,6 +16,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.spatial import cKDTree
 
 from ...inference.errors import InputError
 from ..body import BodyModel
@@ -109,14 +110,9 @@ class BaseMesh:
         template = _read_obj([x for x in path.read_text().splitlines() if x.startswith("v ")])[0] * _TO_CAMERA
         self._known = known
         self._helpers = np.setdiff1d(np.arange(_BASE_VERTICES), known)
-        self._parents, self._shares = [], []
-        for part in np.array_split(self._helpers, 16):
-            square = ((template[part, None] - template[None, _BODY]) ** 2).sum(-1)
-            near = np.argpartition(square, _NEIGHBOURS, axis=1)[:, :_NEIGHBOURS]
-            weight = 1 / (np.take_along_axis(square, near, 1) + 1e-6)
-            self._parents.append(near)
-            self._shares.append((weight / weight.sum(1, keepdims=True)).astype(np.float32))
-        self._parents, self._shares = np.concatenate(self._parents), np.concatenate(self._shares)
+        far, self._parents = cKDTree(template[_BODY]).query(template[self._helpers], k=_NEIGHBOURS)
+        weight = 1 / (far**2 + 1e-6)
+        self._shares = (weight / weight.sum(1, keepdims=True)).astype(np.float32)
         carried = self._carry(template[known])
         self._offsets = (template[self._helpers] - carried).astype(np.float32)
         self._height = float(np.ptp(template[_BODY, 1]))

@@ -351,7 +351,7 @@ def _turn(pan: float, tilt: float, roll: float) -> np.ndarray:
 
 
 def contact_sheet(people: People, first: int = 0, rows: int = 6) -> np.ndarray:
-    """Draw samples, two a row: plate, reference, target, the reference warped by the flow, flow, visibility."""
+    """Draw samples, two a row: plate, reference, target, reference warped by the flow, flow, visibility."""
     tiles = []
     for index in range(first, first + 2 * rows):
         sample = people.sample(index)

@@ -66,7 +66,7 @@ def vertex_normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def rasterise(
+def rasterise(  # noqa: PLR0915 - one loop, and numba kernels are cheapest whole
     points: np.ndarray,
     faces: np.ndarray,
     uv: np.ndarray,

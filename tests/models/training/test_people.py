@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Synthetic people: the labels agree with the pictures, and nothing held out is trained on."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+pytest.importorskip("anny")
+
+from sparse2dense.inference.errors import InputError
+from sparse2dense.models.body import load_body
+from sparse2dense.models.training import avatars, backgrounds, motion
+from sparse2dense.models.training.people import People, contact_sheet
+
+DATA = os.environ.get("S2D_DATA")
+needs_data = pytest.mark.skipif(not DATA, reason="S2D_DATA names no folder with the avatars and motions")
+SIZE = (160, 128)
+
+
+@pytest.fixture(scope="module")
+def people():
+    return People(Path(DATA), "held_out", SIZE, seed=3)
+
+
+@pytest.fixture(scope="module")
+def wardrobes():
+    return {split: avatars.Wardrobe(load_body(), Path(DATA), split) for split in ("train", "held_out")}
+
+
+@pytest.fixture(scope="module")
+def samples(people):
+    return [people.sample(index) for index in range(6)]
+
+
+def grid():
+    return np.stack(np.meshgrid(np.arange(SIZE[1]) + 0.5, np.arange(SIZE[0]) + 0.5), -1)
+
+
+def warp(picture, flow):
+    at = (grid() + flow - 0.5).astype(np.float32)
+    return cv2.remap(picture, at, None, cv2.INTER_LINEAR).astype(np.float32)
+
+
+@needs_data
+def test_a_sample_is_a_function_of_seed_and_index(people, samples):
+    again = people.sample(2)
+    for key, value in samples[2].items():
+        if isinstance(value, np.ndarray):
+            np.testing.assert_array_equal(value, again[key], err_msg=key)
+    assert again["camera"] == samples[2]["camera"]
+    assert (samples[1]["reference"] != samples[2]["reference"]).any()
+
+
+@needs_data
+def test_shapes_and_types(people, samples):
+    vertices = len(people.body.weights)
+    for sample in samples:
+        assert sample["reference"].shape == sample["plate"].shape == (*SIZE, 3)
+        assert sample["frames"].shape == (2, *SIZE, 3) and sample["frames"].dtype == np.uint8
+        assert sample["masks"].shape == (2, *SIZE) and sample["visible"].dtype == bool
+        assert sample["flow"].shape == (2, *SIZE, 2) and sample["flow"].dtype == np.float32
+        assert sample["vertices"].shape == (2, vertices, 3)
+        assert sample["keypoints"].shape == (2, 23, 3)
+        assert sample["shape"].shape == (people.body.shape_size,)
+        for value in sample.values():
+            assert not isinstance(value, np.ndarray) or np.isfinite(value).all()
+
+
+@needs_data
+def test_the_reference_warped_by_the_flow_shows_the_target(samples):
+    warped_errors, still_errors = [], []
+    for sample in samples:
+        for frame, flow, visible in zip(sample["frames"], sample["flow"], sample["visible"], strict=True):
+            # Light falls anew on a turned limb; a warp cannot know that, so compare without the mean.
+            error = np.abs(warp(sample["reference"], flow) - frame)[visible].mean()
+            still = np.abs(sample["reference"].astype(np.float32) - frame)[visible].mean()
+            warped_errors.append(error)
+            still_errors.append(still)
+    assert np.mean(warped_errors) < 14
+    assert np.mean(warped_errors) < 0.5 * np.mean(still_errors)
+
+
+@needs_data
+def test_flow_follows_the_bare_body(samples):
+    """On hands and face, the flow is the motion of the nearest projected vertex."""
+    errors = []
+    for sample in samples:
+        camera = sample["camera"]
+        for which in range(2):
+            now, then = (
+                camera.project(sample["vertices"][which]),
+                camera.project(sample["reference_vertices"]),
+            )
+            nearest = np.argsort(sample["vertices"][which, :, 2])[:800]
+            pixel = np.floor(now[nearest]).astype(int)
+            inside = ((pixel >= 0) & (pixel < (SIZE[1], SIZE[0]))).all(1)
+            pixel, nearest = pixel[inside], nearest[inside]
+            covered = sample["masks"][which, pixel[:, 1], pixel[:, 0]] == 255
+            flow = sample["flow"][which, pixel[:, 1], pixel[:, 0]]
+            errors += list(np.linalg.norm(flow - (then - now)[nearest], axis=1)[covered])
+    assert np.median(errors) < 0.7
+
+
+@needs_data
+def test_mask_covers_the_projected_body_and_little_else(samples):
+    for sample in samples:
+        pixel = np.floor(sample["camera"].project(sample["reference_vertices"])).astype(int)
+        inside = pixel[((pixel >= 0) & (pixel < (SIZE[1], SIZE[0]))).all(1)]
+        grown = cv2.dilate(sample["reference_mask"], np.ones((3, 3), np.uint8))
+        assert (grown[inside[:, 1], inside[:, 0]] > 0).mean() > 0.99
+        body = np.zeros(SIZE, np.uint8)
+        body[inside[:, 1], inside[:, 0]] = 1
+        # Hair and loose cloth stand out from the body, but not by a quarter of its height.
+        reach = int(0.12 * np.ptp(pixel[:, 1])) * 2 + 1
+        near = cv2.dilate(body, np.ones((reach, reach), np.uint8))
+        assert (near[sample["reference_mask"] > 0] > 0).mean() > 0.99
+
+
+@needs_data
+def test_the_person_stands_in_the_picture(samples):
+    for sample in samples:
+        keypoints = sample["camera"].project(sample["reference_keypoints"])
+        assert ((keypoints > 0) & (keypoints < (SIZE[1], SIZE[0]))).all(1).mean() > 0.6
+        assert (sample["reference_mask"] > 127).mean() > 0.02
+
+
+@needs_data
+def test_background_is_the_plate_where_the_person_is_far(samples):
+    for sample in samples:
+        away = cv2.dilate(sample["reference_mask"], np.ones((5, 5), np.uint8)) == 0
+        difference = np.abs(sample["reference"].astype(int) - sample["plate"])[away]
+        assert np.median(difference) < 10
+
+
+@needs_data
+def test_a_clip_is_continuous_and_starts_at_its_reference(people):
+    head, frames = people.clip(0, frames=12, fps=25)
+    frames = list(frames)
+    assert len(frames) == 12 and head["fps"] == 25
+    keypoints = np.stack([frame["keypoints"] for frame in frames])
+    np.testing.assert_array_equal(keypoints[0], head["reference_keypoints"])
+    assert np.linalg.norm(np.diff(keypoints, axis=0), axis=-1).max() < 0.4
+    # At the reference itself only the place of a sample within its pixel remains: none.
+    assert np.abs(frames[0]["flow"]).max() < 1e-2
+    assert frames[0]["visible"][frames[0]["mask"] > 0].all()
+
+
+@needs_data
+def test_splits_wear_different_things(wardrobes):
+    worn = {}
+    for split, wardrobe in wardrobes.items():
+        garments = {g.name for kind in (wardrobe.suits, wardrobe.shoes, wardrobe.hair) for g in kind}
+        assert wardrobe.suits and wardrobe.shoes and wardrobe.hair and wardrobe.skins
+        worn[split] = garments | {name for name, _ in wardrobe.skins}
+    assert worn["held_out"] == avatars.HELD_OUT
+    assert not worn["train"] & worn["held_out"]
+    assert not set(motion.TRAINING_SUBJECTS) & set(motion.HELD_OUT_SUBJECTS)
+    with zipfile.ZipFile(Path(DATA) / avatars.ARCHIVE) as archive:
+        known = {Path(name).stem for name in archive.namelist()}
+    assert worn["train"] | worn["held_out"] <= known
+
+
+@needs_data
+def test_the_trunk_below_a_suit_is_left_out(wardrobes):
+    wardrobe = wardrobes["held_out"]
+    body = wardrobe.body
+    avatar = wardrobe.dress(np.zeros(body.shape_size, np.float32), 1, np.random.default_rng(0))
+    vertices = len(body.weights)
+    bare = np.unique(avatar.faces[avatar.material == avatars.SKIN])
+    assert bare.max() < vertices
+    chest = np.argsort(np.linalg.norm(avatar.rest[:vertices] - avatar.rest[:vertices].mean(0), axis=1))[:200]
+    assert not np.isin(chest, bare).any()
+
+
+def test_pictures_of_one_place_go_to_one_split():
+    assert backgrounds.is_held_out("street_1.jpg") == backgrounds.is_held_out("street_27.png")
+    held_out = [
+        backgrounds.is_held_out(f"place{chr(97 + i)}{chr(97 + j)}.jpg") for i in range(26) for j in range(26)
+    ]
+    assert 0.1 < np.mean(held_out) < 0.25
+
+
+@needs_data
+def test_photographs_of_the_folder_are_used(tmp_path):
+    for name in "abcdefghij":
+        picture = np.full((300, 400, 3), (0, 0, 255), np.uint8)
+        (tmp_path / f"{name}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    places = backgrounds.Backgrounds(tmp_path, "train")
+    from sparse2dense.inference.clip import Camera
+
+    view = np.column_stack([np.eye(3), (0, 1.5, 4)])
+    made = [places.make((64, 48), Camera(60, 60, 24, 32), view, np.random.default_rng(i)) for i in range(20)]
+    red = [np.median(m[..., 0]) > 150 and np.median(m[..., 1]) < 40 for m in made]
+    assert 8 <= sum(red) < 20
+    assert made[0].shape == (64, 48, 3) and made[0].dtype == np.uint8
+
+
+def test_missing_data_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"mh_cc0_avatars\.zip is missing"):
+        People(tmp_path)
+
+
+@needs_data
+def test_contact_sheet_has_six_pictures_a_sample(people):
+    assert contact_sheet(people, rows=1).shape == (SIZE[0], 12 * SIZE[1], 3)
