@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...models.keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES
+from ...models.keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES, REQUIRED_NAMES
 from ..clip import Camera
 
-CUTOFF = 6.0
-"""Frequency (Hz) that smoothing of strength 1 halves; strength s halves ``CUTOFF / s``."""
+CUTOFF = 4.0
+"""Frequency (Hz) that smoothing of strength 1 halves in a point at rest; strength s halves ``CUTOFF / s``."""
+FAST = 1.0
+"""Speed (trunk lengths a second) at which a point's cutoff has doubled; it grows with speed."""
 DEPTH_CUTOFF = 1.0
 """The same for the trunk's depth, the direction that one camera measures worst."""
 
@@ -24,12 +26,25 @@ _DIRECTION_SIGMA = np.array([0.04, 0.04, 0.06])  # metres along a bone; depth is
 _LENGTH_SIGMA = 0.001  # of the bone
 _DEPTH_SIGMA = 0.005  # metres
 _CONTACT_SIGMA = 0.006  # metres
+_GLITCH = 0.15  # of the trunk: a point this far off for one frame counts half
+_MOST_EAGER = 10.0  # times the cutoff at rest
 _STILL_SPEED = 0.12  # metres a second, of a foot that stands
 _STILL_TIME = 0.2  # seconds
 _ITERATIONS = 8
+_DAMPING = 500.0  # 1 / square metres, of a step
 _FRAMES_AT_ONCE = 512
 
 _FIRST, _SECOND = np.array(BONES).T
+_LIMBS = {KEYPOINT_INDEX[name] for name in REQUIRED_NAMES}
+_MEASURED = np.array([a in _LIMBS and b in _LIMBS for a, b in BONES])
+# Not bones, for they bend a little, but what keeps the head over the trunk and the trunk square.
+_SPANS = BONES + tuple(
+    (KEYPOINT_INDEX[f"{side}_shoulder"], KEYPOINT_INDEX[f"{other}_{part}"])
+    for side in ("left", "right")
+    for other in ("left", "right")
+    for part in ("ear", "hip")
+    if (side, part) != (other, "hip")
+)
 _TRUNK = [KEYPOINT_INDEX[f"{side}_{joint}"] for side in ("left", "right") for joint in ("shoulder", "hip")]
 _FEET = [
     KEYPOINT_INDEX[f"{side}_{part}"] for side in ("left", "right") for part in ("ankle", "heel", "foot_index")
@@ -83,6 +98,33 @@ def smooth(values: np.ndarray, weights: np.ndarray, cutoff: float, fps: float) -
     return solution
 
 
+def _trunk_length(image: np.ndarray) -> float:
+    """Return the median distance in pixels from the shoulders' middle to the hips'."""
+    ends = np.diff(image[:, _TRUNK].reshape(-1, 2, 2, 2).mean(axis=1), axis=1)[:, 0]
+    return max(1.0, float(np.median(np.linalg.norm(ends, axis=-1))))
+
+
+def _believed(image: np.ndarray) -> np.ndarray:
+    """Return ``(T, 23)`` near 0 where a point leaves its path for one frame only, elsewhere near 1."""
+    belief = np.ones(image.shape[:2])
+    if len(image) < 3:
+        return belief
+    off = np.linalg.norm(image[1:-1] - (image[:-2] + image[2:]) / 2, axis=-1)
+    stride = np.linalg.norm(image[2:] - image[:-2], axis=-1) / 2
+    belief[1:-1] = 1 / (1 + (off / (stride + _GLITCH * _trunk_length(image))) ** 4)
+    return belief
+
+
+def _eagerness(image: np.ndarray, weights: np.ndarray, cutoff: float, fps: float) -> np.ndarray:
+    """Return factors ``(T, 23)`` on the weights that raise :func:`smooth`'s cutoff with a point's speed.
+
+    As in the One Euro filter (Casiez et al., 2012): jitter shows at rest, and lag in motion. A cutoff grows
+    with the fourth root of the weight.
+    """
+    speed = np.linalg.norm(np.gradient(smooth(image, weights, cutoff, fps), axis=0), axis=-1) * fps
+    return np.minimum(1 + speed / (FAST * _trunk_length(image)), _MOST_EAGER) ** 4
+
+
 def fill(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Return ``values (T, ...)`` with straight lines between the frames that were ``seen (T,)``."""
     known = np.flatnonzero(seen)
@@ -95,16 +137,19 @@ def fill(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 def bone_lengths(world: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the ``(len(BONES),)`` median lengths in metres, the same left and right.
+    """Return the ``(len(BONES),)`` lengths in metres, the same left and right; NaN for hands, feet and head.
 
-    ``world`` is ``(T, 23, 3)``, ``weights`` ``(T, 23)``; the better-seen half of the frames counts.
+    ``world`` is ``(T, 23, 3)``, ``weights`` ``(T, 23)``. The network draws depth in, so that a limb looks
+    shorter the more it points at the camera: the upper quartile of the better-seen half of the frames is
+    taken. Its hands and feet are too small by a third (their image is not), so they are not measured.
     """
     both = np.concatenate([world, world[:, _MIRROR]])
     certain = np.concatenate([weights, weights[:, _MIRROR]])
     lengths = np.linalg.norm(both[:, _FIRST] - both[:, _SECOND], axis=-1)
     certainty = np.minimum(certain[:, _FIRST], certain[:, _SECOND])
     counts = certainty >= np.median(certainty, axis=0)
-    return np.nanmedian(np.where(counts, lengths, np.nan), axis=0)
+    known = np.nanpercentile(np.where(counts, lengths, np.nan), 75, axis=0)
+    return np.where(_MEASURED, known, np.nan)
 
 
 def look_along(world: np.ndarray, image: np.ndarray, camera: Camera) -> np.ndarray:
@@ -165,12 +210,13 @@ def lift(
         contacts: whether feet that stand still in the picture stand still in space (a still camera).
     """
     if strength > 0:
-        image = smooth(image, weights, CUTOFF / strength, fps)
-        world = smooth(world, weights, CUTOFF / strength, fps)
-    bones = world[:, _FIRST] - world[:, _SECOND]
-    bones *= lengths[:, None] / np.maximum(np.linalg.norm(bones, axis=-1, keepdims=True), 1e-6)
+        weights = weights * _believed(image)
+        eager = weights * _eagerness(image, weights, CUTOFF / strength, fps)
+        calm = weights * np.sqrt(eager / weights)
+        image = smooth(image, eager, CUTOFF / strength, fps)
+        world = smooth(world, calm, CUTOFF / strength, fps)
     start = world + place(image, world, weights, camera)[:, None]
-    points = _solve(start, image, bones, weights, lengths, camera)
+    points = _solve(start, image, _spans(world, lengths), weights, lengths, camera)
     if strength <= 0:
         return points
     still = _standing(image, points[..., 2], camera, fps) if contacts else None
@@ -181,8 +227,12 @@ def lift(
             DEPTH_CUTOFF / strength,
             fps,
         )[:, 0, 0]
+        spans = _spans(
+            smooth(points - points[:, _TRUNK].mean(axis=1, keepdims=True), calm, CUTOFF / strength, fps),
+            lengths,
+        )
         ground = None if still is None else _hold(points[:, _FEET], still)
-        points = _solve(points, image, bones, weights, lengths, camera, depth, ground)
+        points = _solve(points, image, spans, weights, lengths, camera, depth, ground)
     return points
 
 
@@ -190,10 +240,19 @@ def _rays(image: np.ndarray, camera: Camera) -> np.ndarray:
     return (image - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
 
 
+def _spans(points: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the vectors ``(T, len(_SPANS), 3)`` between ``points (T, 23, 3)``, bones at their lengths."""
+    first, second = np.array(_SPANS).T
+    spans = points[:, first] - points[:, second]
+    size = np.maximum(np.linalg.norm(spans, axis=-1, keepdims=True), 1e-6)
+    spans[:, : len(BONES)] *= lengths[:, None] / size[:, : len(BONES)]
+    return spans
+
+
 def _solve(
     start: np.ndarray,
     image: np.ndarray,
-    bones: np.ndarray,
+    spans: np.ndarray,
     weights: np.ndarray,
     lengths: np.ndarray,
     camera: Camera,
@@ -207,7 +266,7 @@ def _solve(
         points[part] = _solve_part(
             start[part],
             _rays(image[part], camera),
-            bones[part],
+            spans[part],
             weights[part],
             lengths,
             None if depth is None else depth[part],
@@ -219,7 +278,7 @@ def _solve(
 def _solve_part(
     points: np.ndarray,
     rays: np.ndarray,
-    bones: np.ndarray,
+    spans: np.ndarray,
     weights: np.ndarray,
     lengths: np.ndarray,
     depth: np.ndarray | None,
@@ -238,16 +297,17 @@ def _solve_part(
         normal[:, every, 2, every, axis] -= seen * rays[..., axis]
     normal[:, every, 2, every, 2] += seen * (rays**2).sum(axis=-1)
 
-    trust = np.minimum(weights[:, _FIRST], weights[:, _SECOND])
+    first, second = np.array(_SPANS).T
+    trust = np.minimum(weights[:, first], weights[:, second])
     for axis in range(3):
         told = trust / _DIRECTION_SIGMA[axis] ** 2
-        for b, (one, other) in enumerate(BONES):
+        for b, (one, other) in enumerate(_SPANS):
             normal[:, one, axis, one, axis] += told[:, b]
             normal[:, other, axis, other, axis] += told[:, b]
             normal[:, one, axis, other, axis] -= told[:, b]
             normal[:, other, axis, one, axis] -= told[:, b]
-            right[:, one, axis] += told[:, b] * bones[:, b, axis]
-            right[:, other, axis] -= told[:, b] * bones[:, b, axis]
+            right[:, one, axis] += told[:, b] * spans[:, b, axis]
+            right[:, other, axis] -= told[:, b] * spans[:, b, axis]
 
     if depth is not None:
         share = 1 / len(_TRUNK)
@@ -262,21 +322,40 @@ def _solve_part(
 
     normal = normal.reshape(frames, 3 * count, 3 * count)
     right = right.reshape(frames, 3 * count)
-    b = np.arange(len(BONES))
+    # Holds each step back: a bone that points at the camera would swing about its solution for ever.
+    normal += _DAMPING * np.eye(3 * count)
     for step in range(_ITERATIONS):
         # The lengths stiffen over the iterations, or they would freeze the directions of the start.
         stiffness = 1 / (lengths * _LENGTH_SIGMA * 4.0 ** max(0, 4 - step))
-        span = points[:, _FIRST] - points[:, _SECOND]
-        size = np.maximum(np.linalg.norm(span, axis=-1, keepdims=True), 1e-6)
-        along = span / size * stiffness[:, None]
-        rows = np.zeros((frames, len(BONES), count, 3))
-        rows[:, b, _FIRST] = along
-        rows[:, b, _SECOND] = -along
-        rows = rows.reshape(frames, len(BONES), 3 * count)
+        rows, _ = _length_rows(points)
+        rows *= stiffness[:, None]
         across = rows.transpose(0, 2, 1)
         # Linearised at the direction of now, a bone's length is its component along that direction.
         target = right + (across @ (stiffness * lengths)[:, None])[..., 0]
+        target += _DAMPING * points.reshape(frames, -1)
         points = np.linalg.solve(normal + across @ rows, target[..., None])[..., 0].reshape(frames, count, 3)
+    return _with_lengths(points, lengths)
+
+
+def _length_rows(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the Jacobian ``(T, len(BONES), 69)`` of the bones' lengths, and the lengths."""
+    bone = np.arange(len(BONES))
+    span = points[:, _FIRST] - points[:, _SECOND]
+    size = np.linalg.norm(span, axis=-1)
+    along = span / np.maximum(size, 1e-6)[..., None]
+    rows = np.zeros((len(points), len(BONES), *points.shape[1:]))
+    rows[:, bone, _FIRST] = along
+    rows[:, bone, _SECOND] = -along
+    return rows.reshape(len(points), len(BONES), -1), size
+
+
+def _with_lengths(points: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return the nearest ``(T, 23, 3)`` with these bone lengths (Newton on the constraints)."""
+    for _ in range(5):
+        rows, size = _length_rows(points)
+        across = rows.transpose(0, 2, 1)
+        pull = np.linalg.solve(rows @ across + 1e-6 * np.eye(len(lengths)), (lengths - size)[..., None])
+        points = points + (across @ pull)[..., 0].reshape(points.shape)
     return points
 
 
