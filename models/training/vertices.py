@@ -8,6 +8,7 @@ bone transforms (so no mesh is posed for the input), and the loss looks at a ran
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import time
 from pathlib import Path
@@ -69,8 +70,8 @@ def _mirrored(body: BodyModel, rotations: np.ndarray) -> np.ndarray:
 class WindowSampler:
     """Draws training windows: poses of mixed motions, shapes, and keypoints with an estimator's faults."""
 
-    def __init__(self, body: BodyModel, folder: Path | None, seed: int) -> None:
-        self.body = body
+    def __init__(self, body: BodyModel, folder: Path | None, seed: int, noisy: bool = True) -> None:
+        self.body, self.noisy = body, noisy
         self.rng = np.random.default_rng(seed)
         pieces = [piece for _, piece, _ in load_motions(folder, TRAINING_SUBJECTS)]
         pieces += [_mirrored(body, piece) for piece in pieces]
@@ -147,7 +148,7 @@ class WindowSampler:
         windows = keypoints[:, starts[:, None] + np.arange(WINDOW)].reshape(count, WINDOW, -1, 3)
         middle = starts + WINDOW // 2
         return {
-            "windows": self.spoil(windows).astype(np.float32),
+            "windows": (self.spoil(windows) if self.noisy else windows).astype(np.float32),
             "shape": np.repeat(shape, CHUNK_WINDOWS, axis=0),
             "known_shape": np.repeat(known, CHUNK_WINDOWS, axis=0).astype(np.float32),
             "rotations": world.reshape(chunks, length, bones, 3, 3)[:, middle].reshape(count, bones, 3, 3),
@@ -253,7 +254,7 @@ class Trainer:
         while self.step < self.steps:
             begun = time.monotonic()
             warm = min(1.0, (self.step + 1) / 300)
-            rate = LEARNING_RATE * warm * 0.5 * (1 + np.cos(np.pi * self.step / self.steps))
+            rate = LEARNING_RATE * warm * 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
             for group in self.optimiser.param_groups:
                 group["lr"] = max(rate, 1e-5)
             loss = self.loss()
@@ -278,6 +279,12 @@ class Trainer:
             if now > deadline:
                 break
         self.save(checkpoint)
+
+    def averaged(self) -> VertexPredictor:
+        """Return the network with the running average of its weights."""
+        network = VertexPredictor(self.body)
+        network.load_state_dict(self.average)
+        return network.eval()
 
     def save(self, checkpoint: Path) -> None:
         """Write the checkpoint, whole or not at all."""
@@ -306,9 +313,7 @@ def export(trainer: Trainer, folder: Path = WEIGHTS_DIR) -> None:
     """Write the averaged network as ``vertex_predictor.safetensors`` and ``.onnx`` into ``folder``."""
     from safetensors.torch import save_file
 
-    network = VertexPredictor(trainer.body)
-    network.load_state_dict(trainer.average)
-    network.eval()
+    network = trainer.averaged()
     example = trainer.inputs(trainer.sampler.draw(3))[0]
     aside = folder / f"{NETWORK_NAME}.tmp"
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, aside)
@@ -335,10 +340,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train a slice, then export the weights and measure them on held-out people."""
+    """Train a slice, export the weights, and once trained to the end measure them on held-out people."""
     torch.set_num_threads(args.threads)
     trainer = Trainer(args.data, args.seed, args.steps)
     if args.resume:
         trainer.resume(args.checkpoint)
     trainer.train(args.minutes, args.checkpoint)
     export(trainer, args.output)
+    if trainer.step == trainer.steps:
+        from .evaluate_vertices import evaluate, exported_network, results_table, write_results
+
+        results = evaluate(exported_network(args.output), args.data)
+        results["training"] = {"steps": trainer.steps, "minutes": round(trainer.seconds / 60, 1)}
+        write_results(results, args.output)
+        print(results_table(results))
