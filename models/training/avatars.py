@@ -245,6 +245,12 @@ class Avatar:
     tint: np.ndarray  # (G, 3) float32
     names: tuple[str, ...]  # of what is worn
 
+    def areas(self) -> np.ndarray:
+        """Return the drawn surface (square metres) that belongs to each vertex at rest, ``(G,)``."""
+        first, second, third = (self.rest[self.faces[:, corner]] for corner in range(3))
+        face = np.linalg.norm(np.cross(second - first, third - first), axis=1) / 6
+        return np.bincount(self.faces.ravel(), np.repeat(face, 3), len(self.rest))
+
 
 class Wardrobe:
     """All that the people of one split can wear, read once from the archive in ``data_dir``."""

@@ -78,6 +78,10 @@ class _Scene:
         self._noise = rng.uniform(0, 5) if rng.random() < 0.7 else 0.0
         self._quality = int(rng.integers(35, 95)) if rng.random() < 0.3 else None
         self._background = plate.astype(np.float32)
+        # How many half-size pixels of floor the surface round every other vertex can cover, seen slanted.
+        distance = np.linalg.norm(view[:, 3])
+        slant = max(-(view[:, :3].T @ -view[:, 3])[1] / distance, 0.1)
+        self._cover = avatar.areas()[::2] * 2 * (camera.fx / 2 / distance) ** 2 * slant
 
     def draw(self, transforms: np.ndarray, rng: np.random.Generator) -> _Drawn:
         """Draw the avatar under bone ``transforms (B, 3, 4)`` float32 from rest to camera space."""
@@ -108,21 +112,20 @@ class _Scene:
         )  # fmt: skip
 
     def _cast_shadow(self, points: np.ndarray) -> np.ndarray:
-        """Return how much ``(H, W)`` the floor is darkened, softer the higher what darkens it."""
-        height, width = self.plate.shape[0] // 2, self.plate.shape[1] // 2
-        world = (points[::4] - self.view[:, 3]) @ self.view[:, :3]  # floor at y = 0
+        """Return how much ``(H, W)`` the floor is darkened, less the higher what darkens it."""
+        height, width = self.plate.shape[:2]
+        rows, columns = height // 2, width // 2
+        world = (points[::2] - self.view[:, 3]) @ self.view[:, :3]  # floor at y = 0
         above = np.maximum(-world[:, 1:2], 0)
         ground = world + above * (self._lamp_world / self._lamp_world[1])
         ground[:, 1] = 0
         pixel = (self.camera.project(ground @ self.view[:, :3].T + self.view[:, 3]) / 2).astype(np.int32)
-        inside = (pixel >= 0).all(1) & (pixel[:, 0] < width) & (pixel[:, 1] < height)
-        cell = pixel[inside, 1] * width + pixel[inside, 0]
-        weight = np.exp(-above[inside, 0] / 0.6)
-        hits = np.bincount(cell, weight, height * width).reshape(height, width).astype(np.float32)
-        scale = height / 128
-        soft = cv2.GaussianBlur(hits / scale**-2, (0, 0), 1.6 * scale)
-        darkness = self._shadow * (1 - np.exp(-soft))
-        return cv2.resize(darkness, (width * 2, height * 2), interpolation=cv2.INTER_LINEAR)
+        inside = (pixel >= 0).all(1) & (pixel[:, 0] < columns) & (pixel[:, 1] < rows)
+        cell = pixel[inside, 1] * columns + pixel[inside, 0]
+        cover = self._cover[inside] * np.exp(-above[inside, 0] / 1.2)
+        hits = np.bincount(cell, cover, rows * columns).reshape(rows, columns).astype(np.float32)
+        soft = cv2.GaussianBlur(hits, (0, 0), 1.6 * rows / 128)
+        return cv2.resize(self._shadow * (1 - np.exp(-soft)), (width, height), interpolation=cv2.INTER_LINEAR)
 
     def _film(self, picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return ``picture`` as a camera would give it: blurred a little, noisy, perhaps compressed."""
