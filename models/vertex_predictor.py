@@ -144,7 +144,7 @@ class VertexPredictor(nn.Module):
 
         Inputs as from :func:`.windows.network_inputs`.
         """
-        count = len(windows)
+        count = windows.shape[0]  # len() would be a constant in the exported network
         spectrum = torch.matmul(self.time_basis, windows.flatten(2)).unflatten(2, windows.shape[2:])
         spectrum = (spectrum - self.window_mean) / self.window_scale  # (N, 15, 23, 3)
         spectrum = spectrum.transpose(1, 2).reshape(count, windows.shape[2], -1)
