@@ -23,6 +23,13 @@ except ModuleNotFoundError as missing:
     ) from missing
 
 
+def _vertex_predictor() -> tuple[torch.nn.Module, tuple[str, ...]]:
+    from ..models.body import load_body
+    from ..models.vertex_predictor import VertexPredictor
+
+    return VertexPredictor(load_body()), ("rotations", "positions")
+
+
 def _reference_encoder() -> tuple[torch.nn.Module, tuple[str, ...]]:
     from ..models.generator import ReferenceEncoder
 
@@ -36,6 +43,7 @@ def _generator() -> tuple[torch.nn.Module, tuple[str, ...]]:
 
 
 _MODULES: dict[str, Callable[[], tuple[torch.nn.Module, tuple[str, ...]]]] = {
+    "vertex_predictor": _vertex_predictor,
     "reference_encoder": _reference_encoder,
     "generator": _generator,
 }

@@ -52,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return args.command(args)
         except SystemExit as end:  # argparse has said what was wrong
             return int(end.code or 0)
+        except BrokenPipeError:  # the reader of our output has seen enough, as `| head` has
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  closed by the end of the program
+            return 1
         except (Exception, KeyboardInterrupt) as error:
             told = explain(error)
             if debug:
@@ -76,8 +79,9 @@ def _encode(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
 def _capture_options(args: argparse.Namespace) -> Any:
     from .capture import CaptureOptions
 
-    names = ("fov", "person", "start", "end", "fps", "size", "smoothing", "references")
-    return CaptureOptions(**{name: getattr(args, name) for name in names if getattr(args, name) is not None})
+    names = ("fov", "person", "start", "end", "fps", "size", "smoothing", "references", "body")
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return CaptureOptions(**given, body_path=args.body_file)
 
 
 def _decode(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
@@ -85,7 +89,13 @@ def _decode(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
 
     if args.frame is not None:
         result = decode.decode_frame(
-            args.clip, args.output, args.frame, args.format, device=args.device, threads=args.threads
+            args.clip,
+            args.output,
+            args.frame,
+            args.format,
+            device=args.device,
+            threads=args.threads,
+            body_file=args.body_file,
         )
     else:
         result = decode.decode(
@@ -94,6 +104,7 @@ def _decode(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
             only=args.only,
             device=args.device,
             threads=args.threads,
+            body_file=args.body_file,
             vertices=args.vertices,
             video_format=args.video_format,
             progress=progress,
@@ -202,7 +213,7 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--keypoints", type=Path, metavar="FILE.npz", help="a motion without video")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="CLIP.s2d")
     parser.add_argument(
-        "--fov", type=float, metavar="DEGREES", help="the camera's horizontal field of view, if known"
+        "--fov", type=float, metavar="DEGREES", help="field of view of the picture's longer side, if known"
     )
     parser.add_argument("--person", type=int, metavar="N", help="which person to follow, 1 being the largest")
     parser.add_argument("--start", type=float, metavar="SECONDS")
@@ -211,6 +222,8 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, metavar="PIXELS", help="short side of the picture (256)")
     parser.add_argument("--smoothing", type=float, metavar="STRENGTH", help="of the motion; 0 is none (1)")
     parser.add_argument("--references", type=int, metavar="N", help="number of reference pictures (1)")
+    parser.add_argument("--body", choices=("anny", "smpl", "smplh", "smplx"), help="body model (anny)")
+    parser.add_argument("--body-file", type=Path, metavar="FILE", help="your own model of an SMPL body")
     parser.add_argument("--step", type=float, metavar="MM", help="keypoint quantiser step (5)")
     parser.add_argument("--quality", type=int, metavar="0-100", help="of the reference picture")
     parser.add_argument("--plate-quality", type=int, metavar="0-100", help="of the background plate")
@@ -222,6 +235,7 @@ def _add_decode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", choices=("mesh", "video"))
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--threads", type=int, metavar="N", help="processor threads (all cores)")
+    parser.add_argument("--body-file", type=Path, metavar="FILE", help="your own model of an SMPL body")
     parser.add_argument("--vertices", action="store_true", help="put every vertex into mesh.npz too")
     parser.add_argument("--video-format", choices=("webm", "mp4"), default="webm")
     parser.add_argument("--frame", type=int, metavar="N", help="write only the mesh of this frame")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..models.body import load_body
+from ..models.body import BodyModel, load_body
 from ..models.keypoints import KEYPOINT_NAMES
 from . import writers
 from .backends import load_network
@@ -57,6 +57,7 @@ def decode(
     only: str | None = None,
     device: str = "auto",
     threads: int | None = None,
+    body_file: str | Path | None = None,
     vertices: bool = False,
     video_format: str = "webm",
     progress: Progress | None = None,
@@ -66,7 +67,8 @@ def decode(
     Writes ``mesh.pc2`` (Blender's axes), ``mesh.npz`` (camera space; with ``vertices`` also every
     vertex of every frame), ``reference.png`` and ``clip.json``, then ``video.webm`` or ``.mp4``.
     ``only`` is ``mesh``, ``video`` or None for both. ``device`` and ``threads``: see
-    :func:`.backends.load_network`. Raises InputError for a bad file or folder and S2DError where the
+    :func:`.backends.load_network`. ``body_file`` is the user's own model file where the clip's body is
+    one of the SMPL family. Raises InputError for a bad file or folder and S2DError where the
     disk is full; files that were finished before stay, no other file is left.
     """
     if only not in (None, "mesh", "video"):
@@ -78,7 +80,7 @@ def decode(
     references = file.references()
     if only == "video" and not references:
         raise InputError("no_video", f"{path} is a motion without pictures: decode it with --only mesh.")
-    session = _Session(file, device, threads)
+    session = _Session(file, device, threads, body_file)
     with_mesh, with_video = only != "video", only != "mesh" and bool(references)
     writers.check_space(out_dir, session.bytes_needed(with_mesh, with_video, vertices))
     result = DecodeResult(str(out_dir), {}, file.header.frames, warnings=file.network_warnings())
@@ -116,6 +118,7 @@ def decode_frame(
     *,
     device: str = "auto",
     threads: int | None = None,
+    body_file: str | Path | None = None,
 ) -> DecodeResult:
     """Decode the mesh of one frame to ``frame_000012.glb`` (or ``obj``, ``ply``) and nothing else.
 
@@ -126,7 +129,7 @@ def decode_frame(
     file = S2DFile.open(path)
     if not 0 <= frame < file.header.frames:
         raise InputError("frame", f"{path} has frames 0 to {file.header.frames - 1}, not {frame}.")
-    session = _Session(file, device, threads)
+    session = _Session(file, device, threads, body_file)
     vertices = session.vertices(file.keypoints, frame, frame + 1)[0]
     with writers.staging_folder(out_dir) as staging:
         staged = staging / f"frame_{frame:06d}.{mesh_format}"
@@ -138,14 +141,16 @@ def decode_frame(
 class _Session:
     """An open clip, with the body and the networks that turn its keypoints into meshes and pictures."""
 
-    def __init__(self, file: S2DFile, device: str, threads: int | None) -> None:
+    def __init__(self, file: S2DFile, device: str, threads: int | None, body_file: str | Path | None) -> None:
         header = file.header
         self.file = file
         self.header = header
         self.load = lambda name: load_network(name, device, threads)
-        self.body = load_body(header.body)
+        self.body = _body_of(file, body_file)
         self.vertex_count = len(self.body.vertices_mean)
-        self.predictor = VertexPredictor(self.body, header.shape, header.fps, self.load("vertex_predictor"))
+        # The network knows the body it was trained on; others are posed in closed form.
+        network = self.load("vertex_predictor") if header.body == "anny" else None
+        self.predictor = VertexPredictor(self.body, header.shape, header.fps, network)
 
     def bytes_needed(self, mesh: bool, video: bool, vertices: bool) -> int:
         """Bound the bytes that a decoding writes."""
@@ -240,6 +245,22 @@ class _Session:
             stop = min(start + _BATCH, frames)
             yield start, stop
             progress(stage, stop, frames)
+
+
+def _body_of(file: S2DFile, body_file: str | Path | None) -> BodyModel:
+    """Load the body model that the clip names and see that its shape fits."""
+    header = file.header
+    try:
+        body = load_body(header.body, body_file)
+    except ValueError as error:
+        raise InputError("body", f"{file.path}: {error}") from error
+    if len(header.shape) != body.shape_size:
+        raise InputError(
+            "body",
+            f"{file.path} was made for another version of the body {header.body} "
+            f"({len(header.shape)} shape coefficients, here {body.shape_size}).",
+        )
+    return body
 
 
 def _spool_keypoints(file: S2DFile, path: Path, progress: Progress) -> np.ndarray:
