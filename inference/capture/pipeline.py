@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ...models.body import BodyModel, load_body
-from ...models.keypoints import BLAZEPOSE_INDEX, BONES, KEYPOINT_INDEX
+from ...models.keypoints import BLAZEPOSE_INDEX, BONES, KEYPOINT_INDEX, REQUIRED_NAMES
 from ..clip import Camera, Clip, Reference
 from ..errors import InputError
 from ..video import VideoReader
@@ -206,11 +206,11 @@ def _to_space(
     image = fill(seen.image, seen.present)
     world = look_along(fill(seen.world, seen.present), image, camera)
     weights = np.where(seen.present[:, None], np.maximum(seen.visibility**2, _LEAST_WEIGHT), _UNSEEN_WEIGHT)
-    shape = body.fit_shape(bone_lengths(world[seen.present], weights[seen.present]))
-    rest = body.keypoints(body.rest(shape)[0]).astype(np.float64)
-    first, second = np.array(BONES).T
-    # The body's own lengths: so the mesh can take every pose that is sent.
-    lengths = np.linalg.norm(rest[first] - rest[second], axis=-1)
+    known = seen.present
+    lengths = bone_lengths(image[known], world[known], weights[known], camera)
+    limbs = {KEYPOINT_INDEX[name] for name in REQUIRED_NAMES}
+    # The network's hands, feet and head are other points than the body's, too close together.
+    shape = body.fit_shape(np.where([{a, b} <= limbs for a, b in BONES], lengths, np.nan))
     points = lift(image, world, weights, lengths, camera, float(fps), strength=smoothing, contacts=not moving)
     return points.astype(np.float32), shape
 
