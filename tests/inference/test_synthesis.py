@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Frames drawn by the shipped networks: the person where the keypoints say, the plate elsewhere."""
+
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+from sparse2dense.inference.backends import load_network
+from sparse2dense.inference.clip import Camera, Clip, Reference
+from sparse2dense.inference.errors import InputError
+from sparse2dense.inference.synthesis import FrameSynthesiser
+from sparse2dense.models.body import load_body
+
+CAMERA = Camera(300, 300, 128, 128)
+BODY = load_body()
+
+
+def load(name):
+    return load_network(name, "cpu")
+
+
+def paint(vertices, front, back, plate):
+    """Draw the body in one colour where its front shows and another where its back does."""
+    picture, mask = plate.copy(), np.zeros(plate.shape[:2], np.uint8)
+    corners = vertices[BODY.faces]
+    rest = BODY.rest(np.zeros(BODY.shape_size))[0][BODY.faces]
+    is_front = np.cross(rest[:, 1] - rest[:, 0], rest[:, 2] - rest[:, 0])[:, 2] < 0
+    for face in np.argsort(-corners[..., 2].mean(1)):
+        triangle = np.round(CAMERA.project(corners[face])).astype(np.int32)
+        cv2.fillConvexPoly(picture, triangle, front if is_front[face] else back)
+        cv2.fillConvexPoly(mask, triangle, 255)
+    return picture, mask
+
+
+@pytest.fixture(scope="module")
+def plate():
+    noise = np.random.default_rng(0).integers(0, 255, (8, 8, 3)).astype(np.uint8)
+    return cv2.resize(noise, (256, 256), interpolation=cv2.INTER_CUBIC)
+
+
+@pytest.fixture(scope="module")
+def standing():
+    vertices = BODY.rest(np.zeros(BODY.shape_size))[0]
+    return (vertices - vertices.mean(0) + [0, 0, 2.6]).astype(np.float32)
+
+
+def clip_of(references, poses, plate, **changes):
+    fields = {
+        "fps": Fraction(25),
+        "camera": CAMERA,
+        "width": 256,
+        "height": 256,
+        "keypoints": BODY.keypoints(np.stack(poses)),
+        "body": "anny",
+        "shape": np.zeros(BODY.shape_size, np.float32),
+        "references": [Reference(i, *reference) for i, reference in enumerate(references)],
+        "plate": plate,
+    }
+    return Clip(**(fields | changes))
+
+
+def error(picture, truth):
+    return np.abs(picture.astype(float) - truth).mean()
+
+
+def test_the_person_moves_and_uncovers_the_plate(plate, standing):
+    reference = paint(standing, (200, 40, 40), (40, 40, 200), plate)
+    moved = standing + np.float32([0.25, 0, 0])
+    truth, mask = paint(moved, (200, 40, 40), (40, 40, 200), plate)
+    synthesiser = FrameSynthesiser(clip_of([reference], [standing], plate), BODY, [standing], load)
+    drawn = synthesiser.frame(BODY.keypoints(moved), moved)
+    assert drawn.shape == (256, 256, 3) and drawn.dtype == np.uint8
+    assert error(drawn, truth) < 0.25 * error(reference[0], truth)
+    uncovered = (reference[1] > 0) & (mask == 0)
+    assert error(drawn[uncovered], plate[uncovered]) < 25
+
+
+def test_a_frame_does_not_depend_on_the_frames_before_it(plate, standing):
+    reference = paint(standing, (200, 40, 40), (40, 40, 200), plate)
+    clip = clip_of([reference], [standing], plate)
+    moved = standing + np.float32([0.1, 0, 0])
+    alone = FrameSynthesiser(clip, BODY, [standing], load).frame(BODY.keypoints(moved), moved)
+    later = FrameSynthesiser(clip, BODY, [standing], load)
+    later.frame(BODY.keypoints(standing), standing)
+    np.testing.assert_array_equal(later.frame(BODY.keypoints(moved), moved), alone)
+
+
+def test_of_two_references_the_one_that_shows_the_body_is_used(plate, standing):
+    centre = np.float32([0, 0, 2.6])
+    turned = (standing - centre) * np.float32([-1, 1, -1]) + centre
+    red, blue = (200, 40, 40), (40, 40, 200)
+    references = [paint(pose, red, blue, plate) for pose in (standing, turned)]
+    synthesiser = FrameSynthesiser(
+        clip_of(references, [standing, turned], plate), BODY, [standing, turned], load
+    )
+    chest = np.s_[100:120, 122:134]
+    for pose, channel in ((standing, 0), (turned, 2)):
+        shown = synthesiser.frame(BODY.keypoints(pose), pose)[chest].mean((0, 1))
+        assert shown.argmax() == channel
+
+
+def test_what_cannot_be_drawn_is_said(plate, standing):
+    with pytest.raises(InputError, match="no video to draw"):
+        FrameSynthesiser(clip_of([], [standing], plate), BODY, [], load)
+    reference = paint(standing, (200, 40, 40), (40, 40, 200), plate)
+    odd = clip_of([reference], [standing], plate, width=252)
+    with pytest.raises(InputError, match="multiples of 8"):
+        FrameSynthesiser(odd, BODY, [standing], load)
