@@ -25,6 +25,7 @@ MAX_RATE = 240
 DEFAULT_RATE = Fraction(30)
 """The rate assumed where the container names none that can be true."""
 
+_LONGEST_STILL = 1.0  # seconds that one picture is expected to be shown at most
 _CODECS = {".webm": "VP80", ".mp4": "mp4v"}
 
 
@@ -114,7 +115,7 @@ class VideoReader:
 
     def source_frames(self) -> Iterator[np.ndarray]:
         """Yield the same frames at the source's size, ``(source_height, source_width, 3)`` uint8 RGB."""
-        half = 0.5 / self.fps
+        half = 0.5 / max(self.fps, self._source_rate)  # time stamps may be rounded
         stop = float("inf") if self.end is None else self.end
         shown: np.ndarray | None = None
         made = 0
@@ -134,7 +135,7 @@ class VideoReader:
             raise InputError("bad_time", f"{self.path}: no frame follows {self.start:g} s.")
 
     def _timed_frames(self) -> Iterator[tuple[float, np.ndarray]]:
-        """Yield ``(seconds since the first frame, RGB frame)`` from the last frame at or before ``start``."""
+        """Yield ``(seconds since the first frame, RGB frame)`` from a little before ``start``."""
         capture = self._open()
         step = 1 / self._source_rate
         self._read_to = 0.0
@@ -147,9 +148,10 @@ class VideoReader:
                 # Containers without usable time stamps repeat one value: then the nominal rate counts.
                 time = stamp - first if stamp - first > time else time + float(step)
                 self._read_to = time + float(step)
-                if self._read_to + 0.5 / self.fps <= self.start:
+                # At a variable rate the picture at either end of what is asked for may stand for long.
+                if time < self.start - _LONGEST_STILL:
                     continue
-                if self.end is not None and time > self.end + 1:
+                if self.end is not None and time > self.end + _LONGEST_STILL:
                     return
                 found, frame = capture.retrieve()
                 if not found or frame.shape[:2] != (self.source_height, self.source_width):

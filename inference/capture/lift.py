@@ -119,8 +119,15 @@ def _eagerness(image: np.ndarray, weights: np.ndarray, cutoff: float, fps: float
     As in the One Euro filter (Casiez et al., 2012): jitter shows at rest, and lag in motion. A cutoff grows
     with the fourth root of the weight.
     """
-    speed = np.linalg.norm(np.gradient(smooth(image, weights, cutoff, fps), axis=0), axis=-1) * fps
+    speed = speeds(smooth(image, weights, cutoff, fps), fps)
     return np.minimum(1 + speed / (FAST * _trunk_length(image)), _MOST_EAGER) ** 4
+
+
+def speeds(points: np.ndarray, fps: float) -> np.ndarray:
+    """Return the speeds ``(T, K)``, a second, of ``points (T, K, C)``; zeros for a single frame."""
+    if len(points) < 2:
+        return np.zeros(points.shape[:-1])
+    return np.linalg.norm(np.gradient(points, axis=0), axis=-1) * fps
 
 
 def fill(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -366,9 +373,7 @@ def _with_lengths(points: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 def _standing(image: np.ndarray, depth: np.ndarray, camera: Camera, fps: float) -> np.ndarray:
     """Return ``(T, 6)`` bool: which foot points stand still in the picture for a while."""
     metres = _rays(image[:, _FEET], camera) * depth[:, _FEET, None]
-    if len(metres) < 2:
-        return np.zeros((len(metres), len(_FEET)), bool)
-    slow = np.linalg.norm(np.gradient(metres, axis=0), axis=-1) * fps < _STILL_SPEED
+    slow = speeds(metres, fps) < _STILL_SPEED
     return np.stack([_long_runs(slow[:, k], round(_STILL_TIME * fps)) for k in range(slow.shape[1])], axis=1)
 
 

@@ -19,7 +19,7 @@ from ..video import VideoReader
 from .background import Sample, Samples, background_plate, camera_moved, clean_mask
 from .blazepose import PoseDetector, PoseLandmarker
 from .camera import camera_of
-from .lift import bone_lengths, fill, lift, look_along, runs
+from .lift import bone_lengths, fill, lift, look_along, runs, speeds
 from .tracking import Track, find_people, follow
 
 LONG_GAP = 0.5
@@ -224,7 +224,7 @@ def _references(samples: list[Sample], seen: _Seen, count: int) -> list[Sample]:
     facing = across[:, 0] / np.maximum(np.linalg.norm(across, axis=-1), 1e-6)  # 1 in front, -1 behind
     apart = np.linalg.norm(world[:, None] - world[None], axis=-1).mean(axis=-1)  # (N, N) metres
     central = apart.mean(axis=1)
-    speed = np.linalg.norm(np.gradient(seen.image, axis=0), axis=-1).mean(axis=-1)[frames]
+    speed = speeds(seen.image, 1.0).mean(axis=-1)[frames]
     score = (
         seen.visibility[frames].mean(axis=1)
         + 0.5 * size / max(1, size.max())
