@@ -3,7 +3,8 @@
 
     windows (N, 15, 23, 3) --time basis--> 23 keypoint nodes --graph convolutions--> unpooled to B bone nodes
     closed-form bones (N, B, 21) ---------------------------------------------------------> + --graph
-    convolutions--> a residual on each bone's closed-form rotation and place (N, B, 9)
+    convolutions--> a choice between each bone's denoised and raw closed-form rotation and place,
+    and a residual on it (N, B, 10)
 
 The vertices follow by one matrix product with :meth:`..body.BodyModel.skinning_matrix`, which depends on the
 clip's shape alone. (Sparse2Dense, arXiv 2509.23169, section III: the vertex predictor.) The network works in
@@ -27,7 +28,7 @@ HEADS = 4
 """Adjacency matrices a graph convolution learns; each serves its share of the channels."""
 
 BONE_FEATURES = 21
-"""Numbers a bone brings: smoothed and raw closed-form rotation (6) and place (3), and its rest joint (3)."""
+"""Numbers a bone brings: denoised and raw closed-form rotation (6) and place (3), and rest joint (3)."""
 
 
 class NodeLinear(nn.Module):
@@ -115,7 +116,7 @@ class VertexPredictor(nn.Module):
         self.register_buffer("window_mean", torch.zeros(WINDOW, keypoints, 3))
         self.register_buffer("window_scale", torch.ones(WINDOW, 1, 1))
         self.register_buffer("bone_mean", torch.zeros(bones, BONE_FEATURES))
-        self.embed_keypoints = NodeLinear(keypoints, 3 * WINDOW + 3, channels)
+        self.embed_keypoints = NodeLinear(keypoints, 3 * WINDOW + 5, channels)
         self.embed_bones = NodeLinear(bones, BONE_FEATURES, channels)
         self.embed_shape = nn.Linear(body.shape_size, 2 * channels)
         skeleton = _adjacency(keypoints, list(BONES))
@@ -124,8 +125,9 @@ class VertexPredictor(nn.Module):
         self.unpool = GraphMixing(nearest)
         self.fine = nn.ModuleList([GraphBlock(tree, channels) for _ in range(blocks[1])])
         self.norm = nn.LayerNorm(channels)
-        self.head = NodeLinear(bones, channels, 9)
+        self.head = NodeLinear(bones, channels, 10)
         nn.init.zeros_(self.head.weight)
+        nn.init.constant_(self.head.bias[:, 9], -1.0)
 
     @torch.no_grad()
     def standardise(self, windows: torch.Tensor, bones: torch.Tensor) -> None:
@@ -138,7 +140,12 @@ class VertexPredictor(nn.Module):
         self.bone_mean.copy_(bones.mean(dim=0))
 
     def forward(
-        self, windows: torch.Tensor, rest_keypoints: torch.Tensor, bones: torch.Tensor, shape: torch.Tensor
+        self,
+        windows: torch.Tensor,
+        noise: torch.Tensor,
+        rest_keypoints: torch.Tensor,
+        bones: torch.Tensor,
+        shape: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return rotations since rest ``(N, B, 3, 3)`` and joint places ``(N, B, 3)`` in the trunk's frame.
 
@@ -150,12 +157,15 @@ class VertexPredictor(nn.Module):
         spectrum = spectrum.transpose(1, 2).reshape(count, windows.shape[2], -1)
         of_shape = self.embed_shape(shape).unsqueeze(1)
         channels = self.norm.normalized_shape[0]
-        x = self.embed_keypoints(torch.cat([spectrum, 3 * rest_keypoints], dim=-1)) + of_shape[..., :channels]
+        noise = torch.stack([100 * noise, torch.log(noise + 5e-4) + 6], dim=-1)
+        x = self.embed_keypoints(torch.cat([spectrum, noise, 3 * rest_keypoints], dim=-1))
+        x = x + of_shape[..., :channels]
         for block in self.coarse:
             x = block(x)
         y = self.unpool(x) + self.embed_bones(3 * (bones - self.bone_mean)) + of_shape[..., channels:]
         for block in self.fine:
             y = block(y)
         residual = self.head(self.norm(y))
-        rotations = rotation_from_columns(bones[..., :6] + 0.3 * residual[..., :6])
-        return rotations, bones[..., 6:9] + 0.05 * residual[..., 6:]
+        start = torch.lerp(bones[..., :9], bones[..., 9:18], torch.sigmoid(residual[..., 9:]))
+        rotations = rotation_from_columns(start[..., :6] + 0.3 * residual[..., :6])
+        return rotations, start[..., 6:] + 0.05 * residual[..., 6:9]

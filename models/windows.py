@@ -22,8 +22,11 @@ WINDOW = 15
 STEP = 1 / 30
 """Seconds between them."""
 
-SMOOTHING = 9
-"""Moments that the local quadratic goes through from which the closed-form start is solved."""
+NOISE_ORDERS = 9
+"""Polynomial orders from this on hold noise alone: a body does not wiggle so fast within a window."""
+
+POOLING = 6.0
+"""Weight of all keypoints' evidence against a keypoint's own, in telling motion from noise."""
 
 _HALF = WINDOW // 2
 
@@ -33,15 +36,9 @@ def radius_frames(fps: float) -> int:
     return math.ceil(_HALF * STEP * fps) + 1
 
 
-def _smoothing_weights() -> np.ndarray:
-    moments = np.arange(SMOOTHING) - SMOOTHING // 2
-    weights = np.zeros(WINDOW, np.float32)
-    margin = (WINDOW - SMOOTHING) // 2
-    weights[margin : WINDOW - margin] = np.linalg.pinv(np.vander(moments, 3))[-1]
-    return weights
-
-
-_SMOOTHING_WEIGHTS = _smoothing_weights()
+_POLYNOMIALS = np.linalg.qr(np.polynomial.legendre.legvander(np.linspace(-1, 1, WINDOW), WINDOW - 1))[
+    0
+].astype(np.float32)  # orthonormal over the window, one order a column
 
 
 def sample_windows(keypoints: np.ndarray, fps: float, start: int, stop: int) -> np.ndarray:
@@ -65,9 +62,22 @@ def sample_windows(keypoints: np.ndarray, fps: float, start: int, stop: int) -> 
     )
 
 
-def smooth(windows: np.ndarray) -> np.ndarray:
-    """Return windows' ``(N, WINDOW, 23, 3)`` middle on a local quadratic through time: ``(N, 23, 3)``."""
-    return np.tensordot(_SMOOTHING_WEIGHTS, windows, (0, 1))
+def denoise(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Denoise windows ``(N, WINDOW, 23, 3)``: keypoints in the middle ``(N, 23, 3)`` and noise ``(N, 23)``.
+
+    The window is written in orthogonal polynomials of time; the highest orders tell the noise's power, and
+    each order is shrunk by the share of noise in its energy (James and Stein's rule, pooled over keypoints).
+    Without noise next to nothing changes. The noise returned is its standard deviation a coordinate.
+    """
+    spectrum = np.einsum("wo,nwkd->nokd", _POLYNOMIALS, windows, optimize=True)
+    energy = (spectrum**2).mean(axis=-1)  # (N, orders, 23)
+    noise = energy[:, NOISE_ORDERS:].mean(axis=1, keepdims=True)
+    noise = (noise + np.median(noise, axis=2, keepdims=True)) / 2
+    energy = (energy + POOLING * energy.mean(axis=2, keepdims=True)) / (1 + POOLING)
+    kept = np.maximum(1 - noise / np.maximum(energy, 1e-12), 0)
+    kept[:, 0] = 1
+    middle = np.einsum("o,nok,nokd->nkd", _POLYNOMIALS[_HALF], kept, spectrum, optimize=True)
+    return middle, np.sqrt(noise[:, 0])
 
 
 def trunk_frames(keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -97,21 +107,23 @@ def network_inputs(
         joints: ``(B, 3)`` or ``(N, B, 3)``, of that shape.
 
     Returns:
-        The inputs by name (all float32, ``N`` first): ``windows``, ``rest_keypoints``, ``bones``
+        The inputs by name (all float32, ``N`` first): ``windows``, ``noise``, ``rest_keypoints``, ``bones``
         ``(N, B, 21)`` and ``shape``; and the trunk's axes ``(N, 3, 3)`` and origin ``(N, 3)`` that lead back.
     """
     count = len(windows)
-    axes, origin = trunk_frames(smooth(windows))
+    denoised, noise = denoise(windows)
+    axes, origin = trunk_frames(denoised)
     canonical = ((windows - origin[:, None, None]) @ axes[:, None]).astype(np.float32)
     rest_keypoints = np.broadcast_to(rest_keypoints, (count, *windows.shape[2:])).astype(np.float32)
     joints = np.broadcast_to(joints, (count, body.bone_count, 3)).astype(np.float32)
     features = []
-    for keypoints in (smooth(canonical), canonical[:, _HALF]):
+    for keypoints in ((denoised - origin[:, None]) @ axes, canonical[:, _HALF]):
         rotations, positions = body.solve_pose_of(keypoints, rest_keypoints, joints)
         features += [rotations[..., 0], rotations[..., 1], positions]
     features.append(joints - joints[:, :1])
     inputs = {
         "windows": canonical,
+        "noise": noise.astype(np.float32),
         "rest_keypoints": rest_keypoints - joints[:, :1],
         "bones": np.concatenate(features, axis=-1).astype(np.float32),
         "shape": np.broadcast_to(shape, (count, body.shape_size)).astype(np.float32),
@@ -137,7 +149,7 @@ def predict_bones(
     ``(N, B, 3, 3)`` and joint places ``(N, B, 3)`` in the windows' own space.
     """
     if network is None:
-        return body.solve_pose_of(smooth(windows), rest_keypoints, joints)
+        return body.solve_pose_of(denoise(windows)[0], rest_keypoints, joints)
     inputs, axes, origin = network_inputs(body, windows, shape, rest_keypoints, joints)
     bones = network(**inputs)
     positions = bones["positions"] @ np.swapaxes(axes, 1, 2) + origin[:, None]

@@ -164,7 +164,7 @@ class WindowSampler:
             drawn = rng.uniform(low, high, (count, 1, 1, 1))
             return np.where(rng.random((count, 1, 1, 1)) < share, drawn, 0.0)
 
-        noise = some(0.85, 0.0, NOISE_SIGMA) * rng.normal(size=windows.shape)
+        noise = some(0.8, 0.0, NOISE_SIGMA) * rng.normal(size=windows.shape)
         faulty = rng.random((count, 1, 1, 1)) < 0.5  # the other half sees independent noise alone
         drift = rng.normal(size=windows.shape)
         kernel = np.exp(-0.5 * (np.arange(-6, 7) / 2.5) ** 2)
@@ -232,7 +232,7 @@ class Trainer:
         return turned + blend[..., 9:]
 
     def loss(self, count: int = BATCH) -> torch.Tensor:
-        """Draw a batch and return its mean vertex distance in metres."""
+        """Draw a batch and return its mean vertex distance (m), weighed by how clean its keypoints are."""
         drawn = self.sampler.draw(count)
         inputs, axes, origin = self.inputs(drawn)
         if self.step == 0:
@@ -244,8 +244,11 @@ class Trainer:
         chosen = torch.from_numpy(self.sampler.rng.choice(len(self.mean), LOSS_VERTICES, replace=False))
         predicted = self.vertices(drawn["known_shape"], rotations, positions, chosen)
         true = self.vertices(drawn["shape"], true_rotations, true_positions, chosen)
-        turn = (rotations - true_rotations).square().sum((-1, -2)).clamp_min(1e-8).sqrt().mean()
-        return (predicted - true).norm(dim=-1).mean() + 0.01 * turn
+        turn = (rotations - true_rotations).square().sum((-1, -2)).clamp_min(1e-8).sqrt().mean(dim=1)
+        # Relative to what the noise allows, so that clean keypoints count as much as noisy ones.
+        ease = 0.012 / (0.006 + inputs["noise"].mean(dim=1))
+        distance = (predicted - true).norm(dim=-1).mean(dim=1)
+        return (ease * (distance + 0.01 * turn)).mean()
 
     def train(self, minutes: float, checkpoint: Path) -> None:
         """Train until the last step or for ``minutes``; the checkpoint is never more than a minute behind."""
