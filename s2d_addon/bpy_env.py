@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,7 +57,23 @@ def module_command(python: Path, module: str, *arguments: str, sites: Sequence[P
     return [str(python), "-I", str(boot), json.dumps([str(site) for site in sites]), module, *arguments]
 
 
+def main() -> int:
+    """Run ``MODULE ...`` in the newest Blender there is as ``bpy``, with this Python's packages beside it."""
+    module, *arguments = sys.argv[1:]
+    try:
+        python = ensure_bpy(max(NUMPY))
+    except BpyError as error:
+        print(error, file=sys.stderr)
+        return 1
+    sites = [Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")]
+    return subprocess.run(module_command(python, module, *arguments, sites=sites), check=False).returncode
+
+
 def _run(command: Sequence[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise BpyError(f"{' '.join(command)}\n{done.stdout}{done.stderr}".strip())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

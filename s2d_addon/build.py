@@ -3,13 +3,13 @@
 
 The zip carries the wheels that the worker needs, for every Python that Blender 4.2 to 5.2 has, so that it
 installs in a Blender that was never online. Building and validating is Blender's own tool's work; it comes
-from the ``bpy`` package, or from a Blender that ``--blender`` names.
+with the ``bpy`` package, which is installed in an environment of its own (:mod:`.bpy_env`), or with the
+Blender that ``--blender`` names.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import shlex
 import shutil
@@ -18,6 +18,8 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+from .bpy_env import NUMPY, BpyError, ensure_bpy
 
 ROOT = Path(__file__).resolve().parents[1]
 MANIFEST = "blender_manifest.toml"
@@ -73,20 +75,15 @@ def build(out_dir: Path, platform: str, blender: Sequence[str], pythons: Sequenc
 
 
 def extension_tool(blender: str | None = None) -> list[str]:
-    """Return the command that runs Blender's extension tool: of ``blender``, or of the ``bpy`` package."""
+    """Return the command that runs Blender's extension tool: of ``blender``, or of the ``bpy`` package.
+
+    Raises BpyError where ``bpy`` is to be installed first and cannot be.
+    """
     if blender:
         return [*shlex.split(blender), "--command", "extension"]
-    spec = importlib.util.find_spec("bpy")
-    tools = (
-        sorted(Path(spec.origin).parent.glob("*/scripts/addons_core/bl_pkg/cli/blender_ext.py"))
-        if spec
-        else []
-    )
-    if not tools:
-        raise BuildError(
-            "Blender's extension tool is missing: pip install bpy, or name a Blender with --blender."
-        )
-    return [sys.executable, str(tools[0])]
+    python = ensure_bpy(max(NUMPY))
+    tool = "bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py"
+    return [str(python), str(next(python.parents[1].rglob(tool)))]
 
 
 def _copy_tree(staging: Path) -> None:
@@ -133,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         target = build(options.output, options.platform, extension_tool(options.blender))
-    except (BuildError, OSError) as error:
+    except (BuildError, BpyError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{target} ({target.stat().st_size / 1e6:.0f} MB)")

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What several folders of tests need: a filmed clip as a file, and the built extension."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def filmed_clip():
+    """Twenty frames of the packaged clip, 25 a second, as ``s2d encode`` made them."""
+    return Path(__file__).parent / "data" / "balance_short.s2d"
+
+
+@pytest.fixture(scope="session")
+def extension_zip(tmp_path_factory):
+    """The extension for Linux with its wheels, built and validated by Blender's own tool."""
+    if sys.platform != "linux":
+        pytest.skip("the Blender tests install the extension for Linux")
+    from sparse2dense.s2d_addon import build
+
+    return build.build(tmp_path_factory.mktemp("dist"), "linux-x64", build.extension_tool())
