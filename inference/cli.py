@@ -149,8 +149,7 @@ def _run_demo(args: argparse.Namespace) -> int:
     from .demo import run_demo
 
     with _progress_bars() as progress:
-        lines = run_demo(args.output, progress)
-    print("\n".join(lines))
+        run_demo(args.output, progress)
     return 0
 
 
@@ -285,18 +284,19 @@ def _progress_bars() -> Iterator[Progress]:
     except ImportError:
         yield lambda stage, done, total: None
         return
-    bars: dict[str, tqdm] = {}
+    bar, current = tqdm(disable=True), ""
 
     def progress(stage: str, done: int, total: int) -> None:
-        if stage not in bars:
-            bars[stage] = tqdm(desc=stage, total=total or None, disable=None, leave=False)
-        bars[stage].update(done - bars[stage].n)
+        nonlocal bar, current
+        if stage != current:
+            bar.close()
+            bar, current = tqdm(desc=stage, total=total or None, disable=None, leave=False), stage
+        bar.update(done - bar.n)
 
     try:
         yield progress
     finally:
-        for bar in bars.values():
-            bar.close()
+        bar.close()
 
 
 def _print_warnings(result: dict[str, Any]) -> None:
