@@ -19,6 +19,7 @@ MOTION_CHANNELS = 4
 """Displacement x, displacement y (pixels), coverage by the body, visibility in the reference (0 to 1)."""
 
 _SAME_SURFACE = 0.05  # metres behind the nearest triangle of a cell that still count as its surface
+_NOTHING = 1e3  # metres, farther than any body
 _VISIBLE_WITHIN = 0.04  # metres behind the reference's depth map that still count as visible
 
 
@@ -90,9 +91,16 @@ class MeshMotion:
         return np.where(inside, row * self._columns + column, 0).astype(np.int64), inside
 
     def _nearest(self, cells: np.ndarray, distance: np.ndarray) -> np.ndarray:
+        """Return the depth of the surface in front in each cell, infinite where there is none.
+
+        Where triangles are larger than a cell, what lies behind shows between their centres: a cell
+        that is farther than most of its neighbours is taken for such a hole.
+        """
         nearest = np.full(self._rows * self._columns, np.inf, np.float32)
         np.minimum.at(nearest, cells, distance)
-        return nearest
+        around = np.minimum(nearest, _NOTHING).reshape(self._rows, self._columns)
+        typical = cv2.medianBlur(around, 5).ravel()
+        return np.where(np.isfinite(nearest), np.minimum(nearest, typical), nearest)
 
     def _cover(self, hit: np.ndarray) -> np.ndarray:
         """Close the pinholes between triangle centres without growing the outline, and soften it."""
