@@ -20,6 +20,7 @@ from scipy.spatial import cKDTree
 
 from ...inference.errors import InputError
 from ..body import BodyModel
+from .renderer import blend
 
 ARCHIVE = "mh_cc0_avatars.zip"
 
@@ -54,7 +55,7 @@ _EYES = np.arange(14598, 14742)
 _BASE_VERTICES = 19158
 _TO_CAMERA = np.array([0.1, -0.1, -0.1])  # decimetres, y up, facing +z -> metres, y down, facing -z
 _NEIGHBOURS = 8  # body vertices that carry one helper vertex
-_INFLUENCES = 8  # bones a garment vertex follows
+_INFLUENCES = 8  # bones a vertex follows: as many as Anny's do
 _TEXTURE_SIZES = (512, 256, 128)
 _HAIR_COLOURS = (
     (0.03, 0.025, 0.02),
@@ -110,16 +111,17 @@ class BaseMesh:
         template = _read_obj([x for x in path.read_text().splitlines() if x.startswith("v ")])[0] * _TO_CAMERA
         self._known = known
         self._helpers = np.setdiff1d(np.arange(_BASE_VERTICES), known)
-        far, self._parents = cKDTree(template[_BODY]).query(template[self._helpers], k=_NEIGHBOURS)
+        far, parents = cKDTree(template[_BODY]).query(template[self._helpers], k=_NEIGHBOURS)
         weight = 1 / (far**2 + 1e-6)
-        self._shares = (weight / weight.sum(1, keepdims=True)).astype(np.float32)
-        carried = self._carry(template[known])
-        self._offsets = (template[self._helpers] - carried).astype(np.float32)
+        self._parents, self._shares = parents.astype(np.int32), _unit_rows(weight)
+        template = template.astype(np.float32)
+        self._offsets = template[self._helpers] - blend(template[known], self._parents, self._shares)
+        self.template = template
         self._height = float(np.ptp(template[_BODY, 1]))
         dense = np.asarray(body.weights, np.float32)
         self.weights = np.zeros((_BASE_VERTICES, dense.shape[1]), np.float32)
         self.weights[known] = dense
-        self.weights[self._helpers] = self._carry(dense)
+        self.weights[self._helpers] = blend(dense, self._parents, self._shares)
         eyes = template[_EYES].reshape(2, -1, 3)
         ray = eyes - (eyes.max(1, keepdims=True) + eyes.min(1, keepdims=True)) / 2
         cosine = -(ray[..., 2] / np.linalg.norm(ray, axis=-1)).ravel()
@@ -130,19 +132,20 @@ class BaseMesh:
         base = np.empty((_BASE_VERTICES, 3), np.float32)
         size = np.float32(np.ptp(rest[: len(_BODY), 1]) / self._height)
         base[self._known] = rest
-        base[self._helpers] = self._carry(rest) + self._offsets * size
+        base[self._helpers] = blend(rest, self._parents, self._shares) + self._offsets * size
         return base
 
-    def _carry(self, values: np.ndarray) -> np.ndarray:
-        """Return what the body's vertices' ``values (V, C)`` are at the helper vertices."""
-        return np.einsum("ij,ijc->ic", self._shares, values[self._parents], optimize=True)
+
+def _unit_rows(weights: np.ndarray) -> np.ndarray:
+    """Return ``weights`` as float32 with every row's sum brought to 1."""
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
 def sparse_weights(dense: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the ``count`` strongest bones ``(G, count)`` int16 and their weights, strongest first."""
     bones = np.argsort(-dense, axis=1, kind="stable")[:, :count]
     weights = np.maximum(np.take_along_axis(dense, bones, 1), 0)
-    return bones.astype(np.int16), (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    return bones.astype(np.int16), _unit_rows(weights)
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ class Garment:
     def fit(self, base: np.ndarray) -> np.ndarray:
         """Return its vertices ``(n, 3)`` float32 on the fitted base mesh ``(19158, 3)``."""
         span = np.abs(base[self.rulers[:, 0], range(3)] - base[self.rulers[:, 1], range(3)])
-        hung = np.einsum("ij,ijc->ic", self.shares, base[self.anchors])
+        hung = blend(base, self.anchors, self.shares)
         return (hung + self.offsets * (span / self.lengths)).astype(np.float32)
 
 
@@ -199,7 +202,7 @@ def _read_garment(archive: zipfile.ZipFile, folder: str, base: BaseMesh, rigid_b
     uv[..., 1] = 1 - uv[..., 1]
     anchors, shares = table[:, :3].astype(np.int32), table[:, 3:6].astype(np.float32)
     if rigid_bone is None:
-        dense = np.einsum("ij,ijb->ib", np.maximum(shares, 0), base.weights[anchors])
+        dense = blend(base.weights, anchors, np.maximum(shares, 0))
     else:
         dense = np.zeros((len(table), base.weights.shape[1]), np.float32)
         dense[:, rigid_bone] = 1
@@ -243,13 +246,8 @@ class Avatar:
     material: np.ndarray  # (F,) uint8
     textures: np.ndarray  # (5, S, S, 4) uint8
     tint: np.ndarray  # (G, 3) float32
+    areas: np.ndarray  # (G,) float32 drawn surface round each vertex, square metres
     names: tuple[str, ...]  # of what is worn
-
-    def areas(self) -> np.ndarray:
-        """Return the drawn surface (square metres) that belongs to each vertex at rest, ``(G,)``."""
-        first, second, third = (self.rest[self.faces[:, corner]] for corner in range(3))
-        face = np.linalg.norm(np.cross(second - first, third - first), axis=1) / 6
-        return np.bincount(self.faces.ravel(), np.repeat(face, 3), len(self.rest))
 
 
 class Wardrobe:
@@ -264,7 +262,7 @@ class Wardrobe:
         self.body = body
         self._base = BaseMesh(body)
         dense = np.asarray(body.weights, np.float32)
-        self._bones, self._weights = sparse_weights(dense, int((dense > 0).sum(1).max()))
+        self._bones, self._weights = sparse_weights(dense, _INFLUENCES)
         uv = np.asarray(body.uv, np.float32)[body.faces_uv]
         self._uv = np.dstack([uv[..., 0], 1 - uv[..., 1]])
         eyes = slice(len(_BODY) + len(_TONGUE), None)
@@ -289,10 +287,12 @@ class Wardrobe:
         self.suits = [g for f, g in garments.items() if f.startswith("clothes/") and "shoes" not in f]
         self.shoes = [g for f, g in garments.items() if f.startswith("clothes/shoes")]
         self.hair = [g for f, g in garments.items() if f.startswith("hair/")]
+        self._body_areas = _areas(body.vertices_mean, body.faces)
+        template = self._base.template
+        self._areas = {g.name: _areas(g.fit(template), g.faces) for g in garments.values()}
 
-    def dress(self, shape: np.ndarray, detail: int, rng: np.random.Generator) -> Avatar:
-        """Dress a body of ``shape`` at random; ``detail`` 0 to 2 picks textures of 512 to 128 pixels."""
-        rest = self.body.rest(shape)[0].astype(np.float32)
+    def dress(self, rest: np.ndarray, detail: int, rng: np.random.Generator) -> Avatar:
+        """Dress the ``rest`` body ``(V, 3)`` at random; ``detail`` 0 to 2: textures of 512 to 128 pixels."""
         base = self._base.fit(rest)
         suit, shoes, hair = (wear[rng.integers(len(wear))] for wear in (self.suits, self.shoes, self.hair))
         worn = (suit, shoes, hair)
@@ -301,7 +301,6 @@ class Wardrobe:
         starts = np.cumsum([0, *(len(x) for x in fitted)])
         covered = suit.hides | shoes.hides
         bare = ~covered[self.body.faces].all(1)
-        influences = max(self._bones.shape[1], _INFLUENCES)
         tint = np.ones((starts[-1], 3), np.float32)
         tint[: starts[1]] = rng.uniform(0.75, 1.15) * rng.uniform(0.93, 1.07, 3)
         tint[starts[1] - len(_EYES) : starts[1]] = self._eye_tint(rng)
@@ -311,10 +310,8 @@ class Wardrobe:
         plain = np.full_like(skins[detail], 255)
         return Avatar(
             rest=np.concatenate(fitted),
-            bones=np.concatenate([_pad(self._bones, influences), *(_pad(g.bones, influences) for g in worn)]),
-            weights=np.concatenate(
-                [_pad(self._weights, influences), *(_pad(g.weights, influences) for g in worn)]
-            ),
+            bones=np.concatenate([self._bones, *(g.bones for g in worn)]),
+            weights=np.concatenate([self._weights, *(g.weights for g in worn)]),
             faces=np.concatenate(
                 [self.body.faces[bare], *(g.faces + s for g, s in zip(worn, starts[1:], strict=False))]
             ).astype(np.int32),
@@ -327,6 +324,7 @@ class Wardrobe:
             ),
             textures=np.stack([skins[detail], suit_picture, shoe_picture, hair.details[detail], plain]),
             tint=tint,
+            areas=np.concatenate([self._body_areas * ~covered, *(self._areas[g.name] for g in worn)]),
             names=(suit.name, shoes.name, hair.name, skin_name),
         )
 
@@ -338,8 +336,11 @@ class Wardrobe:
         return tint
 
 
-def _pad(table: np.ndarray, columns: int) -> np.ndarray:
-    return np.pad(table, ((0, 0), (0, columns - table.shape[1])))
+def _areas(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Return the surface that belongs to each vertex ``(n,)`` float32: a third of its triangles'."""
+    first, second, third = (points[faces[:, corner]] for corner in range(3))
+    triangle = np.linalg.norm(np.cross(second - first, third - first), axis=1) / 6
+    return np.bincount(faces.ravel(), np.repeat(triangle, 3), len(points)).astype(np.float32)
 
 
 def _colour_cloth(
@@ -350,17 +351,18 @@ def _colour_cloth(
     if rng.random() < 0.4:
         picture = garment.pictures[detail].copy()
         hsv = cv2.cvtColor(picture[..., :3], cv2.COLOR_RGB2HSV)
-        hsv[..., 0] = (hsv[..., 0].astype(np.int32) + rng.integers(180)) % 180
-        for channel, low, high in ((1, 0.5, 1.6), (2, 0.6, 1.3)):
-            hsv[..., channel] = cv2.multiply(hsv[..., channel], rng.uniform(low, high))
+        value = np.arange(256)
+        turned = (value + rng.integers(180)) % 180
+        scaled = (np.minimum(value * rng.uniform(low, high), 255) for low, high in ((0.5, 1.6), (0.6, 1.3)))
+        hsv = cv2.LUT(hsv, np.dstack([turned, *scaled]).astype(np.uint8))
         picture[..., :3] = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
     else:
         picture = garment.details[detail].copy()
         top, bottom = (_cloth_colour(rng) for _ in range(2))
-        waist = np.quantile(fitted[:, 1], 0.5) + rng.normal(0, 0.05)
+        waist = fitted[:, 1].mean() + rng.normal(0, 0.05)
         tint[:] = np.where(fitted[:, 1:2] < waist, top, bottom)
     if rng.random() < 0.5:
-        picture[..., :3] = cv2.multiply(picture[..., :3], _pattern(len(picture), rng), scale=1 / 255)
+        picture[..., :3] = picture[..., :3] * _pattern(len(picture), rng)
     return picture, tint
 
 
@@ -374,7 +376,7 @@ def _cloth_colour(rng: np.random.Generator) -> np.ndarray:
 
 
 def _pattern(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return stripes, checks or blots ``(size, size, 3)`` uint8 that darken or colour what they cover."""
+    """Return stripes, checks or blots: factors that broadcast to ``(size, size, 3)``, float32 0..1."""
     kind = rng.integers(4)
     repeats = rng.uniform(8, 40)
     line = np.sin(2 * np.pi * repeats * np.arange(size, dtype=np.float32) / size)
@@ -387,6 +389,5 @@ def _pattern(size: int, rng: np.random.Generator) -> np.ndarray:
     else:
         coarse = rng.standard_normal((int(repeats), int(repeats)), np.float32)
         wave = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
-    edge = np.clip((wave - rng.uniform(-0.5, 0.7)) * rng.uniform(1, 8), 0, 1)[..., None]
-    ink = (1 - rng.uniform(0.1, 0.9, 3)).astype(np.float32)
-    return np.broadcast_to((255 * (1 - edge * ink)).astype(np.uint8), (size, size, 3))
+    edge = np.clip((wave - np.float32(rng.uniform(-0.5, 0.7))) * np.float32(rng.uniform(1, 8)), 0, 1)
+    return 1 - edge[..., None] * (1 - rng.uniform(0.1, 0.9, 3)).astype(np.float32)

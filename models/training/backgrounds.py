@@ -60,7 +60,8 @@ class Backgrounds:
         if rng.random() < 0.3:
             picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 2.5) * size[0] / 256)
         gain = rng.uniform(0.7, 1.2) * rng.uniform(0.9, 1.1, 3)
-        return np.clip(picture * gain + rng.uniform(-10, 20), 0, 255).astype(np.uint8)
+        table = np.clip(np.arange(256)[:, None] * gain + rng.uniform(-10, 20), 0, 255)
+        return cv2.LUT(picture, table.astype(np.uint8)[None])
 
     def _crop(self, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
         photograph = self._photographs[rng.integers(len(self._photographs))]

@@ -78,10 +78,10 @@ class _Scene:
         self._noise = rng.uniform(0, 5) if rng.random() < 0.7 else 0.0
         self._quality = int(rng.integers(35, 95)) if rng.random() < 0.3 else None
         self._background = plate.astype(np.float32)
-        # How many half-size pixels of floor the surface round every other vertex can cover, seen slanted.
+        # How many half-size pixels of floor the surface round every fourth vertex can cover, seen slanted.
         distance = np.linalg.norm(view[:, 3])
         slant = max(-(view[:, :3].T @ -view[:, 3])[1] / distance, 0.1)
-        self._cover = avatar.areas()[::2] * 2 * (camera.fx / 2 / distance) ** 2 * slant
+        self._cover = avatar.areas[::4] * 4 * (camera.fx / 2 / distance) ** 2 * slant
 
     def draw(self, transforms: np.ndarray, rng: np.random.Generator) -> _Drawn:
         """Draw the avatar under bone ``transforms (B, 3, 4)`` float32 from rest to camera space."""
@@ -115,7 +115,7 @@ class _Scene:
         """Return how much ``(H, W)`` the floor is darkened, less the higher what darkens it."""
         height, width = self.plate.shape[:2]
         rows, columns = height // 2, width // 2
-        world = (points[::2] - self.view[:, 3]) @ self.view[:, :3]  # floor at y = 0
+        world = (points[::4] - self.view[:, 3]) @ self.view[:, :3]  # floor at y = 0
         above = np.maximum(-world[:, 1:2], 0)
         ground = world + above * (self._lamp_world / self._lamp_world[1])
         ground[:, 1] = 0
@@ -165,7 +165,7 @@ class People:
         self.size, self.seed, self.targets = size, seed, targets
         self.body = load_body("anny")
         self._split = ("train", "held_out").index(split)
-        self._wardrobe = Wardrobe(self.body, data_dir, split)
+        self.wardrobe = Wardrobe(self.body, data_dir, split)
         if backgrounds is None and (Path(data_dir) / FOLDER).is_dir():
             backgrounds = Path(data_dir) / FOLDER
         self._backgrounds = Backgrounds(backgrounds, split)
@@ -239,7 +239,7 @@ class People:
         plate = self._backgrounds.make(self.size, camera, view, rng)
         scale = camera.fx * renderer.SAMPLES / float(np.linalg.norm(view[:, 3]))  # samples a metre
         detail = int(np.clip(np.round(np.log2(400 / scale)), 0, 2))
-        avatar = self._wardrobe.dress(shape, detail, rng)
+        avatar = self.wardrobe.dress(rest, detail, rng)
         scene = _Scene(avatar, shape, camera, view, plate, self._noise, rng)
         return scene, _compose(view, world)
 

@@ -45,6 +45,17 @@ def skin(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
+def blend(values: np.ndarray, index: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Return the sums ``(n, C)`` float32 of ``values (V, C)`` at ``index (n, k)`` times ``shares (n, k)``."""
+    out = np.zeros((index.shape[0], values.shape[1]), np.float32)
+    for n in range(index.shape[0]):
+        for k in range(index.shape[1]):
+            for c in range(values.shape[1]):
+                out[n, c] += shares[n, k] * values[index[n, k], c]
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=True)
 def vertex_normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """Return area-weighted unit normals ``(G, 3)`` float32 of ``points (G, 3)`` under ``faces (F, 3)``."""
     normals = np.zeros(points.shape, np.float32)

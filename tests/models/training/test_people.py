@@ -13,7 +13,6 @@ pytest.importorskip("numba")
 pytest.importorskip("anny")
 
 from sparse2dense.inference.errors import InputError
-from sparse2dense.models.body import load_body
 from sparse2dense.models.training import avatars, backgrounds, motion
 from sparse2dense.models.training.people import People, contact_sheet
 
@@ -28,8 +27,8 @@ def people():
 
 
 @pytest.fixture(scope="module")
-def wardrobes():
-    return {split: avatars.Wardrobe(load_body(), Path(DATA), split) for split in ("train", "held_out")}
+def wardrobes(people):
+    return {"train": avatars.Wardrobe(people.body, Path(DATA), "train"), "held_out": people.wardrobe}
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +168,7 @@ def test_splits_wear_different_things(wardrobes):
 def test_the_trunk_below_a_suit_is_left_out(wardrobes):
     wardrobe = wardrobes["held_out"]
     body = wardrobe.body
-    avatar = wardrobe.dress(np.zeros(body.shape_size, np.float32), 1, np.random.default_rng(0))
+    avatar = wardrobe.dress(body.rest(np.zeros(body.shape_size))[0], 1, np.random.default_rng(0))
     vertices = len(body.weights)
     bare = np.unique(avatar.faces[avatar.material == avatars.SKIN])
     assert bare.max() < vertices
