@@ -100,8 +100,9 @@ def background_plate(reference: Sample, others: list[Sample]) -> np.ndarray:
     plate = reference.picture.copy()
     if not hidden.any():
         return plate
-    values = np.array([sample.picture[hidden] for sample in others]).reshape(len(others), -1, 3)
-    covered = np.array([_hidden(sample.mask)[hidden] for sample in others], bool).reshape(len(others), -1)
+    size = len(others), np.count_nonzero(hidden)
+    values = np.array([sample.picture[hidden] for sample in others], np.int16).reshape(*size, 3)
+    covered = np.array([_hidden(sample.mask)[hidden] for sample in others], bool).reshape(size)
     filled, times = _median_where(values, ~covered)
     plate[hidden] = filled
     unseen = np.zeros(hidden.shape, np.uint8)
@@ -109,7 +110,7 @@ def background_plate(reference: Sample, others: list[Sample]) -> np.ndarray:
     if unseen.any():
         plate = cv2.inpaint(plate, unseen, 5, cv2.INPAINT_TELEA)
     # Across the seam the picture fades into the median, which exposure may have shifted a little.
-    share = cv2.GaussianBlur(cv2.erode(hidden.astype(np.float32), _disc(2)), (0, 0), 1.0)[..., None]
+    share = cv2.GaussianBlur(cv2.erode(hidden.astype(np.float32), _disc(1)), (0, 0), 1.0)[..., None]
     return np.round(plate * share + reference.picture * (1 - share)).astype(np.uint8)
 
 
@@ -118,7 +119,7 @@ def _median_where(values: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np
     times = shown.sum(axis=0)
     if not len(values):
         return np.zeros((values.shape[1], 3), np.uint8), times
-    order = np.sort(np.where(shown[..., None], values.astype(np.int16), 256), axis=0)
+    order = np.sort(np.where(shown[..., None], values, 256), axis=0)
     middle = np.maximum(times - 1, 0)[None, :, None]
     low = np.take_along_axis(order, middle // 2, axis=0)[0]
     high = np.take_along_axis(order, (middle + 1) // 2, axis=0)[0]
@@ -127,7 +128,7 @@ def _median_where(values: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np
 
 def _hidden(mask: np.ndarray) -> np.ndarray:
     """Return where the person or its soft edge may hide the background, bool."""
-    reach = max(2, round(min(mask.shape) / 48))
+    reach = max(4, round(min(mask.shape) / 48))
     return cv2.dilate(mask, _disc(reach)) > 40
 
 

@@ -29,6 +29,7 @@ _CONTACT_SIGMA = 0.006  # metres
 _GLITCH = 0.15  # of the trunk: a point this far off for one frame counts half
 _MOST_EAGER = 10.0  # times the cutoff at rest
 _STILL_SPEED = 0.12  # metres a second, of a foot that stands
+_STILL_CUTOFF = 2.0  # Hz; jitter is no step
 _STILL_TIME = 0.2  # seconds
 _ITERATIONS = 8
 _DAMPING = 500.0  # 1 / square metres, of a step
@@ -373,7 +374,7 @@ def _with_lengths(points: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 def _standing(image: np.ndarray, depth: np.ndarray, camera: Camera, fps: float) -> np.ndarray:
     """Return ``(T, 6)`` bool: which foot points stand still in the picture for a while."""
     metres = _rays(image[:, _FEET], camera) * depth[:, _FEET, None]
-    slow = speeds(metres, fps) < _STILL_SPEED
+    slow = speeds(smooth(metres, np.ones(metres.shape[:2]), _STILL_CUTOFF, fps), fps) < _STILL_SPEED
     return np.stack([_long_runs(slow[:, k], round(_STILL_TIME * fps)) for k in range(slow.shape[1])], axis=1)
 
 

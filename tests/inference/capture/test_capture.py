@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Capture on the packaged clip, whole and altered: with the real networks."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import sparse2dense.inference
+from sparse2dense.inference.capture import CaptureOptions, capture
+from sparse2dense.inference.errors import Cancelled, InputError
+from sparse2dense.inference.video import VideoReader, VideoWriter
+from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
+
+pytest.importorskip("ai_edge_litert")
+
+CLIP = Path(sparse2dense.inference.__file__).parent / "data" / "balance.mp4"
+HALF_RATE = CaptureOptions(fps=30)
+TRUNK = [KEYPOINT_INDEX[name] for name in ("left_shoulder", "right_shoulder", "left_hip", "right_hip")]
+
+
+@pytest.fixture(scope="module")
+def captured():
+    stages = {}
+
+    def progress(stage, done, total):
+        assert 0 <= done <= total
+        stages[stage] = (done, total)
+
+    result = capture(CLIP, HALF_RATE, progress)
+    assert stages == {"people": (50, 50), "pose": (50, 50), "fit": (1, 1), "pictures": (1, 1)}
+    return result
+
+
+@pytest.fixture(scope="module")
+def small_frames():
+    return list(VideoReader(CLIP, fps=20, size=360))
+
+
+def write(path, frames, fps=20):
+    with VideoWriter(path, Fraction(fps), frames[0].shape[1], frames[0].shape[0]) as writer:
+        for frame in frames:
+            writer.write(np.ascontiguousarray(frame))
+    return path
+
+
+def middle_of(mask):
+    rows, columns = np.nonzero(mask > 127)
+    return columns.mean(), rows.mean()
+
+
+def bone_lengths(keypoints):
+    first, second = np.array(BONES).T
+    return np.linalg.norm(keypoints[:, first] - keypoints[:, second], axis=-1)
+
+
+def test_the_clip_is_whole(captured):
+    clip = captured.clip
+    assert captured.warnings == []
+    assert captured.gaps == []
+    assert (clip.width, clip.height, clip.fps) == (256, 456, 30)
+    assert clip.keypoints.shape == (50, 23, 3)
+    assert clip.keypoints.dtype == np.float32
+    assert clip.body == "anny"
+    assert np.abs(clip.shape).max() < 4
+    assert not clip.moving_camera
+    assert len(clip.references) == 1
+    assert clip.references[0].picture.shape == clip.plate.shape == (456, 256, 3)
+
+
+def test_the_man_in_front_is_followed_and_not_the_woman_behind(captured):
+    clip = captured.clip
+    pixels = clip.camera.project(clip.keypoints)
+    mask = clip.references[0].mask
+    at = np.floor(pixels[clip.references[0].frame]).astype(int)
+    inside = mask[at[:, 1], at[:, 0]] > 127
+    assert inside.mean() > 0.8
+    hips = pixels[:, [KEYPOINT_INDEX["left_hip"], KEYPOINT_INDEX["right_hip"]]].mean(axis=1)
+    assert (np.abs(hips - (110, 185)) < (30, 40)).all()  # the woman stands at (17, 110)
+    share = np.count_nonzero(mask > 127) / mask.size
+    assert 0.05 < share < 0.15
+
+
+def test_left_is_the_persons_left_and_up_is_up(captured):
+    points = captured.clip.keypoints[0]  # he faces the camera and stands
+    assert points[KEYPOINT_INDEX["left_shoulder"], 0] > points[KEYPOINT_INDEX["right_shoulder"], 0]
+    assert points[KEYPOINT_INDEX["nose"], 1] < points[TRUNK, 1].min()
+    assert points[KEYPOINT_INDEX["left_heel"], 1] > points[KEYPOINT_INDEX["left_knee"], 1]
+    assert 1.2 < np.ptp(points[:, 1]) < 1.9
+
+
+def test_bones_keep_their_lengths_and_sides_match(captured):
+    lengths = bone_lengths(captured.clip.keypoints)
+    assert np.abs(lengths / lengths.mean(axis=0) - 1).max() < 0.01
+
+
+def test_keypoints_project_onto_the_image_landmarks(captured):
+    """What the smoothed 3D motion shows in the picture stays near what the network sees there."""
+    free = capture(CLIP, CaptureOptions(fps=30, smoothing=0)).clip
+    smooth = captured.clip
+    apart = np.linalg.norm(
+        smooth.camera.project(smooth.keypoints) - free.camera.project(free.keypoints), axis=-1
+    )
+    assert np.median(apart) < 1.5
+    assert np.percentile(apart, 95) < 5
+
+
+def test_the_root_does_not_swim(captured):
+    clip = captured.clip
+    root = clip.keypoints[:, TRUNK].mean(axis=1)
+    shake = np.diff(root, 2, axis=0) * float(clip.fps) ** 2
+    assert np.sqrt((shake[:, 2] ** 2).mean()) < 2.5  # m/s² in depth, where noise would show most
+    assert np.ptp(root[:, 2]) < 1.0
+
+
+def test_smoothing_calms_and_more_of_it_calms_more(captured):
+    def shake(clip):
+        return np.abs(np.diff(clip.keypoints, 2, axis=0)).mean()
+
+    calm = capture(CLIP, CaptureOptions(fps=30, smoothing=3)).clip
+    assert shake(calm) < 0.8 * shake(captured.clip)
+
+
+def test_a_mirrored_video_gives_the_mirrored_motion(tmp_path, small_frames):
+    straight = capture(write(tmp_path / "a.mp4", small_frames)).clip
+    turned = capture(write(tmp_path / "b.mp4", [frame[:, ::-1] for frame in small_frames])).clip
+    swapped = turned.keypoints[:, _other_side()] * (-1, 1, 1)
+    pixels = straight.camera.project(straight.keypoints)
+    apart = np.linalg.norm(pixels - straight.camera.project(swapped), axis=-1)
+    assert np.median(apart) < 3
+    np.testing.assert_allclose(
+        bone_lengths(straight.keypoints)[0], bone_lengths(turned.keypoints)[0], rtol=0.12, atol=0.02
+    )
+
+
+def test_a_short_gap_is_filled_and_a_long_one_reported(tmp_path, small_frames):
+    frames = list(small_frames) * 2
+    frames[33:68] = small_frames[::-1] + small_frames[:2]  # there and back, so that nothing jumps
+    for index in (6, 7, *range(20, 36)):
+        frames[index] = np.zeros_like(frames[index])
+    result = capture(write(tmp_path / "gap.mp4", frames))
+    assert len(result.clip.keypoints) == len(frames)
+    assert np.isfinite(result.clip.keypoints).all()
+    ((start, stop),) = result.gaps
+    assert start == pytest.approx(1.0, abs=0.11)
+    assert stop == pytest.approx(1.8, abs=0.11)
+    (warning,) = result.warnings
+    assert "1.0 s" in warning
+    root = result.clip.keypoints[:, TRUNK].mean(axis=1)
+    assert np.linalg.norm(np.diff(root, axis=0), axis=-1).max() < 0.25
+    lengths = bone_lengths(result.clip.keypoints)
+    assert np.abs(lengths / lengths.mean(axis=0) - 1).max() < 0.01
+
+
+def test_another_person_can_be_chosen(tmp_path, small_frames):
+    """Two of the man stand beside each other, one of them smaller."""
+    large = [cv2.resize(frame, (360, 640)) for frame in small_frames[:16]]
+    small = [cv2.resize(frame, (270, 480)) for frame in small_frames[:16]]
+    frames = [np.full((640, 640, 3), 128, np.uint8) for _ in large]
+    for frame, one, other in zip(frames, large, small, strict=True):
+        frame[:, :360] = one
+        frame[80:560, 364:634] = other
+    path = write(tmp_path / "two.mp4", frames)
+    first, second = (capture(path, CaptureOptions(person=person)).clip for person in (None, 2))
+    assert middle_of(first.references[0].mask)[0] < 0.5 * first.width
+    assert middle_of(second.references[0].mask)[0] > 0.5 * second.width
+    assert second.keypoints[..., 2].mean() > 1.1 * first.keypoints[..., 2].mean()
+    with pytest.raises(InputError, match="person 9"):
+        capture(path, CaptureOptions(person=9))
+
+
+def test_a_moving_camera_is_noticed_and_does_not_break(tmp_path, small_frames):
+    frames = []
+    for index, frame in enumerate(small_frames):
+        x, y = round(2.5 * index), round(20 + 15 * np.sin(index / 6))
+        frames.append(frame[y : y + 576, x : x + 264])
+    result = capture(write(tmp_path / "pan.mp4", frames))
+    assert result.clip.moving_camera
+    assert any("camera moves" in warning for warning in result.warnings)
+    assert np.isfinite(result.clip.keypoints).all()
+    hidden = result.clip.references[0].mask > 127
+    change = np.abs(result.clip.plate.astype(int) - result.clip.references[0].picture)
+    assert change[hidden].mean() > 20  # the person is gone
+    assert change[~cv2.dilate(hidden.astype(np.uint8), np.ones((21, 21))).astype(bool)].max() <= 1
+
+
+def test_nobody_in_the_video(tmp_path):
+    frames = [np.full((128, 128, 3), 90 + index, np.uint8) for index in range(12)]
+    with pytest.raises(InputError) as caught:
+        capture(write(tmp_path / "empty.mp4", frames))
+    assert caught.value.code == "no_person"
+
+
+def test_a_single_frame_is_enough(tmp_path, small_frames):
+    clip = capture(write(tmp_path / "one.mp4", small_frames[:1])).clip
+    assert clip.frames == 1
+    assert np.isfinite(clip.keypoints).all()
+
+
+@pytest.mark.parametrize("stage", ["people", "pose"])
+def test_it_can_be_cancelled(stage):
+    def progress(now, done, total):
+        if now == stage and done == 3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        capture(CLIP, HALF_RATE, progress)
+
+
+def test_a_wider_view_brings_the_person_nearer(captured):
+    wide = capture(CLIP, CaptureOptions(fps=30, fov=90, start=0.5, end=0.8))
+    assert wide.clip.camera.fy == pytest.approx(228, rel=0.01)
+    assert wide.clip.keypoints[..., 2].mean() < 0.75 * captured.clip.keypoints[..., 2].mean()
+    with pytest.raises(InputError, match="field of view"):
+        capture(CLIP, CaptureOptions(fov=400))
+
+
+def test_more_references_show_other_poses():
+    clip = capture(CLIP, CaptureOptions(fps=10, references=3)).clip
+    frames = [reference.frame for reference in clip.references]
+    assert len(set(frames)) == 3
+    with pytest.raises(InputError, match="references"):
+        capture(CLIP, CaptureOptions(references=9))
+
+
+def _other_side():
+    names = list(KEYPOINT_INDEX)
+    swap = {"left": "right", "right": "left"}
+    return [KEYPOINT_INDEX["_".join(swap.get(word, word) for word in name.split("_"))] for name in names]
