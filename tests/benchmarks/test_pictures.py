@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The baseline that the networks must beat is the very picture they start from."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+pytest.importorskip("anny")
+
+import torch
+from sparse2dense.benchmarks.pictures import plain_warp, tables
+from sparse2dense.inference.clip import Camera, Clip, Reference
+from sparse2dense.inference.synthesis import FrameSynthesiser
+from sparse2dense.models.body import load_body
+from sparse2dense.models.generator import Generator, ReferenceEncoder
+from sparse2dense.models.mesh_motion import MeshMotion
+
+BODY = load_body()
+
+
+class Untrained:
+    """A network as the synthesiser calls it, with the weights that training starts from."""
+
+    def __init__(self, name):
+        self.module, self.outputs = {
+            "reference_encoder": (ReferenceEncoder, ("half", "quarter")),
+            "generator": (Generator, ("picture",)),
+        }[name]
+        self.module = self.module()
+
+    def __call__(self, **inputs):
+        with torch.no_grad():
+            found = self.module(**{name: torch.from_numpy(value) for name, value in inputs.items()})
+        found = found if isinstance(found, tuple) else (found,)
+        return {name: value.numpy() for name, value in zip(self.outputs, found, strict=True)}
+
+
+def test_the_plain_warp_is_what_an_untrained_generator_draws():
+    rng, camera = np.random.default_rng(0), Camera(150, 150, 64, 64)
+    vertices = BODY.rest(np.zeros(BODY.shape_size))[0]
+    vertices = (vertices - vertices.mean(0) + [0, 0, 2.6]).astype(np.float32)
+    moved = vertices + np.float32([0.2, 0.1, 0])
+    motion = MeshMotion(BODY.faces, camera.project(vertices), vertices[:, 2], 128, 128)
+    mask = (np.kron(motion.coverage, np.ones((2, 2))) * 255).astype(np.uint8)
+    picture, plate = rng.integers(0, 255, (2, 128, 128, 3)).astype(np.uint8)
+    clip = Clip(
+        fps=Fraction(25),
+        camera=camera,
+        width=128,
+        height=128,
+        keypoints=BODY.keypoints(vertices)[None],
+        body="anny",
+        shape=np.zeros(BODY.shape_size, np.float32),
+        references=[Reference(0, picture, mask)],
+        plate=plate,
+    )
+    drawn = FrameSynthesiser(clip, BODY, [vertices], Untrained).frame(BODY.keypoints(moved), moved)
+    plain = plain_warp(clip, motion, camera.project(moved), moved[:, 2])
+    difference = np.abs(drawn.astype(int) - plain)
+    assert difference.mean() < 1.5
+    assert np.abs(plain.astype(int) - picture).mean() > 20 * difference.mean()
+
+
+def test_a_table_has_a_row_a_method():
+    measured = {"vggcos": 0.1, "ssimulacra2": 20.0, "psnr": 25.0}
+    regions = {"whole": measured, "person": measured}
+    lines = tables(
+        {
+            "sets": {
+                "clip.mp4": {"clips": 1, "frames": 4, "bytes_per_clip": 7000}
+                | dict.fromkeys(("ours", "still", "warp"), regions)
+            }
+        }
+    )
+    assert sum(line.startswith("| ") for line in lines) == 5
+    assert any("0.1000 | 20.0 | 25.00" in line for line in lines)
