@@ -16,7 +16,7 @@ from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
 pytest.importorskip("ai_edge_litert")
 
 CLIP = Path(sparse2dense.inference.__file__).parent / "data" / "balance.mp4"
-HALF_RATE = CaptureOptions(fps=30)
+SLOW = CaptureOptions(fps=20)
 TRUNK = [KEYPOINT_INDEX[name] for name in ("left_shoulder", "right_shoulder", "left_hip", "right_hip")]
 
 
@@ -28,14 +28,24 @@ def captured():
         assert 0 <= done <= total
         stages[stage] = (done, total)
 
-    result = capture(CLIP, HALF_RATE, progress)
-    assert stages == {"people": (50, 50), "pose": (50, 50), "fit": (1, 1), "pictures": (1, 1)}
+    result = capture(CLIP, SLOW, progress)
+    assert stages == {"people": (33, 33), "pose": (33, 33), "fit": (1, 1), "pictures": (1, 1)}
     return result
 
 
 @pytest.fixture(scope="module")
 def small_frames():
     return list(VideoReader(CLIP, fps=20, size=360))
+
+
+@pytest.fixture(scope="module")
+def small_video(small_frames, tmp_path_factory):
+    return write(tmp_path_factory.mktemp("small") / "small.mp4", small_frames)
+
+
+@pytest.fixture(scope="module")
+def small(small_video):
+    return capture(small_video).clip
 
 
 def write(path, frames, fps=20):
@@ -59,8 +69,8 @@ def test_the_clip_is_whole(captured):
     clip = captured.clip
     assert captured.warnings == []
     assert captured.gaps == []
-    assert (clip.width, clip.height, clip.fps) == (256, 456, 30)
-    assert clip.keypoints.shape == (50, 23, 3)
+    assert (clip.width, clip.height, clip.fps) == (256, 456, 20)
+    assert clip.keypoints.shape == (33, 23, 3)
     assert clip.keypoints.dtype == np.float32
     assert clip.body == "anny"
     assert np.abs(clip.shape).max() < 4
@@ -77,7 +87,7 @@ def test_the_man_in_front_is_followed_and_not_the_woman_behind(captured):
     inside = mask[at[:, 1], at[:, 0]] > 127
     assert inside.mean() > 0.8
     hips = pixels[:, [KEYPOINT_INDEX["left_hip"], KEYPOINT_INDEX["right_hip"]]].mean(axis=1)
-    assert (np.abs(hips - (110, 185)) < (30, 40)).all()  # the woman stands at (17, 110)
+    assert (np.abs(hips - (125, 190)) < (35, 35)).all()  # the woman stands at (17, 110)
     share = np.count_nonzero(mask > 127) / mask.size
     assert 0.05 < share < 0.15
 
@@ -95,12 +105,13 @@ def test_bones_keep_their_lengths_and_sides_match(captured):
     assert np.abs(lengths / lengths.mean(axis=0) - 1).max() < 0.01
 
 
-def test_keypoints_project_onto_the_image_landmarks(captured):
-    """What the smoothed 3D motion shows in the picture stays near what the network sees there."""
-    free = capture(CLIP, CaptureOptions(fps=30, smoothing=0)).clip
-    smooth = captured.clip
+def test_smoothing_calms_and_stays_near_the_image_landmarks(small, small_video):
+    free = capture(small_video, CaptureOptions(smoothing=0)).clip  # where the network sees the points
+    calm = capture(small_video, CaptureOptions(smoothing=3)).clip
+    shakes = [np.abs(np.diff(clip.keypoints, 2, axis=0)).mean() for clip in (calm, small, free)]
+    assert shakes[0] < 0.8 * shakes[1] < 0.64 * shakes[2]
     apart = np.linalg.norm(
-        smooth.camera.project(smooth.keypoints) - free.camera.project(free.keypoints), axis=-1
+        small.camera.project(small.keypoints) - free.camera.project(free.keypoints), axis=-1
     )
     assert np.median(apart) < 1.5
     assert np.percentile(apart, 95) < 5
@@ -114,16 +125,8 @@ def test_the_root_does_not_swim(captured):
     assert np.ptp(root[:, 2]) < 1.0
 
 
-def test_smoothing_calms_and_more_of_it_calms_more(captured):
-    def shake(clip):
-        return np.abs(np.diff(clip.keypoints, 2, axis=0)).mean()
-
-    calm = capture(CLIP, CaptureOptions(fps=30, smoothing=3)).clip
-    assert shake(calm) < 0.8 * shake(captured.clip)
-
-
-def test_a_mirrored_video_gives_the_mirrored_motion(tmp_path, small_frames):
-    straight = capture(write(tmp_path / "a.mp4", small_frames)).clip
+def test_a_mirrored_video_gives_the_mirrored_motion(tmp_path, small_frames, small):
+    straight = small
     turned = capture(write(tmp_path / "b.mp4", [frame[:, ::-1] for frame in small_frames])).clip
     swapped = turned.keypoints[:, _other_side()] * (-1, 1, 1)
     pixels = straight.camera.project(straight.keypoints)
@@ -135,18 +138,17 @@ def test_a_mirrored_video_gives_the_mirrored_motion(tmp_path, small_frames):
 
 
 def test_a_short_gap_is_filled_and_a_long_one_reported(tmp_path, small_frames):
-    frames = list(small_frames) * 2
-    frames[33:68] = small_frames[::-1] + small_frames[:2]  # there and back, so that nothing jumps
-    for index in (6, 7, *range(20, 36)):
+    frames = list(small_frames)
+    for index in (6, 7, *range(13, 27)):
         frames[index] = np.zeros_like(frames[index])
     result = capture(write(tmp_path / "gap.mp4", frames))
     assert len(result.clip.keypoints) == len(frames)
     assert np.isfinite(result.clip.keypoints).all()
     ((start, stop),) = result.gaps
-    assert start == pytest.approx(1.0, abs=0.11)
-    assert stop == pytest.approx(1.8, abs=0.11)
+    assert start == pytest.approx(0.65, abs=0.06)
+    assert stop == pytest.approx(1.35, abs=0.06)
     (warning,) = result.warnings
-    assert "1.0 s" in warning
+    assert f"{start:.1f} s" in warning
     root = result.clip.keypoints[:, TRUNK].mean(axis=1)
     assert np.linalg.norm(np.diff(root, axis=0), axis=-1).max() < 0.25
     lengths = bone_lengths(result.clip.keypoints)
@@ -199,29 +201,31 @@ def test_a_single_frame_is_enough(tmp_path, small_frames):
 
 
 @pytest.mark.parametrize("stage", ["people", "pose"])
-def test_it_can_be_cancelled(stage):
+def test_it_can_be_cancelled(stage, small_video):
     def progress(now, done, total):
         if now == stage and done == 3:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        capture(CLIP, HALF_RATE, progress)
+        capture(small_video, CaptureOptions(), progress)
 
 
-def test_a_wider_view_brings_the_person_nearer(captured):
-    wide = capture(CLIP, CaptureOptions(fps=30, fov=90, start=0.5, end=0.8))
-    assert wide.clip.camera.fy == pytest.approx(228, rel=0.01)
-    assert wide.clip.keypoints[..., 2].mean() < 0.75 * captured.clip.keypoints[..., 2].mean()
-    with pytest.raises(InputError, match="field of view"):
-        capture(CLIP, CaptureOptions(fov=400))
+def test_a_wider_view_brings_the_person_nearer(small, small_video):
+    wide = capture(small_video, CaptureOptions(fov=90, start=0.5, end=0.8)).clip
+    assert wide.frames == 6
+    assert wide.camera.fy == pytest.approx(228, rel=0.01)
+    assert wide.keypoints[..., 2].mean() < 0.75 * small.keypoints[10:16, :, 2].mean()
 
 
-def test_more_references_show_other_poses():
-    clip = capture(CLIP, CaptureOptions(fps=10, references=3)).clip
-    frames = [reference.frame for reference in clip.references]
-    assert len(set(frames)) == 3
-    with pytest.raises(InputError, match="references"):
-        capture(CLIP, CaptureOptions(references=9))
+def test_more_references_show_other_poses(small_video):
+    clip = capture(small_video, CaptureOptions(fps=10, references=3)).clip
+    assert len({reference.frame for reference in clip.references}) == 3
+
+
+@pytest.mark.parametrize("options", [{"fov": 400}, {"references": 9}, {"smoothing": -1}])
+def test_wrong_options_are_named(small_video, options):
+    with pytest.raises(InputError, match=str(next(iter(options.values())))):
+        capture(small_video, CaptureOptions(**options))
 
 
 def _other_side():
