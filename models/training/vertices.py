@@ -130,7 +130,7 @@ class WindowSampler:
         frames = np.clip(frames, self.piece_start[centre][:, None], self.piece_stop[centre][:, None] - 1)
         local = self.rotations[frames[..., self.groups], np.arange(bones)]  # (C, length, B, 3, 3)
         sigma = self.wobble * (rng.random((chunks, 1)) < 0.5)
-        turn = rotations_about(rng.normal(size=(chunks, len(sigma[0]), 3)) * sigma[..., None])
+        turn = rotations_about(rng.normal(size=(chunks, len(self.wobbling), 3)) * sigma[..., None])
         local[:, :, self.wobbling] = local[:, :, self.wobbling] @ turn[:, None].astype(np.float32)
 
         person = rng.integers(0, len(self.shapes), chunks)
@@ -205,6 +205,12 @@ class Trainer:
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
         self.step, self.steps, self.seed, self.seconds = 0, steps, seed, 0.0
+        corners = self.body.vertices_mean[self.body.faces]
+        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
+        share = np.cumsum(
+            np.bincount(self.body.faces.ravel(), np.repeat(area, 3), len(self.body.vertices_mean))
+        )
+        self.area = share / share[-1]
         self.weights = torch.tensor(self.body.weights)
         self.mean = torch.tensor(self.body.vertices_mean)
         self.basis = torch.tensor(self.body.vertices_basis)
@@ -241,7 +247,10 @@ class Trainer:
         back = np.swapaxes(axes, 1, 2).astype(np.float32)
         true_rotations = torch.from_numpy(back[:, None] @ drawn["rotations"])
         true_positions = torch.from_numpy(((drawn["positions"] - origin[:, None]) @ axes).astype(np.float32))
-        chosen = torch.from_numpy(self.sampler.rng.choice(len(self.mean), LOSS_VERTICES, replace=False))
+        # Half of them by area: the mesh is densest in face and hands, and the trunk must not drown in them.
+        uniform = self.sampler.rng.integers(0, len(self.mean), LOSS_VERTICES // 2)
+        by_area = np.searchsorted(self.area, self.sampler.rng.random(LOSS_VERTICES // 2))
+        chosen = torch.from_numpy(np.concatenate([uniform, by_area]))
         predicted = self.vertices(drawn["known_shape"], rotations, positions, chosen)
         true = self.vertices(drawn["shape"], true_rotations, true_positions, chosen)
         turn = (rotations - true_rotations).square().sum((-1, -2)).clamp_min(1e-8).sqrt().mean(dim=1)
@@ -317,7 +326,7 @@ def export(trainer: Trainer, folder: Path = WEIGHTS_DIR) -> None:
     from safetensors.torch import save_file
 
     network = trainer.averaged()
-    example = trainer.inputs(trainer.sampler.draw(3))[0]
+    example = trainer.inputs(trainer.sampler.draw(CHUNK_WINDOWS))[0]
     aside = folder / f"{NETWORK_NAME}.tmp"
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, aside)
     os.replace(aside, folder / f"{NETWORK_NAME}.safetensors")
