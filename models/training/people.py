@@ -60,7 +60,7 @@ class _Scene:
         self._noise_sheet = noise
         self._lens = [np.float32(renderer.SAMPLES * x) for x in (camera.fx, camera.cx, camera.cy)]
         lamp = rng.normal(0, 1, 3) * (1, 0, 1)
-        lamp[1] = -rng.uniform(0.4, 2.5)
+        lamp[1] = -rng.uniform(0.7, 2.5)
         self._lamp_world = lamp / np.linalg.norm(lamp)
         strength = rng.uniform(0.2, 1.1)
         warm = rng.uniform(0.85, 1.15, 3)
@@ -235,7 +235,7 @@ class People:
         share = (times - before)[:, None, None, None]
         # Skinning is linear in the transforms, so blending them blends the vertices.
         transforms = moves[: len(times)] * (1 - share) + moves[len(times) :] * share
-        camera, view, world = self._film(rest, joints, transforms, rng)
+        camera, view, world = self._set_camera(rest, joints, transforms, rng)
         plate = self._backgrounds.make(self.size, camera, view, rng)
         scale = camera.fx * renderer.SAMPLES / float(np.linalg.norm(view[:, 3]))  # samples a metre
         detail = int(np.clip(np.round(np.log2(400 / scale)), 0, 2))
@@ -246,7 +246,7 @@ class People:
     def _shape(self, rng: np.random.Generator) -> np.ndarray:
         return rng.normal(0, 1, self.body.shape_size).clip(-2, 2).astype(np.float32)
 
-    def _film(
+    def _set_camera(
         self, rest: np.ndarray, joints: np.ndarray, transforms: np.ndarray, rng: np.random.Generator
     ) -> tuple[Camera, np.ndarray, np.ndarray]:
         """Place the person on the floor and a camera before it.
@@ -271,7 +271,7 @@ class People:
         # Where the motion leaves the picture, the person stays on the spot as if on a treadmill.
         path = placed[:, 0]
         centre = (path.min(0) + path.max(0)) / 2
-        room = np.array([max(0.5 * width * distance / focal - 0.5 * tall, 0.1), np.inf, 0.3 * distance])
+        room = np.array([max(0.5 * width * distance / focal - 0.5 * tall, 0.1), np.inf, 0.2 * distance])
         keep = np.minimum(1, room / (np.ptp(path, axis=0) / 2 + 1e-6))
         shift = (centre - path) * (1 - keep) - (centre[0], floor, centre[2])
         world[..., 3] += shift[:, None]
@@ -368,7 +368,7 @@ def contact_sheet(people: People, first: int = 0, rows: int = 6) -> np.ndarray:
         colours = cv2.cvtColor(np.dstack([hue, np.full_like(hue, 255), speed]), cv2.COLOR_HSV2RGB)
         seen = np.dstack([person & ~visible, visible, person & ~visible]).astype(np.uint8) * 200
         picture = sample["reference"].copy()
-        for x, y in people_project(sample):
+        for x, y in sample["camera"].project(sample["reference_keypoints"]):
             cv2.circle(picture, (int(x), int(y)), 1, (255, 0, 0), -1)
         tiles.append(
             np.hstack(
@@ -376,11 +376,6 @@ def contact_sheet(people: People, first: int = 0, rows: int = 6) -> np.ndarray:
             )
         )
     return np.vstack([np.hstack(tiles[i : i + 2]) for i in range(0, len(tiles), 2)])
-
-
-def people_project(sample: dict[str, Any]) -> np.ndarray:
-    """Return the reference's keypoints ``(23, 2)`` in pixels."""
-    return sample["camera"].project(sample["reference_keypoints"])
 
 
 def main() -> None:
