@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +22,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from ..inference.backends import load_network, weights_sha256
 from ..inference.capture import CaptureOptions, capture
@@ -31,7 +33,9 @@ from ..inference.vertices import VertexPredictor
 from ..inference.video import VideoReader
 from ..models.body import BodyModel, load_body
 from ..models.fetch import WEIGHTS, fetch
+from ..models.generator import Generator, ReferenceEncoder
 from ..models.mesh_motion import GRID, MeshMotion
+from ..models.training.export_pictures import example_inputs
 from ..models.training.losses import Vgg
 from ..models.training.metrics import NAMES, measure, person_region
 from ..models.training.people import People
@@ -44,6 +48,7 @@ _TITLES = {
 }
 _DIGITS = {"vggcos": 4, "ssimulacra2": 1, "psnr": 2}
 _FPS = 25
+_CARD_START, _CARD_END = "<!-- measured pictures -->", "<!-- end of measured pictures -->"
 
 
 @dataclass
@@ -67,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=8, help="frames measured of every clip, evenly spread")
     parser.add_argument("--sheets", type=Path, metavar="DIR", help="put a contact sheet of every clip there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--card", type=Path, metavar="FILE", help="put the tables into this model card")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -80,20 +86,32 @@ def run(args: argparse.Namespace) -> None:
         scenes[video.name] = iter([_filmed(video, args.frames)])
     results = {
         "generator_sha256": weights_sha256("generator.onnx"),
+        "gmac": dict(zip(("reference_encoder", "generator"), _gmac(256, 256), strict=True)),
         "sets": {name: _measure_set(vgg, clips, args.sheets, name) for name, clips in scenes.items()},
     }
     print("\n".join(tables(results)))
     if args.json:
         args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    if args.card:
+        text = args.card.read_text(encoding="utf-8")
+        before, _, rest = text.partition(_CARD_START)
+        after = rest.partition(_CARD_END)[2]
+        measured = "\n".join(["", "", *tables(results)])
+        args.card.write_text(before + _CARD_START + measured + _CARD_END + after, encoding="utf-8")
 
 
 def tables(results: dict) -> list[str]:
     """Return the lines of Markdown tables of what :func:`run` measured, one table a set."""
-    lines = []
+    gmac = results["gmac"]
+    lines = [
+        f"A 256x256 frame costs {gmac['generator']:.2f} GMAC, the reference {gmac['reference_encoder']:.2f} "
+        f"GMAC once a clip. Weights: generator.onnx {results['generator_sha256'][:12]}.",
+        "",
+    ]
     for name, values in results["sets"].items():
         lines += [
-            f"**{name}**: {values['clips']} clips, {values['frames']} frames, "
-            f"{values['bytes_per_clip']:,} bytes a clip",
+            f"**{name}**: clips {values['clips']}, frames {values['frames']}, bytes a clip "
+            f"{values['bytes_per_clip']:,}, milliseconds a frame {values['milliseconds']:.0f}",
             "",
             "| | VGGcos (HED) ↓ | SSIMULACRA2 ↑ | PSNR dB ↑ | person: VGGcos ↓ | SSIMULACRA2 ↑ | PSNR dB ↑ |",
             "| --- | --- | --- | --- | --- | --- | --- |",
@@ -104,6 +122,18 @@ def tables(results: dict) -> list[str]:
             lines.append(f"| {_TITLES[method]} | {' | '.join(cells)} |")
         lines.append("")
     return lines
+
+
+def _gmac(width: int, height: int) -> tuple[float, float]:
+    """Count what the reference encoder and the generator cost, in 1e9 multiplications and additions."""
+    inputs = example_inputs(width, height)
+    pictures = {name: inputs[name] for name in ("reference", "mask", "plate")}
+    with torch.no_grad():
+        with FlopCounterMode(display=False) as once:
+            half, quarter = ReferenceEncoder()(**pictures)
+        with FlopCounterMode(display=False) as every:
+            Generator()(**inputs, half=half, quarter=quarter)
+    return once.get_total_flops() / 2e9, every.get_total_flops() / 2e9
 
 
 def plain_warp(clip: Clip, motion: MeshMotion, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
@@ -177,14 +207,14 @@ def _measure_set(vgg: Vgg, scenes: Iterator[_Scene], sheets: Path | None, name: 
     sums: dict[str, dict[str, list[dict[str, float]]]] = {
         method: {"whole": [], "person": []} for method in METHODS
     }
-    clips, sizes = 0, []
+    clips, sizes, seconds = 0, [], []
     for scene in scenes:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "clip.s2d"
             sizes.append(write_clip(scene.clip, path)["total"])
             scene.clip = read_clip(path)
         rows = []
-        for drawn, truth, mask in _draw(scene):
+        for drawn, truth, mask in _draw(scene, seconds):
             rows.append(np.hstack([*drawn.values(), truth]))
             for method, picture in drawn.items():
                 sums[method]["whole"].append(measure(vgg, picture, truth))
@@ -205,11 +235,17 @@ def _measure_set(vgg: Vgg, scenes: Iterator[_Scene], sheets: Path | None, name: 
         "clips": clips,
         "frames": len(sums["ours"]["whole"]),
         "bytes_per_clip": round(float(np.mean(sizes))),
+        "milliseconds": float(np.median(seconds) * 1000),
     } | means
 
 
-def _draw(scene: _Scene) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
-    """Yield, for every measured frame, the picture of each method, the truth and the person mask."""
+def _draw(
+    scene: _Scene, seconds: list[float]
+) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
+    """Yield, for every measured frame, the picture of each method, the truth and the person mask.
+
+    Adds to ``seconds`` what the networks' picture took, with the mesh's motion and without the vertices.
+    """
     clip, body = scene.clip, load_body(scene.clip.body)
     predictor = VertexPredictor(body, clip.shape, clip.fps, load_network("vertex_predictor", "cpu"))
 
@@ -222,8 +258,11 @@ def _draw(scene: _Scene) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np
     motion = _motion(clip, body, vertices)
     for number, truth in scene.truth.items():
         vertices = posed(number)
+        started = time.perf_counter()
+        ours = synthesiser.frame(clip.keypoints[number], vertices)
+        seconds.append(time.perf_counter() - started)
         drawn = {
-            "ours": synthesiser.frame(clip.keypoints[number], vertices),
+            "ours": ours,
             "still": reference.picture,
             "warp": plain_warp(clip, motion, clip.camera.project(vertices), vertices[:, 2]),
         }

@@ -68,10 +68,12 @@ def test_a_table_has_a_row_a_method():
     regions = {"whole": measured, "person": measured}
     lines = tables(
         {
+            "generator_sha256": "ab" * 32,
+            "gmac": {"reference_encoder": 0.5, "generator": 1.2},
             "sets": {
-                "clip.mp4": {"clips": 1, "frames": 4, "bytes_per_clip": 7000}
+                "clip.mp4": {"clips": 1, "frames": 4, "bytes_per_clip": 7000, "milliseconds": 40.0}
                 | dict.fromkeys(("ours", "still", "warp"), regions)
-            }
+            },
         }
     )
     assert sum(line.startswith("| ") for line in lines) == 5
