@@ -34,7 +34,7 @@ class MeshMotion:
     def __init__(
         self, faces: np.ndarray, pixels: np.ndarray, depth: np.ndarray, width: int, height: int
     ) -> None:
-        self._faces = np.ascontiguousarray(faces, np.int64)
+        self._corners = np.ascontiguousarray(faces.T, np.int64)
         self._columns, self._rows = width // GRID, height // GRID
         self._reference, distance, facing = self._centres(pixels, depth)
         cells, inside = self._cells(self._reference)
@@ -59,7 +59,6 @@ class MeshMotion:
         seen, cells = seen[front], cells[front]
         moved = self._reference[seen] - centres[seen]
         size = self._rows * self._columns
-        count = np.bincount(cells, minlength=size)
         sums = np.stack(
             [
                 np.bincount(cells, values, size)
@@ -67,7 +66,7 @@ class MeshMotion:
             ],
             axis=-1,
         )
-        known = (sums / np.maximum(count, 1)[:, None]).astype(np.float32)
+        known = (sums / np.maximum(sums[:, 3:], 1)).astype(np.float32)
         known = known.reshape(self._rows, self._columns, 4)
         filled = _fill_outward(known)
         coverage = self._cover(known[..., 3] > 0)
@@ -75,8 +74,8 @@ class MeshMotion:
 
     def _centres(self, pixels: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return each triangle's centre ``(F, 2)``, its depth and whether it faces the camera."""
-        corners = np.column_stack([pixels, depth]).astype(np.float32)
-        a, b, c = (corners[self._faces[:, corner]] for corner in range(3))
+        points = np.column_stack([pixels, depth]).astype(np.float32)
+        a, b, c = (points.take(corner, axis=0) for corner in self._corners)
         ab, ac = b - a, c - a
         # Counter-clockwise seen from outside is clockwise on a canvas whose y points down.
         facing = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0] < 0
