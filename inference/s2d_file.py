@@ -7,11 +7,11 @@ altered, foreign or lying file ends in one :class:`InputError`.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import os
 import struct
-import tempfile
 import zlib
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -23,8 +23,9 @@ import numpy as np
 from ..models.keypoints import KEYPOINT_NAMES
 from . import keypoint_codec, pictures
 from .clip import Camera, Clip, Reference
-from .errors import InputError, S2DError
+from .errors import InputError
 from .fields import ByteReader, pack_text, pack_varint
+from .writers import unwritable
 
 MAGIC = b"\x89S2D"
 VERSION = 1
@@ -33,7 +34,6 @@ MAX_FRAMES = 1_000_000
 MAX_HEADER = 4096
 MAX_SHAPE = 400
 MAX_REFERENCES = 4
-MAX_NETWORKS = 8
 MIN_STEP_UM, MAX_STEP_UM = 100, 100_000
 MIN_FPS, MAX_FPS = 1, 1000
 GROUP_SECONDS = 10
@@ -42,6 +42,8 @@ _PARTS = {1: "reference", 2: "plate", 3: "keypoints", 4: "index"}
 _PART_CODES = {name: code for code, name in _PARTS.items()}
 _MAX_PART_BYTES = {"reference": 1 << 23, "plate": 1 << 23, "keypoints": 1 << 27, "index": 1 << 20}
 _WEIGHTS = Path(__file__).resolve().parent.parent / "models" / "weights"
+_NETWORKS = {1: "vertex_predictor", 2: "reference_encoder", 3: "generator"}
+_NETWORK_CODES = {name: code for code, name in _NETWORKS.items()}
 _MESH_NETWORKS = ("vertex_predictor",)
 _PICTURE_NETWORKS = ("reference_encoder", "generator")
 _HASH_BYTES = 4
@@ -61,7 +63,7 @@ class Header:
     step_um: int  # the keypoint quantiser's step, micrometres
     group_frames: int  # frames a group; the last one may be shorter
     moving_camera: bool = False
-    networks: dict[str, bytes] = field(default_factory=dict)  # weights file stem: first bytes of its SHA-256
+    networks: dict[str, bytes] = field(default_factory=dict)  # file stem: first bytes of its SHA-256
 
     @property
     def groups(self) -> int:
@@ -81,7 +83,8 @@ def write_clip(
 
     ``step_mm`` is the step of the keypoint quantiser, and the mean error 0.42 steps on captured motion; the
     qualities are AVIF's, 0 (smallest) to 100.
-    Raises InputError for a clip that the format cannot hold and S2DError if the file cannot be written.
+    Raises InputError for a clip that the format cannot hold or a place that cannot be written, and
+    S2DError for a full disk.
     """
     header = _header_of(clip, step_mm)
     parts: list[tuple[str, bytes]] = []
@@ -107,7 +110,7 @@ def write_clip(
         if len(data) > _MAX_PART_BYTES[name]:
             raise InputError("too_large", f"the clip's {name} part is too large for a .s2d file.")
     head = _pack_header(header, parts)
-    write_whole(Path(path), head + b"".join(data for _, data in parts))
+    _write_whole(Path(path), head + b"".join(data for _, data in parts))
     sizes = {"header": len(head)}
     for name, data in parts:
         sizes[name] = sizes.get(name, 0) + len(data)
@@ -133,19 +136,17 @@ def read_clip(path: str | os.PathLike) -> Clip:
     )
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def _write_whole(path: Path, data: bytes) -> None:
     """Write ``data`` to ``path`` under a temporary name beside it, then rename: whole or not at all."""
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
+        temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        reason = error.strerror or str(error)
-        raise S2DError("cannot_write", f"cannot write {path}: {reason}. Choose another folder.") from error
+        raise unwritable(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 class S2DFile:
@@ -399,7 +400,6 @@ def _check_header(header: Header) -> None:
             not 1 <= header.group_frames <= GROUP_SECONDS * MAX_FPS,
             f"it claims groups of {header.group_frames} frames",
         ),
-        (len(header.networks) > MAX_NETWORKS, "it names too many networks"),
     )
     for wrong, what in faults:
         if wrong:
@@ -421,7 +421,7 @@ def _pack_header(header: Header, parts: list[tuple[str, bytes]]) -> bytes:
         pack_varint(header.step_um),
         pack_varint(header.group_frames),
         pack_varint(len(header.networks)),
-        *(pack_text(name) + digest for name, digest in header.networks.items()),
+        *(bytes([_NETWORK_CODES[name]]) + digest for name, digest in header.networks.items()),
         pack_varint(len(parts)),
         *(
             bytes([_PART_CODES[name]]) + pack_varint(len(data)) + struct.pack("<I", zlib.crc32(data))
@@ -460,7 +460,7 @@ def _unpack_header(head: bytes) -> tuple[Header, int, list[_Part]]:
     body = payload.text()
     shape = np.frombuffer(payload.take(2 * payload.varint()), "<f2").astype(np.float32)
     step_um, group_frames = payload.varint(), payload.varint()
-    networks = {payload.text(): payload.take(_HASH_BYTES) for _ in range(payload.varint())}
+    networks = _unpack_networks(payload)
     header = Header(
         frames,
         Fraction(numerator, max(denominator, 1)),
@@ -476,6 +476,18 @@ def _unpack_header(head: bytes) -> tuple[Header, int, list[_Part]]:
     )
     _check_header(header)
     return header, end + 4, _unpack_parts(payload, end + 4, header)
+
+
+def _unpack_networks(payload: ByteReader) -> dict[str, bytes]:
+    networks = {}
+    for _ in range(payload.varint()):
+        (code,) = payload.unpack("B")
+        if code not in _NETWORKS:
+            raise InputError(
+                "future_version", f"it needs a network of unknown kind {code}: update this program."
+            )
+        networks[_NETWORKS[code]] = payload.take(_HASH_BYTES)
+    return networks
 
 
 def _unpack_parts(payload: ByteReader, start: int, header: Header) -> list[_Part]:

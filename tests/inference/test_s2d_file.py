@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The container: golden files, round trips, seeking, and files from strangers."""
+
+import os
+import struct
+import tracemalloc
+import zlib
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sparse2dense.inference import keypoint_codec, pictures, s2d_file
+from sparse2dense.inference.clip import Camera, Clip, Reference
+from sparse2dense.inference.errors import InputError, S2DError
+from sparse2dense.inference.s2d_file import S2DFile, read_clip, write_clip
+
+from . import second_decoder
+
+DATA = Path(__file__).parents[1] / "data"
+GOLDEN = DATA / "golden.s2d"
+
+
+@pytest.fixture(scope="module")
+def golden():
+    """What went into golden.s2d (``keypoints``) and what must come out of it (the rest)."""
+    with np.load(DATA / "golden.npz") as file:
+        return {name: file[name] for name in file.files}
+
+
+@pytest.fixture(scope="module")
+def filmed():
+    """A clip with two references and a plate, larger than the mask's cells."""
+    rng = np.random.default_rng(5)
+    standing = rng.normal(0, 0.3, (23, 3)) + np.array([0, 0, 3])
+    height, width = 200, 136
+    ground = np.linspace(40, 200, height)[:, None, None] + np.zeros((height, width, 3))
+    picture = ground.copy()
+    picture[60:150, 40:80] = (220, 60, 30)
+    mask = np.zeros((height, width), np.uint8)
+    mask[60:150, 40:80] = 255
+    reference = Reference(3, picture.astype(np.uint8), mask)
+    return Clip(
+        fps=Fraction(30000, 1001),
+        camera=Camera(210.5, 211.0, 68.0, 99.5),
+        width=width,
+        height=height,
+        keypoints=(standing + rng.normal(0, 0.004, (320, 23, 3)).cumsum(0)).astype(np.float32),
+        body="anny",
+        shape=np.linspace(-1.5, 1.5, 12, dtype=np.float32),
+        references=[reference, replace(reference, frame=319)],
+        plate=ground.astype(np.uint8),
+        moving_camera=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def filmed_file(filmed, tmp_path_factory):
+    path = tmp_path_factory.mktemp("clip") / "filmed.s2d"
+    sizes = write_clip(filmed, path)
+    return path, sizes
+
+
+def reseal(data: bytes, payload: bytes) -> bytes:
+    """Put another payload in a file's header, with lengths and checksum as they should be."""
+    size = struct.unpack_from("<H", data, 5)[0]
+    head = data[:5] + struct.pack("<H", len(payload)) + payload
+    return head + struct.pack("<I", zlib.crc32(head)) + data[7 + size + 4 :]
+
+
+def payload_of(data: bytes) -> bytes:
+    return data[7 : 7 + struct.unpack_from("<H", data, 5)[0]]
+
+
+# ---- the bit stream --------------------------------------------------------------------------
+
+
+def test_golden_file_decodes_to_the_stored_values(golden):
+    clip = read_clip(GOLDEN)
+    np.testing.assert_array_equal(clip.keypoints, golden["decoded"])
+    np.testing.assert_array_equal(clip.references[0].mask, golden["mask"])
+    for found, stored in ((clip.references[0].picture, golden["picture"]), (clip.plate, golden["plate"])):
+        assert np.abs(found.astype(int) - stored).max() <= 3  # decoders may round colours differently
+
+
+def test_golden_keypoints_encode_to_the_same_bytes(golden, tmp_path):
+    clip = read_clip(GOLDEN)
+    clip.keypoints, clip.references, clip.plate = golden["keypoints"], [], None
+    write_clip(clip, tmp_path / "again.s2d")
+    kept = keypoints_part(GOLDEN)
+    assert keypoints_part(tmp_path / "again.s2d") == kept
+    assert len(kept) > 500
+
+
+def keypoints_part(path):
+    """Return the keypoint part and the index, which end a file in this order."""
+    sizes = S2DFile.open(path).info()["bytes"]
+    return path.read_bytes()[-sizes["keypoints"] - sizes["index"] :]
+
+
+def test_a_decoder_written_from_the_format_document_agrees(golden):
+    header, keypoints = second_decoder.read(GOLDEN)
+    np.testing.assert_array_equal(keypoints.astype(np.float32), golden["decoded"])
+    clip = read_clip(GOLDEN)
+    assert Fraction(*header["fps"]) == clip.fps
+    assert header["size"] == (clip.width, clip.height)
+    assert header["camera"] == (clip.camera.fx, clip.camera.fy, clip.camera.cx, clip.camera.cy)
+    np.testing.assert_array_equal(header["shape"], clip.shape)
+    assert header["parts"] == [1, 2, 3, 4]
+
+
+# ---- round trip ------------------------------------------------------------------------------
+
+
+def test_a_clip_comes_back(filmed, filmed_file):
+    back = read_clip(filmed_file[0])
+    assert (back.fps, back.camera, back.width, back.height) == (
+        filmed.fps, filmed.camera, filmed.width, filmed.height
+    )  # fmt: skip
+    assert (back.body, back.moving_camera) == ("anny", True)
+    np.testing.assert_allclose(back.shape, filmed.shape, atol=1e-3)
+    assert np.linalg.norm(back.keypoints - filmed.keypoints, axis=-1).mean() < 0.006
+    assert [reference.frame for reference in back.references] == [3, 319]
+    for reference in back.references:
+        assert np.abs(reference.picture.astype(int) - filmed.references[0].picture).mean() < 4
+        assert ((reference.mask > 127) != (filmed.references[0].mask > 127)).mean() < 0.01
+    assert np.abs(back.plate.astype(int) - filmed.plate).mean() < 4
+    assert np.abs(back.plate[60:150, 40:80].astype(int) - filmed.plate[60:150, 40:80]).max() < 30
+
+
+def test_every_byte_is_accounted_for(filmed_file):
+    path, sizes = filmed_file
+    info = S2DFile.open(path).info()
+    assert info["bytes"] == sizes
+    assert sizes["total"] == path.stat().st_size == sum(v for name, v in sizes.items() if name != "total")
+    assert set(sizes) == {"header", "reference", "plate", "keypoints", "index", "total"}
+    assert sizes["header"] < 150
+    seconds = 320 * 1001 / 30000
+    assert info["kbps"]["total"] == pytest.approx(sizes["total"] * 8 / seconds / 1000, abs=1e-3)
+    assert info["fps"] == [30000, 1001]
+    assert info["size"] == [136, 200]
+
+
+def test_any_frame_can_be_asked_for_and_decodes_one_group(filmed_file, monkeypatch):
+    path, _ = filmed_file
+    whole = S2DFile.open(path).keypoints(0, 320)
+    decoded = []
+    decode = keypoint_codec.decode_group
+    monkeypatch.setattr(
+        keypoint_codec, "decode_group", lambda *given: decoded.append(given[1]) or decode(*given)
+    )
+    file = S2DFile.open(path)
+    for start, stop in ((310, 312), (301, 320), (319, 319)):
+        np.testing.assert_array_equal(file.keypoints(start, stop), whole[start:stop])
+    assert decoded == [20]  # the second group alone, and once
+    np.testing.assert_array_equal(file.keypoints(298, 303), whole[298:303])
+
+
+def test_a_motion_without_pictures(filmed, tmp_path):
+    clip = replace(filmed, references=[], plate=None, keypoints=filmed.keypoints[:1])
+    sizes = write_clip(clip, tmp_path / "motion.s2d")
+    back = read_clip(tmp_path / "motion.s2d")
+    assert (back.references, back.plate, back.frames) == ([], None, 1)
+    assert set(sizes) == {"header", "keypoints", "index", "total"}
+
+
+def test_warns_of_other_networks(filmed_file, tmp_path):
+    path, _ = filmed_file
+    file = S2DFile.open(path)
+    assert file.network_warnings() == []
+    assert {"reference_encoder", "generator"} <= set(file.header.networks)
+    payload = payload_of(path.read_bytes())
+    at = payload.index(S2DFile.open(path).header.networks["generator"])
+    altered = payload[:at] + bytes([payload[at] ^ 1]) + payload[at + 1 :]
+    (tmp_path / "other.s2d").write_bytes(reseal(path.read_bytes(), altered))
+    (warning,) = S2DFile.open(tmp_path / "other.s2d").network_warnings()
+    assert "generator" in warning
+
+
+def test_names_with_spaces_and_other_alphabets(filmed, tmp_path):
+    path = tmp_path / "mein Clip é 人" / "Tänzer 人.s2d"
+    path.parent.mkdir()
+    write_clip(replace(filmed, references=[], plate=None, keypoints=filmed.keypoints[:9]), path)
+    assert read_clip(str(path)).frames == 9
+    assert os.listdir(path.parent) == [path.name]
+
+
+# ---- what cannot be written ------------------------------------------------------------------
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(filmed, tmp_path, monkeypatch):
+    small = replace(filmed, references=[], plate=None, keypoints=filmed.keypoints[:5])
+    (tmp_path / "old.s2d").write_bytes(b"old")
+
+    def full(path, data):
+        with path.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(S2DError, match="full"):
+        write_clip(small, tmp_path / "old.s2d")
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == ["old.s2d"]
+    assert (tmp_path / "old.s2d").read_bytes() == b"old"
+    with pytest.raises(InputError, match="nowhere"):
+        write_clip(small, tmp_path / "nowhere" / "clip.s2d")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"keypoints": np.zeros((4, 22, 3), np.float32)}, "23"),
+        ({"keypoints": np.full((4, 23, 3), np.nan, np.float32)}, "NaN"),
+        ({"keypoints": np.full((4, 23, 3), 5000, np.float32)}, "metres"),
+        ({"keypoints": np.zeros((0, 23, 3), np.float32)}, "frames"),
+        ({"fps": Fraction(5000)}, "frames a second"),
+        ({"width": 5000, "references": []}, "canvas"),
+        ({"width": 130}, "canvas"),
+        ({"camera": Camera(0.0, 1.0, 1.0, 1.0)}, "camera"),
+        ({"body": "Körper"}, "ASCII"),
+    ],
+)
+def test_a_clip_that_the_format_cannot_hold(filmed, tmp_path, change, said):
+    with pytest.raises(InputError, match=said):
+        write_clip(replace(filmed, plate=None, **change), tmp_path / "clip.s2d")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("step_mm", [float("nan"), float("inf"), 0.0, -1.0, 1000.0])
+def test_an_impossible_step(filmed, tmp_path, step_mm):
+    with pytest.raises(InputError, match="step"):
+        write_clip(filmed, tmp_path / "clip.s2d", step_mm=step_mm)
+
+
+# ---- files from strangers --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "not_s2d"),
+        (b"\x89S2D", "damaged"),
+        (b"GIF89a" + bytes(500), "not_s2d"),
+        (b"\x89S2D\x02" + bytes(500), "future_version"),
+        (b"\x89S2D\x01\xff\xff" + bytes(500), "damaged"),
+    ],
+)
+def test_foreign_and_future_files(tmp_path, content, code):
+    path = tmp_path / "strange.s2d"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="strange") as caught:
+        S2DFile.open(path)
+    assert caught.value.code == code
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_or_nothing_is_not_a_clip(tmp_path):
+    for path in (tmp_path, tmp_path / "missing.s2d"):
+        with pytest.raises(InputError, match="cannot read"):
+            S2DFile.open(path)
+
+
+def test_truncated_anywhere(tmp_path):
+    data = GOLDEN.read_bytes()
+    path = tmp_path / "short.s2d"
+    for size in range(0, len(data), 7):
+        path.write_bytes(data[:size])
+        with pytest.raises(InputError):
+            S2DFile.open(path)
+    path.write_bytes(data + b"\0")
+    with pytest.raises(InputError, match="do not belong"):
+        S2DFile.open(path)
+
+
+def test_altered_bytes_are_found(tmp_path):
+    data = GOLDEN.read_bytes()
+    path = tmp_path / "altered.s2d"
+    for at in range(0, len(data), 13):
+        altered = bytearray(data)
+        altered[at] ^= 1 << at % 8
+        path.write_bytes(altered)
+        with pytest.raises(InputError):
+            read_clip(path)
+
+
+def test_a_liar_gets_no_memory(tmp_path):
+    """Random payloads under a right checksum: read, or one InputError, and never much memory."""
+    rng = np.random.default_rng(11)
+    data = GOLDEN.read_bytes()
+    payload = payload_of(data)
+    path = tmp_path / "liar.s2d"
+    tracemalloc.start()
+    refused = 0
+    for _ in range(40):
+        changed = bytearray(payload)
+        for _ in range(rng.integers(1, 4)):
+            changed[rng.integers(len(changed))] = rng.integers(256)
+        path.write_bytes(reseal(data, bytes(changed)))
+        try:
+            read_clip(path)
+        except InputError:
+            refused += 1
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert refused > 20
+    assert peak < 60e6
+
+
+def test_a_million_frames_in_a_few_bytes(tmp_path):
+    data = GOLDEN.read_bytes()
+    payload = payload_of(data)
+    lying = payload[:2] + b"\xc0\x84\x3d" + payload[3:]  # 1,000,000 where one byte said 50
+    path = tmp_path / "million.s2d"
+    path.write_bytes(reseal(data, lying))
+    with pytest.raises(InputError, match="1000000 frames"):
+        S2DFile.open(path)
+
+
+def test_damaged_groups_under_right_checksums(filmed):
+    """Random bytes as a group: keypoints, or one InputError."""
+    rng = np.random.default_rng(3)
+    group = keypoint_codec.encode_group(filmed.keypoints[:10], 6000)
+    refused = 0
+    for turn in range(24):
+        altered = bytearray(group) if turn % 2 else bytearray(rng.bytes(len(group)))
+        for _ in range(3):
+            altered[rng.integers(len(altered))] = rng.integers(256)
+        try:
+            decoded = keypoint_codec.decode_group(bytes(altered), 10, 6000)
+            assert decoded.shape == (10, 23, 3)
+            assert np.isfinite(decoded).all()
+        except InputError:
+            refused += 1
+    assert refused > 4
+
+
+def test_the_index_must_fit(tmp_path, filmed):
+    path = tmp_path / "clip.s2d"
+    write_clip(replace(filmed, references=[], plate=None), path)
+    data = bytearray(path.read_bytes())
+    index_size = S2DFile.open(path).info()["bytes"]["index"]
+    data[-index_size] ^= 1
+    payload = bytearray(payload_of(bytes(data)))
+    payload[-4:] = struct.pack("<I", zlib.crc32(bytes(data[-index_size:])))
+    path.write_bytes(reseal(bytes(data), bytes(payload)))
+    with pytest.raises(InputError, match="damaged"):
+        read_clip(path)
+
+
+def test_limits_are_what_the_document_says():
+    document = (Path(__file__).parents[2] / "docs" / "FORMAT.md").read_text(encoding="utf-8")
+    assert f"1 to {s2d_file.MAX_FRAMES:,}" in document
+    assert f"16 to {pictures.MAX_SIDE:,}" in document
+    assert f"at most {s2d_file.MAX_SHAPE}" in document
+    assert f"{s2d_file.MIN_STEP_UM} to {s2d_file.MAX_STEP_UM:,}" in document
