@@ -68,7 +68,10 @@ class Vgg(nn.Module):
 def cosine_distances(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     """Return ``(layers, B)``: one minus the cosine between two pictures' features, averaged over places."""
     return torch.stack(
-        [(1 - F.cosine_similarity(x, y, dim=1, eps=1e-3)).mean((1, 2)) for x, y in zip(a, b, strict=True)]
+        [
+            (1 - F.cosine_similarity(x.float(), y.float(), dim=1, eps=1e-3)).mean((1, 2))
+            for x, y in zip(a, b, strict=True)
+        ]
     )
 
 

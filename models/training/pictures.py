@@ -106,10 +106,10 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
         target = Target(batch["frames"], batch["masks"], batch["flow"], batch["known"], batch["visible"])
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with self._mixed_precision():
             drawn = self.networks(batch)
-            losses = picture_losses(drawn, target, self.weights)
-            losses["perceptual"] = self.weights.perceptual * self._perceptual(drawn.picture, target)
+        losses = picture_losses(drawn, target, self.weights)
+        losses["perceptual"] = self.weights.perceptual * self._perceptual(drawn.picture, target)
         loss = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -131,10 +131,15 @@ class Training:
         """Compare features around the person: a crop at full size and a larger one at half, in turn."""
         scale = 1 + self.steps % 2
         boxes = [self._box(mask, _CROP * scale) for mask in target.mask]
-        with torch.no_grad():
-            wanted = self.vgg(self._crop(target.picture, boxes, scale))
-        found = self.vgg(self._crop(drawn, boxes, scale))
+        with self._mixed_precision():
+            with torch.no_grad():
+                wanted = self.vgg(self._crop(target.picture, boxes, scale))
+            found = self.vgg(self._crop(drawn, boxes, scale))
         return cosine_distances(found, wanted).sum(0).mean()
+
+    def _mixed_precision(self) -> torch.autocast:
+        """Compute in bfloat16 on a GPU; the losses stay in float32 either way."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
 
     def _box(self, mask: Tensor, side: int) -> tuple[slice, slice]:
         """Choose a square that holds a random point of the person ``mask`` ``(1, H, W)``."""
