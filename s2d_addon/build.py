@@ -29,7 +29,7 @@ WHEELS = ("onnxruntime==1.32.0", "opencv-python-headless==5.0.0.93", "constricti
 work with the numpy of every Blender since 4.2 (1.24.3), whatever their metadata asks for."""
 
 PYTHONS = ("3.11", "3.13", "3.14")
-"""Blender 4.2 to 5.0, 5.1 and 5.2, and Debian's 5.2."""
+"""Of Blender 4.2 to 5.0, of 5.1 and 5.2, and of Debian's 5.2; the oldest first."""
 
 PLATFORMS = {
     "linux-x64": ("manylinux_2_28_x86_64", "manylinux_2_27_x86_64", "manylinux_2_17_x86_64"),
@@ -100,6 +100,13 @@ def _download_wheels(folder: Path, platform: str, pythons: Sequence[str]) -> Non
     for python in pythons:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         _run([*command, "--python-version", python, *tags, "--dest", str(folder), *WHEELS])
+    oldest = f"cp{pythons[0].replace('.', '')}"
+    for wheel in list(folder.iterdir()):
+        name, version, *rest = wheel.name.split("-")
+        if rest[0] != oldest and "abi3" not in rest:
+            # Blender 4.2.0 does not choose by Python: of wheels that differ only in it, it takes the last by
+            # name. A build tag of 0 puts those of later Pythons first; later Blenders pay it no heed.
+            wheel.rename(wheel.with_name("-".join([name, version, "0", *rest])))
 
 
 def _complete_manifest(staging: Path, platform: str) -> None:

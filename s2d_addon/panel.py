@@ -10,6 +10,7 @@ import bpy
 from . import operators, scene
 
 _PIXELS_A_LETTER = 7
+_STATUS_WIDTH = 14  # in the interface's units, about two letters each
 _STAGES = {"": "Starting", "keypoints": "Keypoints", "vertices": "Mesh", "video": "Video"}
 
 
@@ -104,6 +105,7 @@ def _draw_status(self: bpy.types.Header, _context: bpy.types.Context) -> None:
     job = operators.Jobs.current
     if job and job.running:
         row = self.layout.row(align=True)
+        row.ui_units_x = _STATUS_WIDTH
         row.progress(factor=job.fraction, text=f"{job.name}: {_progress_text(job)}")
         row.operator(operators.S2D_OT_cancel.bl_idname, text="", icon="X")
 
