@@ -18,5 +18,9 @@ class BuildWithModels(build_py):
         FETCH["fetch"]("blazepose")
         super().run()
 
+    def find_package_modules(self, package: str, package_dir: str) -> list[tuple[str, str, str]]:
+        """Leave this script out: the package's folder is the repository's root."""
+        return [found for found in super().find_package_modules(package, package_dir) if found[1] != "setup"]
+
 
 setup(cmdclass={"build_py": BuildWithModels})
