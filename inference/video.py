@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from .errors import InputError, S2DError
+from .quiet import quiet_stderr
 
 # Broken files are reported by our own errors, in one line; FFmpeg and OpenCV would add theirs on stderr.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -220,9 +221,10 @@ class VideoWriter:
             raise InputError("bad_format", f"{self.path}: a video is written as .webm or .mp4.")
         self._shape = (height, width, 3)
         self._aside = self.path.with_name(f".{self.path.stem}.{os.getpid()}{self.path.suffix.lower()}")
-        self._writer = cv2.VideoWriter(
-            str(self._aside), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), float(fps), (width, height)
-        )
+        with quiet_stderr():  # OpenCV prints that WebM names its codecs without such a tag
+            self._writer = cv2.VideoWriter(
+                str(self._aside), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), float(fps), (width, height)
+            )
         if not self._writer.isOpened():
             self._discard()
             raise S2DError(

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...models import fetch
 from ..errors import S2DError
+from ..quiet import quiet_stderr
 
 LANDMARKS = 33
 """Number of landmarks that BlazePose names; two more place the next frame's region of interest."""
@@ -151,8 +152,9 @@ class _Network:
             raise S2DError(
                 "no_litert", 'Encoding a video needs LiteRT; run: pip install "sparse2dense[encode]"'
             ) from error
-        self._interpreter = Interpreter(str(path), num_threads=threads)
-        self._interpreter.allocate_tensors()
+        with quiet_stderr():
+            self._interpreter = Interpreter(str(path), num_threads=threads)
+            self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
         self._outputs = [details["index"] for details in self._interpreter.get_output_details()]
 

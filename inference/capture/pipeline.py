@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...models.body import BodyModel, load_body
+from ...models.body import BodyModel
 from ...models.keypoints import BLAZEPOSE_INDEX, BONES, KEYPOINT_INDEX, REQUIRED_NAMES
+from ..bodies import open_body
 from ..clip import Camera, Clip, Reference
 from ..errors import InputError
 from ..video import VideoReader
@@ -90,7 +91,7 @@ def capture(
     _check(options)
     reader = VideoReader(video_path, start=options.start, end=options.end, fps=options.fps, size=options.size)
     camera = camera_of(reader, options.fov)
-    body = load_body(options.body, options.body_path)
+    body = open_body(options.body, options.body_path)
     threads = min(4, os.cpu_count() or 1)
 
     expected = reader.expected_frames

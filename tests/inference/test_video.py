@@ -6,7 +6,6 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-
 from sparse2dense.inference.errors import InputError, S2DError
 from sparse2dense.inference.video import VideoReader, VideoWriter, canvas_size, rational_rate
 
@@ -41,13 +40,14 @@ def numbers(path, **options):
 
 
 @pytest.mark.parametrize("suffix", [".webm", ".mp4"])
-def test_written_frames_are_read_back_in_order_at_their_exact_rate(tmp_path, suffix):
+def test_written_frames_are_read_back_in_order_at_their_exact_rate(tmp_path, suffix, capfd):
     path = write(tmp_path / f"äöü clip{suffix}")
     reader = VideoReader(path, size=HEIGHT)
     assert reader.fps == Fraction(30000, 1001)
     assert (reader.width, reader.height, reader.expected_frames) == (WIDTH, HEIGHT, 30)
     assert [number_of(frame) for frame in reader] == list(range(30))
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

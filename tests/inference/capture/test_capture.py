@@ -187,11 +187,12 @@ def test_a_moving_camera_is_noticed_and_does_not_break(tmp_path, small_frames):
     assert change[~cv2.dilate(hidden.astype(np.uint8), np.ones((21, 21))).astype(bool)].max() <= 1
 
 
-def test_nobody_in_the_video(tmp_path):
+def test_nobody_in_the_video(tmp_path, capfd):
     frames = [np.full((128, 128, 3), 90 + index, np.uint8) for index in range(12)]
     with pytest.raises(InputError) as caught:
         capture(write(tmp_path / "empty.mp4", frames))
     assert caught.value.code == "no_person"
+    assert capfd.readouterr().err == ""
 
 
 def test_a_single_frame_is_enough(tmp_path, small_frames):
