@@ -42,6 +42,9 @@ PART_INDEX: dict[str, int] = {name: i for i, name in enumerate(PART_NAMES)}
 STRAIGHT_LIMB = 0.15
 """Weight of the rest hinge axis in a limb's own: below this sine of flexion the bend no longer tells it."""
 
+STRAIGHT_REST = 0.06
+"""Sine of flexion below which a body's rest pose is taken for one of straight limbs."""
+
 LENGTH_SIGMA = 0.01
 """How far a measured keypoint distance may lie from the body's (m) before the shape prior gives way."""
 
@@ -103,9 +106,9 @@ def _part_transforms(keypoints: np.ndarray, rest: np.ndarray) -> tuple[np.ndarra
     place("head", turned(head), point("nose", "left_ear", "right_ear"))
 
     for side in ("left", "right"):
-        for base, joints, names in (
-            ("chest", ("shoulder", "elbow", "wrist"), ("upper_arm", "forearm")),
-            ("pelvis", ("hip", "knee", "ankle"), ("thigh", "shin")),
+        for base, joints, names, bend in (
+            ("chest", ("shoulder", "elbow", "wrist"), ("upper_arm", "forearm"), -1.0),
+            ("pelvis", ("hip", "knee", "ankle"), ("thigh", "shin"), 1.0),
         ):
             start, middle, end = (point(f"{side}_{joint}") for joint in joints)
             upper, lower = middle - start, end - middle
@@ -114,6 +117,11 @@ def _part_transforms(keypoints: np.ndarray, rest: np.ndarray) -> tuple[np.ndarra
                 np.linalg.norm(upper, axis=-1, keepdims=True) * np.linalg.norm(lower, axis=-1, keepdims=True),
                 1e-8,
             )
+            # A limb that is straight at rest (a T-pose) bends forward at the elbow, back at the knee.
+            ahead = np.broadcast_to(np.array([0.0, 0.0, bend], np.float32), upper[0].shape)
+            by_nature = orthonormal_frames(upper[0], np.cross(upper[0], ahead))[..., 1]
+            straight = np.linalg.norm(hinge[0], axis=-1, keepdims=True) < STRAIGHT_REST
+            hinge[0] = np.where(straight, by_nature, hinge[0])
             # A straight limb does not show its hinge axis: there it follows the trunk without twisting.
             rotation = parts[base][0]
             carried = turn(_swing(turn(rotation, upper[0]), upper[1]), turn(rotation, hinge[0]))

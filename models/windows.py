@@ -2,8 +2,9 @@
 """Keypoint windows: what the vertex predictor sees of a clip, in training and in decoding alike (numpy).
 
 A window is the keypoints at 15 moments, 1/30 s apart, around the frame asked for, whatever the clip's frame
-rate. It is turned into the trunk's own frame (hips at the origin, left along +x, up along -y), so that where
-the person stands and which way they face need not be learnt, and goes with the closed-form bones as a start.
+rate. It is turned into the trunk's own frame (hips at the origin, left along +x, up along -y) and travels
+with it, so that where the person stands, goes and faces need not be learnt; the closed-form bones go with it
+as a start.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ NOISE_ORDERS = 9
 
 POOLING = 6.0
 """Weight of all keypoints' evidence against a keypoint's own, in telling motion from noise."""
+
+TRUNK = [KEYPOINT_INDEX[f"{side}_{joint}"] for side in ("left", "right") for joint in ("hip", "shoulder")]
 
 _HALF = WINDOW // 2
 
@@ -60,6 +63,18 @@ def sample_windows(keypoints: np.ndarray, fps: float, start: int, stop: int) -> 
         weight[..., None, None] * keypoints[np.clip(base + shift, 0, last)]
         for shift, weight in zip((-1, 0, 1, 2), weights, strict=True)
     )
+
+
+def follow_trunk(windows: np.ndarray) -> np.ndarray:
+    """Take the trunk's travel out of windows ``(N, WINDOW, 23, 3)``, all but its middle moment's place.
+
+    The travel is a cubic in time through the middle of hips and shoulders: walking and jumping then look like
+    moving on the spot.
+    """
+    smooth = _POLYNOMIALS[:, :4]
+    centre = windows[:, :, TRUNK].mean(axis=2)  # (N, WINDOW, 3)
+    travel = (smooth - smooth[_HALF]) @ (smooth.T @ centre)
+    return windows - travel[:, :, None]
 
 
 def denoise(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,6 +126,7 @@ def network_inputs(
         ``(N, B, 21)`` and ``shape``; and the trunk's axes ``(N, 3, 3)`` and origin ``(N, 3)`` that lead back.
     """
     count = len(windows)
+    windows = follow_trunk(windows)
     denoised, noise = denoise(windows)
     axes, origin = trunk_frames(denoised)
     canonical = ((windows - origin[:, None, None]) @ axes[:, None]).astype(np.float32)
@@ -149,7 +165,7 @@ def predict_bones(
     ``(N, B, 3, 3)`` and joint places ``(N, B, 3)`` in the windows' own space.
     """
     if network is None:
-        return body.solve_pose_of(denoise(windows)[0], rest_keypoints, joints)
+        return body.solve_pose_of(denoise(follow_trunk(windows))[0], rest_keypoints, joints)
     inputs, axes, origin = network_inputs(body, windows, shape, rest_keypoints, joints)
     bones = network(**inputs)
     positions = bones["positions"] @ np.swapaxes(axes, 1, 2) + origin[:, None]

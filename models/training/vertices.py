@@ -73,8 +73,12 @@ class WindowSampler:
     def __init__(self, body: BodyModel, folder: Path | None, seed: int, noisy: bool = True) -> None:
         self.body, self.noisy = body, noisy
         self.rng = np.random.default_rng(seed)
-        pieces = [piece for _, piece, _ in load_motions(folder, TRAINING_SUBJECTS)]
+        motions = load_motions(folder, TRAINING_SUBJECTS)
+        pieces = [piece for _, piece, _ in motions]
         pieces += [_mirrored(body, piece) for piece in pieces]
+        places = [place for _, _, place in motions]
+        self.places = np.concatenate(places + [place * np.array([-1, 1, 1], np.float32) for place in places])
+        self.legs = [body.bone_names.index(name) for name in ("upperleg01.L", "foot.L")]
         lengths = np.array([len(piece) for piece in pieces])
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         self.rotations = np.concatenate(pieces)
@@ -138,8 +142,13 @@ class WindowSampler:
         known = np.where((rng.random(chunks) < 0.5)[:, None], shape, self.fitted[person])
         joints = body.joints_mean + np.tensordot(shape, body.joints_basis, 1)
         flat_joints = np.repeat(joints, length, axis=0)
+        leg, mean_leg = (
+            np.linalg.norm(np.diff(j[..., self.legs, :], axis=-2), axis=-1)
+            for j in (joints, body.joints_mean)
+        )
+        travel = (self.places[frames[..., 0]] - self.places[centre[:, :1]]) * (leg / mean_leg)[..., None]
         world, place = body.forward_kinematics(
-            flat_joints, local.reshape(-1, bones, 3, 3), np.zeros((chunks * length, 3), np.float32)
+            flat_joints, local.reshape(-1, bones, 3, 3), travel.reshape(-1, 3).astype(np.float32)
         )
         readout = self.keypoint_mean + np.tensordot(shape, self.keypoint_basis, 1)
         stacked = stack_transforms(world, place, flat_joints).reshape(chunks, length, -1, 3)
