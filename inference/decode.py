@@ -19,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..models.body import BodyModel, load_body
+from ..models.body import BodyModel
 from ..models.keypoints import KEYPOINT_NAMES
 from . import writers
 from .backends import load_network
+from .bodies import open_body
 from .clip import Clip
 from .errors import InputError
 from .s2d_file import S2DFile
@@ -250,10 +251,7 @@ class _Session:
 def _body_of(file: S2DFile, body_file: str | Path | None) -> BodyModel:
     """Load the body model that the clip names and see that its shape fits."""
     header = file.header
-    try:
-        body = load_body(header.body, body_file)
-    except ValueError as error:
-        raise InputError("body", f"{file.path}: {error}") from error
+    body = open_body(header.body, body_file)
     if len(header.shape) != body.shape_size:
         raise InputError(
             "body",
