@@ -23,8 +23,11 @@ WINDOW = 15
 STEP = 1 / 30
 """Seconds between them."""
 
-NOISE_ORDERS = 9
+NOISE_ORDERS = 11
 """Polynomial orders from this on hold noise alone: a body does not wiggle so fast within a window."""
+
+OWN_JITTER = 0.0025
+"""What looks like noise up to this standard deviation (m) may be the body's own: impacts, trembling."""
 
 POOLING = 6.0
 """Weight of all keypoints' evidence against a keypoint's own, in telling motion from noise."""
@@ -89,7 +92,8 @@ def denoise(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     noise = energy[:, NOISE_ORDERS:].mean(axis=1, keepdims=True)
     noise = (noise + np.median(noise, axis=2, keepdims=True)) / 2
     energy = (energy + POOLING * energy.mean(axis=2, keepdims=True)) / (1 + POOLING)
-    kept = np.maximum(1 - noise / np.maximum(energy, 1e-12), 0)
+    excess = np.maximum(noise - OWN_JITTER**2, 0)
+    kept = np.maximum(1 - excess / np.maximum(energy, 1e-12), 0)
     kept[:, 0] = 1
     middle = np.einsum("o,nok,nokd->nkd", _POLYNOMIALS[_HALF], kept, spectrum, optimize=True)
     return middle, np.sqrt(noise[:, 0])

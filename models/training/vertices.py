@@ -332,12 +332,12 @@ class Trainer:
 
 def export(trainer: Trainer, folder: Path = WEIGHTS_DIR) -> None:
     """Write the averaged network as ``vertex_predictor.safetensors`` and ``.onnx`` into ``folder``."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     network = trainer.averaged()
     example = trainer.inputs(trainer.sampler.draw(CHUNK_WINDOWS))[0]
     aside = folder / f"{NETWORK_NAME}.tmp"
-    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, aside)
+    aside.write_bytes(save({name: value.contiguous() for name, value in network.state_dict().items()}))
     os.replace(aside, folder / f"{NETWORK_NAME}.safetensors")
     names = tuple(example)
     torch.onnx.export(
@@ -369,9 +369,17 @@ def run(args: argparse.Namespace) -> None:
     trainer.train(args.minutes, args.checkpoint)
     export(trainer, args.output)
     if trainer.step == trainer.steps:
-        from .evaluate_vertices import evaluate, exported_network, results_table, write_results
+        from .evaluate_vertices import (
+            evaluate,
+            exported_network,
+            results_table,
+            update_model_card,
+            write_results,
+        )
 
         results = evaluate(exported_network(args.output), args.data)
         results["training"] = {"steps": trainer.steps, "minutes": round(trainer.seconds / 60, 1)}
         write_results(results, args.output)
+        if args.output == WEIGHTS_DIR:
+            update_model_card(results)
         print(results_table(results))
