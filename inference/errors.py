@@ -60,4 +60,6 @@ def explain(error: BaseException) -> S2DError:
         told = S2DError("disk_full", f"The disk{where} is full: free some space or choose another folder.")
     elif isinstance(error, OSError) and error.filename:
         told = InputError("file", f"Cannot use {error.filename}: {error.strerror}.")
+    elif isinstance(error, OSError) and error.errno is None and text:
+        told = InputError("file", text)  # raised by our own code, with words
     return told

@@ -120,13 +120,13 @@ def test_video_plays_frame_by_frame(drawn, filmed):
 
 
 def test_video_shows_the_filmed_motion(drawn, filmed):
-    """Nearer to each filmed frame than the reference picture held still would be."""
-    moved = np.abs(filmed.astype(int) - filmed[28]).max(axis=-1) > 40
-    assert moved[59].sum() > 2000, "the person has moved by then"
+    """Nearer to the filmed frames than a picture held still is, where the person moves."""
+    drawn, filmed = drawn[::6].astype(np.int16), filmed[::6].astype(np.int16)
+    still = filmed[5]
+    moved = np.abs(filmed - still).max(axis=-1) > 40
+    assert moved[-1].sum() > 2000, "the person has moved by then"
 
     def error(pictures):
-        difference = np.abs(pictures.astype(int) - filmed).mean(axis=-1)
-        return difference[moved].mean()
+        return np.abs(pictures - filmed).mean(axis=-1)[moved].mean()
 
-    held_still = np.broadcast_to(drawn[28], drawn.shape)
-    assert error(drawn) < 0.7 * error(held_still)
+    assert error(drawn) < 0.7 * error(drawn[5][None])

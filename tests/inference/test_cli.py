@@ -135,3 +135,16 @@ def test_traceback_is_shown_only_when_asked_for(engine):
     done = engine("info", "none.s2d", "--debug")
     assert done.returncode == 2
     assert "Traceback" in done.stderr
+
+
+def test_training_without_its_data_says_what_is_missing(engine, tmp_path):
+    pytest.importorskip("anny")
+    done = engine("train", "vertices", "--data", tmp_path, "--checkpoint", tmp_path / "run.pt")
+    assert_one_line(done, 2, str(tmp_path), ".zip")
+
+
+def test_motion_file_that_is_none_is_said_so(engine, tmp_path):
+    np.savez(tmp_path / "motion.npz", keypoints=np.array([{"a": 1}], object))
+    done = engine("encode", "--keypoints", tmp_path / "motion.npz", "-o", tmp_path / "clip.s2d")
+    assert_one_line(done, 2, str(tmp_path / "motion.npz"))
+    assert os.listdir(tmp_path) == ["motion.npz"]
