@@ -93,7 +93,11 @@ def _draw_clip(layout: bpy.types.UILayout, context: bpy.types.Context, root: bpy
     box = layout.box().column()
     box.label(text=root.name, icon="ARMATURE_DATA")
     box.label(text=f"{frames} frames, {fps:.6g} fps, {frames / fps:.1f} s")
-    box.prop(root, f'["{scene.START_FRAME}"]', text="Start Frame")
+    mesh = scene.find_part(root, "mesh")
+    if mesh and not scene.point_cache(mesh):
+        box.label(text="Baked to keyframes")  # whose place in time the start frame would no longer move
+    else:
+        box.prop(root, f'["{scene.START_FRAME}"]', text="Start Frame")
     layout.operator(operators.S2D_OT_view_clip.bl_idname, icon="VIEW_CAMERA")
     missing = scene.missing_files(root)
     if missing:

@@ -410,7 +410,8 @@ def main():
             results[function.__name__] = None
         except Exception:
             results[function.__name__] = traceback.format_exc()
-        print(f"{function.__name__}: {time.perf_counter() - started:.1f} s", flush=True)
+        outcome = "failed" if results[function.__name__] else "passed"
+        print(f"{function.__name__}: {outcome}, {time.perf_counter() - started:.1f} s", flush=True)
     RESULTS.write_text(json.dumps(results))
 
 

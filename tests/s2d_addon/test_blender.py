@@ -38,7 +38,7 @@ def outcome(request, extension_zip, filmed_clip, decoded_folder, tmp_path_factor
     command = [python, "-I", SESSION, extension_zip, filmed_clip, decoded_folder, work, results]
     environment = os.environ | {"BLENDER_USER_RESOURCES": str(work / "user")}
     done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=400, check=False, cwd=work
+        command, env=environment, capture_output=True, text=True, timeout=900, check=False, cwd=work
     )
     assert results.exists(), done.stdout[-3000:] + done.stderr[-3000:]
     return json.loads(results.read_text())
