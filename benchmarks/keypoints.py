@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,18 +31,43 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=7)
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """What coding took at one step, over all clips."""
+
+    step_mm: float
+    error_mm: float  # mean 3D error
+    largest_mm: float  # 99 % of the errors are below
+    bits: float  # a keypoint and frame
+    worst_bits: float  # of one clip
+    zlib_bits: float
+    encode_seconds: float  # processor time a clip
+    decode_seconds: float
+
+
 def run(args: argparse.Namespace) -> None:
     """Print bits a keypoint and frame and the mean 3D error for every step."""
-    length = SECONDS * FPS
-    tracks = posed_keypoints(args.data, HELD_OUT_SUBJECTS, np.random.default_rng(args.seed))
-    clips = [track[i : i + length] for track in tracks for i in range(0, len(track) - length + 1, length)]
+    clips = held_out_clips(args.data, args.seed)
     print(f"{len(clips)} clips of {SECONDS} s, subjects {' and '.join(HELD_OUT_SUBJECTS)}")
     print("step mm  error mm  99 % mm  bits/keypoint/frame  worst clip  zlib bits  encode s  decode s")
     for step_mm in args.steps:
-        print(_measure(clips, round(step_mm * 1000)))
+        m = measure(clips, step_mm)
+        print(
+            f"{m.step_mm:7.2f}  {m.error_mm:8.2f}  {m.largest_mm:7.2f}  {m.bits:19.2f}  "
+            f"{m.worst_bits:10.2f}  {m.zlib_bits:9.2f}  {m.encode_seconds:8.2f}  {m.decode_seconds:8.2f}"
+        )
 
 
-def _measure(clips: list[np.ndarray], step_um: int) -> str:
+def held_out_clips(folder: Path | None, seed: int) -> list[np.ndarray]:
+    """Return ten-second clips ``(300, 23, 3)`` metres of the held-out subjects."""
+    length = SECONDS * FPS
+    tracks = posed_keypoints(folder, HELD_OUT_SUBJECTS, np.random.default_rng(seed))
+    return [track[i : i + length] for track in tracks for i in range(0, len(track) - length + 1, length)]
+
+
+def measure(clips: list[np.ndarray], step_mm: float) -> Measurement:
+    """Code and decode every clip as one group."""
+    step_um = round(step_mm * 1000)
     started = time.process_time()
     groups = [encode_group(clip, step_um) for clip in clips]
     encoded = time.process_time()
@@ -51,17 +77,20 @@ def _measure(clips: list[np.ndarray], step_um: int) -> str:
     values = errors[0].size
     bits = np.array([8 * (len(group) + len(pack_varint(len(group)))) for group in groups]) / values
     lattice = errors.mean() / LATTICE_ERROR / 1000
-    packed = np.mean([8 * _zlib_bytes(clip, lattice) for clip in clips]) / values
-    encode_s, decode_s = ((end - start) / len(clips) for start, end in ((started, encoded), (encoded, done)))
-    largest = np.quantile(errors, 0.99)
-    return (
-        f"{step_um / 1000:7.2f}  {errors.mean():8.2f}  {largest:7.2f}  {bits.mean():19.2f}  "
-        f"{bits.max():10.2f}  {packed:9.2f}  {encode_s:8.2f}  {decode_s:8.2f}"
+    return Measurement(
+        step_mm=step_mm,
+        error_mm=errors.mean(),
+        largest_mm=np.quantile(errors, 0.99),
+        bits=bits.mean(),
+        worst_bits=bits.max(),
+        zlib_bits=float(np.mean([8 * _zlib_bytes(clip, lattice) for clip in clips])) / values,
+        encode_seconds=(encoded - started) / len(clips),
+        decode_seconds=(done - encoded) / len(clips),
     )
 
 
 def _zlib_bytes(clip: np.ndarray, step: float) -> int:
-    """Pack frame differences on a lattice, low bytes before high ones, which suits zlib best."""
+    """Pack frame differences on a lattice, one coordinate after the other, low bytes before high ones."""
     steps = np.diff(np.rint(clip / step).astype("<i2"), axis=0, prepend=0)
-    planes = steps.reshape(-1, 1).view(np.uint8).T
+    planes = np.ascontiguousarray(steps.reshape(len(steps), -1).T).reshape(-1, 1).view(np.uint8).T
     return len(zlib.compress(planes.tobytes(), 9))

@@ -86,7 +86,7 @@ LEVELS: tuple[np.ndarray, ...] = tuple(
 """Indices of the keypoints that are coded together, in coding order."""
 
 
-_PAST_TAPS, PREDICTION_TAPS = 16, 20
+_PAST_TAPS, PREDICTION_TAPS = 12, 16
 _PAST_SIZES, SCALE_FEATURES = 8, 12
 REFINE_TAPS = 16
 _FIRST_TURN = 4 * UNITS
@@ -144,16 +144,7 @@ class MotionPredictor:
 
     def _past_taps(self) -> np.ndarray:
         relative_steps = self._steps[..., RELATIVES, :2, :]  # (..., 23, 4, 2, 3)
-        newest = self._past[0]
-        return np.concatenate(
-            [
-                self._steps,
-                relative_steps[..., 0, :],
-                relative_steps[..., 1, :],
-                newest[..., RELATIVES, :] - newest[..., :, None, :],
-            ],
-            -2,
-        )
+        return np.concatenate([self._steps, relative_steps[..., 0, :], relative_steps[..., 1, :]], -2)
 
     def _past_sizes(self) -> np.ndarray:
         speed = np.abs(self._steps[..., 0, :]) * (WEIGHT_ONE // UNITS)
@@ -191,8 +182,8 @@ class MotionPredictor:
     def features(self, points: np.ndarray) -> np.ndarray:
         """Return what ``points`` are predicted from, ``(..., n, PREDICTION_TAPS, 3)`` in lattice units.
 
-        Own last four steps; of the four relatives the last step, the one before, where they stand relative
-        to the point, and this frame's step (0 where it is not coded yet).
+        Own last four steps; of the four relatives the last step, the one before, and this frame's step (0
+        where it is not coded yet). Steps alone, so that who stands still is predicted to.
         """
         return np.concatenate([self._taps[..., points, :, :], self._change[..., RELATIVES[points], :]], -2)
 

@@ -3,8 +3,8 @@
 
 Predictors and smoothing filters are ridge regressions on what the closed loop itself decoded, found again a
 few times because the loop's quantisation noise follows from them. Beside motion as captured at 30 frames a
-second, the tables see it at other frame rates and with the jitter of an estimator, so that they serve filmed
-clips too.
+second, the tables see it at other frame rates, with pauses and with the jitter of an estimator, so that they
+serve filmed clips too.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .motion import FPS, TRAINING_SUBJECTS, load_motions
 
 STEP_MM = 6.2
 CHUNK_FRAMES = 100
-ROUNDS = 3
+ROUNDS = 2
 CLASS_EDGES = np.geomspace(1.5, 40, 7) * UNITS
 REFINE_EDGES = np.geomspace(2.7, 135, 7) * UNITS
 SCALE_EDGES = np.geomspace(0.02, 12, 39) * WEIGHT_ONE
@@ -85,13 +85,13 @@ def posed_keypoints(
 
 
 def design_tracks(folder: Path | None, rng: np.random.Generator) -> np.ndarray:
-    """Return training chunks ``(S, CHUNK_FRAMES, 23, 3)`` metres: captured, at other rates, and jittering."""
+    """Return training chunks ``(S, CHUNK_FRAMES, 23, 3)`` metres: captured, and changed likewise."""
     chunks = []
     for repeat in range(4):
         for captured in posed_keypoints(folder, TRAINING_SUBJECTS, rng):
             track = captured
             if repeat == 2:
-                track = _resample(captured, rng.choice([24, 25, 50, 60]))
+                track = _pause(_resample(captured, rng.choice([24, 25, 50, 60, 120])), rng)
             if repeat == 3:
                 track = captured + _jitter(captured.shape, rng)
             start = rng.integers(0, CHUNK_FRAMES)
@@ -221,6 +221,12 @@ def _fit_refine(tables: MotionTables, tracks: np.ndarray, coded: CodedTrack) -> 
 def _resample(track: np.ndarray, fps: int) -> np.ndarray:
     times = np.arange(len(track)) / FPS
     return CubicSpline(times, track)(np.arange(0, times[-1], 1 / fps))
+
+
+def _pause(track: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Stop the motion for two chunks at one place in ten chunks."""
+    stops = rng.random(len(track)) < 0.1 / CHUNK_FRAMES
+    return np.repeat(track, np.where(stops, 2 * CHUNK_FRAMES, 1), axis=0)
 
 
 def _jitter(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

@@ -184,7 +184,7 @@ def decode_group(data, frames):
                 for c in range(3):
                     taps = [s[k][p][c] for k in range(4)]
                     taps += [s[0][q][c] for q in r] + [s[1][q][c] for q in r]
-                    taps += [past[0][q][c] - past[0][p][c] for q in r] + [d[q][c] for q in r]
+                    taps += [d[q][c] for q in r]
                     moved = sum(tap * weight for tap, weight in zip(taps, weights, strict=True))
                     predicted[p][c] = past[0][p][c] + (moved + 2048 >> 12)
                     sizes = [4096, f[p][c], sum(f[p]), g[p], 64 * abs(s[0][p][c])]
