@@ -162,6 +162,22 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
+def _rate(text: str) -> Fraction:
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise argparse.ArgumentTypeError(f"'{text}' is no frame rate, such as 25 or 30000/1001") from None
+
+
+def _within(low: int, high: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if not text.isdecimal() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"'{text}' is no whole number from {low} to {high}")
+        return int(text)
+
+    return number
+
+
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     common = _Parser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show tracebacks and what libraries print")
@@ -216,15 +232,17 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--person", type=int, metavar="N", help="which person to follow, 1 being the largest")
     parser.add_argument("--start", type=float, metavar="SECONDS")
     parser.add_argument("--end", type=float, metavar="SECONDS")
-    parser.add_argument("--fps", type=Fraction, metavar="RATE", help="such as 25 or 30000/1001")
+    parser.add_argument("--fps", type=_rate, metavar="RATE", help="such as 25 or 30000/1001")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="short side of the picture (256)")
     parser.add_argument("--smoothing", type=float, metavar="STRENGTH", help="of the motion; 0 is none (1)")
     parser.add_argument("--references", type=int, metavar="N", help="number of reference pictures (1)")
     parser.add_argument("--body", choices=("anny", "smpl", "smplh", "smplx"), help="body model (anny)")
     parser.add_argument("--body-file", type=Path, metavar="FILE", help="your own model of an SMPL body")
-    parser.add_argument("--step", type=float, metavar="MM", help="keypoint quantiser step (5)")
-    parser.add_argument("--quality", type=int, metavar="0-100", help="of the reference picture")
-    parser.add_argument("--plate-quality", type=int, metavar="0-100", help="of the background plate")
+    parser.add_argument("--step", type=float, metavar="MM", help="keypoint quantiser step (6)")
+    parser.add_argument("--quality", type=_within(0, 100), metavar="0-100", help="of the reference picture")
+    parser.add_argument(
+        "--plate-quality", type=_within(0, 100), metavar="0-100", help="of the background plate"
+    )
 
 
 def _add_decode(parser: argparse.ArgumentParser) -> None:
@@ -232,7 +250,7 @@ def _add_decode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     parser.add_argument("--only", choices=("mesh", "video"))
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    parser.add_argument("--threads", type=int, metavar="N", help="processor threads (all cores)")
+    parser.add_argument("--threads", type=_within(1, 256), metavar="N", help="processor threads (all cores)")
     parser.add_argument("--body-file", type=Path, metavar="FILE", help="your own model of an SMPL body")
     parser.add_argument("--vertices", action="store_true", help="put every vertex into mesh.npz too")
     parser.add_argument("--video-format", choices=("webm", "mp4"), default="webm")
