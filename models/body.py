@@ -354,7 +354,10 @@ def stack_transforms(rotations: np.ndarray, positions: np.ndarray, joints: np.nd
 
 def apply_readout(readout: np.ndarray, transforms: np.ndarray) -> np.ndarray:
     """Multiply a readout ``(V, 4B)`` with stacked transforms ``(T, 4B, 3)``: points ``(T, V, 3)`` float32."""
-    return np.matmul(readout, transforms.astype(np.float32))
+    frames, rows, _ = transforms.shape
+    # One wide product for all frames: a product three columns wide for each of them is ten times slower.
+    wide = readout @ transforms.astype(np.float32).transpose(1, 0, 2).reshape(rows, -1)
+    return np.ascontiguousarray(wide.reshape(-1, frames, 3).transpose(1, 0, 2))
 
 
 def load_body(name: str = "anny", path: str | Path | None = None) -> BodyModel:

@@ -30,7 +30,8 @@ CHUNK_WINDOWS, CHUNK_SPACING = 4, 6
 """Windows cut from one posed stretch of motion, and frames between them (posing is dear)."""
 LOSS_VERTICES = 256
 LEARNING_RATE = 2e-3
-STEPS = 20000
+WARM_UP = 300
+STEPS = 13000
 SAVE_SECONDS = 45
 AVERAGING = 0.999
 """Decay of the running average of the weights, which is what is exported."""
@@ -93,20 +94,21 @@ class WindowSampler:
         self.wobbling = [bone for bone, name in enumerate(body.bone_names) if name in WOBBLE]
         self.wobble = np.array([WOBBLE[body.bone_names[bone]] for bone in self.wobbling])
         people = load_population(held_out=False)
-        self.shapes = people[self.rng.integers(0, len(people), FIT_POOL)]
-        self.shapes = (self.shapes + self.rng.normal(0, 0.3, self.shapes.shape)).astype(np.float32)
-        self.fitted = np.stack([self._fit(shape) for shape in self.shapes])
+        pool = np.random.default_rng(0)  # the same whatever the seed, so that a checkpoint finds it again
+        self.shapes = people[pool.integers(0, len(people), FIT_POOL)]
+        self.shapes = (self.shapes + pool.normal(0, 0.3, self.shapes.shape)).astype(np.float32)
+        self.fitted = np.stack([self._fit(shape, pool) for shape in self.shapes])
         self.keypoint_mean = body.keypoint_skinning(np.zeros(body.shape_size))
         self.keypoint_basis = np.stack(
             [body.keypoint_skinning(unit) - self.keypoint_mean for unit in np.eye(body.shape_size)]
         )
 
-    def _fit(self, shape: np.ndarray) -> np.ndarray:
+    def _fit(self, shape: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the shape as fitted from the body's bone lengths, measured with a random error."""
         points = self.body.keypoints(self.body.rest(shape)[0])
         first, second = np.array(BONES).T
         lengths = np.linalg.norm(points[first] - points[second], axis=-1)
-        return self.body.fit_shape(lengths + self.rng.normal(0, self.rng.uniform(0, 0.012), len(lengths)))
+        return self.body.fit_shape(lengths + rng.normal(0, rng.uniform(0, 0.012), len(lengths)))
 
     def rest_of(self, shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return keypoints ``(N, 23, 3)`` and joints ``(N, B, 3)`` at rest of shapes ``(N, S)``."""
@@ -274,7 +276,7 @@ class Trainer:
         self.network.train()
         while self.step < self.steps:
             begun = time.monotonic()
-            warm = min(1.0, (self.step + 1) / 300)
+            warm = min(1.0, (self.step + 1) / WARM_UP)
             rate = LEARNING_RATE * warm * 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
             for group in self.optimiser.param_groups:
                 group["lr"] = max(rate, 1e-5)
