@@ -68,7 +68,7 @@ class S2D_OT_import_clip(bpy.types.Operator, ImportHelper):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Ask for files, or, where some were dropped onto the window, for options."""
-        if self.directory or self.filepath:
+        if self.directory:
             return self.invoke_popup(context)
         return super().invoke(context, event)
 
