@@ -117,7 +117,7 @@ class S2D_OT_import_clip(bpy.types.Operator, ImportHelper):
                 context.scene.camera = scene.find_part(mesh.parent, "camera")
             select_only(context, mesh)
             for warning in clip.warnings:
-                self.report({"WARNING"}, f"{clip.name}: {warning}")
+                self.report({"WARNING"}, warning)
         for error in job.errors:
             self.report({"ERROR"}, error)
         return {"FINISHED"} if job.clips else {"CANCELLED"}
