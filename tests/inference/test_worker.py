@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The worker speaks JSON lines, ends when told to or when its parent dies, and leaves no half-written file."""
+"""The worker speaks JSON lines, ends when told to or when its parent dies, and leaves nothing half done."""
 
 import json
 import os
