@@ -22,7 +22,8 @@ from . import register, scene
 
 _HEIGHT = 720  # of the picture; small clips are drawn larger, so that the mesh is seen well
 _SAMPLES = 16
-_MESH_COLOUR = (0.9, 0.45, 0.12, 1.0)
+_MESH_COLOUR = (0.2, 0.45, 0.75, 1.0)
+_SKY_COLOUR = (0.35, 0.35, 0.35, 1.0)
 
 
 def make_scene(clip: Path, blend: Path, picture: Path) -> dict[str, float]:
@@ -51,12 +52,17 @@ def make_scene(clip: Path, blend: Path, picture: Path) -> dict[str, float]:
 
 def _light(active: bpy.types.Scene, mesh: bpy.types.Object) -> None:
     material = bpy.data.materials.new("Person")
-    if not material.node_tree:
-        material.use_nodes = True
-    material.node_tree.nodes["Principled BSDF"].inputs["Base Color"].default_value = _MESH_COLOUR
     mesh.data.materials.append(material)
+    active.world = bpy.data.worlds.new("Sky")
+    for owner, node, socket, colour in (
+        (material, "Principled BSDF", "Base Color", _MESH_COLOUR),
+        (active.world, "Background", "Color", _SKY_COLOUR),
+    ):
+        if not owner.node_tree:
+            owner.use_nodes = True
+        owner.node_tree.nodes[node].inputs[socket].default_value = colour
     data = bpy.data.lights.new("Sun", "SUN")
-    data.energy = 3.0
+    data.energy = 2.0
     sun = bpy.data.objects.new("Sun", data)
     sun.rotation_euler = (0.8, 0.2, 0.6)
     active.collection.objects.link(sun)
