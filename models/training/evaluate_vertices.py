@@ -172,15 +172,21 @@ def measure_speed(network: Network, body: BodyModel, clip: HeldOutClip, seconds:
     return round(frames / (time.perf_counter() - begun), 1)
 
 
-def evaluate(network: Network, folder: Path | None, seed: int = 7) -> dict[str, object]:
+def evaluate(
+    network: Network,
+    folder: Path | None,
+    seed: int = 7,
+    excerpt: int = EXCERPT,
+    linear_batches: int = LINEAR_BATCHES,
+) -> dict[str, object]:
     """Measure the network and the baselines at every noise level; see :data:`METRICS`.
 
     Returns what :data:`RESULTS_NAME` holds: for every noise level (mm) and method its metrics, and the
     network's speed in frames a second, skinning included.
     """
     body, rng = load_body(), np.random.default_rng(seed)
-    linear = LinearMap(body, folder)
-    clips = list(held_out_clips(body, folder))
+    linear = LinearMap(body, folder, batches=linear_batches)
+    clips = list(held_out_clips(body, folder, excerpt))
     levels: dict[str, dict[str, dict[str, float]]] = {}
     for level in NOISE_LEVELS_MM:
         linear_map = linear.fit(level / 1000)

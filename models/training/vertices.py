@@ -369,6 +369,7 @@ def run(args: argparse.Namespace) -> None:
     if args.resume:
         trainer.resume(args.checkpoint)
     trainer.train(args.minutes, args.checkpoint)
+    print(f"step {trainer.step} of {trainer.steps}; go on with --resume --checkpoint {args.checkpoint}")
     export(trainer, args.output)
     if trainer.step == trainer.steps:
         from .evaluate_vertices import (
