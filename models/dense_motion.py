@@ -26,7 +26,7 @@ _MAX_RESIDUAL = 24.0  # pixels
 
 
 def positions(like: Tensor, scale: int) -> Tensor:
-    """Return the canvas positions ``(1, 2, h, w)`` (x, y; pixels) of the cells of ``like`` ``(B, C, h, w)``."""
+    """Return canvas positions ``(1, 2, h, w)`` (x, y; pixels) of the cells of ``like`` ``(B, C, h, w)``."""
     rows = torch.arange(like.shape[2], dtype=torch.float32, device=like.device)
     columns = torch.arange(like.shape[3], dtype=torch.float32, device=like.device)
     y, x = torch.meshgrid(rows, columns, indexing="ij")
