@@ -52,6 +52,18 @@ def export_pictures(encoder: ReferenceEncoder, generator: Generator, folder: Pat
     _export(generator, frame, ("picture",), folder / "generator")
 
 
+def _drop_notes(path: Path) -> None:
+    """Remove what the exporter notes down in an ONNX file: stack traces, with the paths of this machine."""
+    import onnx
+
+    model = onnx.load(path)
+    graph = model.graph
+    for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(model, path)
+
+
 def _export(module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], stem: Path) -> None:
     from safetensors.torch import save_file
 
@@ -80,6 +92,7 @@ def _export(module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ..
                 external_data=False,
                 dynamo=True,
             )
+        _drop_notes(onnx_path)
         save_file({name: value.contiguous() for name, value in module.state_dict().items()}, tensors_path)
         os.replace(onnx_path, stem.with_suffix(".onnx"))
         os.replace(tensors_path, stem.with_suffix(".safetensors"))

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The picture networks keep their budget, take any canvas, and start from the plain warp."""
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("torch")
@@ -9,7 +11,7 @@ import torch
 from sparse2dense.inference.backends import WEIGHTS
 from sparse2dense.models.dense_motion import warp
 from sparse2dense.models.generator import Generator, ReferenceEncoder
-from sparse2dense.models.training.export_pictures import example_inputs
+from sparse2dense.models.training.export_pictures import example_inputs, export_pictures
 from torch.utils.flop_counter import FlopCounterMode
 
 PICTURES = ("reference", "mask", "plate")
@@ -39,6 +41,16 @@ def test_the_shipped_weights_are_small():
         for kind in ("onnx", "safetensors")
     ]
     assert sum(file.stat().st_size for file in files) < 10e6
+
+
+@pytest.mark.slow
+def test_exported_files_hold_no_paths_of_the_machine_that_made_them(tmp_path):
+    export_pictures(ReferenceEncoder(), Generator(), tmp_path)
+    here = str(Path(__file__).resolve().parents[2]).encode()
+    for name in ("reference_encoder", "generator"):
+        for folder in (tmp_path, WEIGHTS):
+            data = (folder / f"{name}.onnx").read_bytes()
+            assert here not in data and b'File "' not in data
 
 
 @pytest.mark.parametrize("size", [(64, 64), (256, 456), (40, 88)])
