@@ -34,6 +34,7 @@ def make_scene(clip: Path, blend: Path, picture: Path) -> dict[str, float]:
     """
     seconds: dict[str, float] = {}
     bpy.ops.wm.read_homefile(use_empty=True)
+    bpy.context.preferences.filepaths.save_version = 0  # the second save would leave a .blend1
     blend.parent.mkdir(parents=True, exist_ok=True)
     with _timed(seconds, "save"):
         bpy.ops.wm.save_as_mainfile(filepath=str(blend))  # so that the decoded clip is kept beside it
