@@ -7,7 +7,8 @@ import textwrap
 
 import bpy
 
-from . import operators, scene
+from . import importing
+from .job import DecodeJob
 
 _PIXELS_A_LETTER = 7
 _STATUS_WIDTH = 14  # in the interface's units, about two letters each
@@ -23,44 +24,20 @@ class S2D_PT_main(bpy.types.Panel):
     bl_category = "Sparse2Dense"
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw the import (to start, at work, failed) and the clip of the active object."""
+        """Draw the import: to start, at work, or failed."""
         layout = self.layout
-        job = operators.Jobs.current
+        job = importing.Jobs.current
         if job and job.running:
             _draw_progress(layout, job)
             return
         column = layout.column()
         column.scale_y = 1.4
-        column.operator(operators.S2D_OT_import_clip.bl_idname, text="Import .s2d", icon="IMPORT")
+        column.operator(importing.S2D_OT_import_clip.bl_idname, text="Import .s2d", icon="IMPORT")
         if job and job.errors:
-            _draw_messages(layout, context, job.errors, "ERROR")
-        root = scene.find_root(context.object)
-        if root:
-            _draw_clip(layout, context, root)
+            draw_messages(layout, context, job.errors, "ERROR")
 
 
-class S2D_PT_bake(bpy.types.Panel):
-    """Baking of the active clip."""
-
-    bl_label = "Bake to Keyframes"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = "Sparse2Dense"
-    bl_parent_id = "S2D_PT_main"
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Show it for a clip that can be baked."""
-        return operators.S2D_OT_bake.poll(context)
-
-    def draw(self, _context: bpy.types.Context) -> None:
-        """Draw a button a kind."""
-        column = self.layout.column(align=True)
-        for kind, text in (("EXPORTABLE", "Exportable Shape Keys"), ("FAST", "Fast Shape Keys")):
-            column.operator(operators.S2D_OT_bake.bl_idname, text=text, icon="SHAPEKEY_DATA").kind = kind
-
-
-def _draw_progress(layout: bpy.types.UILayout, job: operators.DecodeJob) -> None:
+def _draw_progress(layout: bpy.types.UILayout, job: DecodeJob) -> None:
     clip = (
         f"{job.name} ({len(job.clips) + len(job.errors) + 1} of {len(job.paths)})"
         if len(job.paths) > 1
@@ -68,18 +45,19 @@ def _draw_progress(layout: bpy.types.UILayout, job: operators.DecodeJob) -> None
     )
     layout.label(text=clip, icon="FILE_MOVIE")
     layout.progress(factor=job.fraction, text=_progress_text(job))
-    layout.operator(operators.S2D_OT_cancel.bl_idname, text="Cancel", icon="X")
+    layout.operator(importing.S2D_OT_cancel.bl_idname, text="Cancel", icon="X")
 
 
-def _progress_text(job: operators.DecodeJob) -> str:
+def _progress_text(job: DecodeJob) -> str:
     text = f"{_STAGES.get(job.stage, job.stage)} {job.fraction:.0%}"
     left = job.seconds_left
     return text if left is None else f"{text}, {left:.0f} s left"
 
 
-def _draw_messages(
+def draw_messages(
     layout: bpy.types.UILayout, context: bpy.types.Context, messages: list[str], icon: str
 ) -> None:
+    """Draw messages in a box, each broken into lines that fit the panel."""
     box = layout.box().column(align=True)
     scale = context.preferences.system.ui_scale
     width = max(int(context.region.width / (_PIXELS_A_LETTER * scale)) - 8, 16)
@@ -88,33 +66,16 @@ def _draw_messages(
             box.label(text=line, icon=icon if i == 0 else "BLANK1")
 
 
-def _draw_clip(layout: bpy.types.UILayout, context: bpy.types.Context, root: bpy.types.Object) -> None:
-    frames, fps = root[scene.CLIP_FRAMES], root[scene.CLIP_FPS]
-    box = layout.box().column()
-    box.label(text=root.name, icon="ARMATURE_DATA")
-    box.label(text=f"{frames} frames, {fps:.6g} fps, {frames / fps:.1f} s")
-    mesh = scene.find_part(root, "mesh")
-    if mesh and not scene.point_cache(mesh):
-        box.label(text="Baked to keyframes")  # whose place in time the start frame would no longer move
-    else:
-        box.prop(root, f'["{scene.START_FRAME}"]', text="Start Frame")
-    layout.operator(operators.S2D_OT_view_clip.bl_idname, icon="VIEW_CAMERA")
-    missing = scene.missing_files(root)
-    if missing:
-        lines = [f"{path} is missing: put it back, or import the clip again." for path in missing]
-        _draw_messages(layout, context, lines, "ERROR")
-
-
 def _draw_status(self: bpy.types.Header, _context: bpy.types.Context) -> None:
-    job = operators.Jobs.current
+    job = importing.Jobs.current
     if job and job.running:
         row = self.layout.row(align=True)
         row.ui_units_x = _STATUS_WIDTH
         row.progress(factor=job.fraction, text=f"{job.name}: {_progress_text(job)}")
-        row.operator(operators.S2D_OT_cancel.bl_idname, text="", icon="X")
+        row.operator(importing.S2D_OT_cancel.bl_idname, text="", icon="X")
 
 
-_CLASSES = (S2D_PT_main, S2D_PT_bake)
+_CLASSES = (S2D_PT_main,)
 
 
 def register() -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The extension in Blender 4.2, 4.5 and 5.0: installed from its zip, used through its operators.
 
-One ``bpy`` a process: ``blender_session.py`` makes all checks of a version in one, and each is a test here.
+One ``bpy`` a process: ``session.py`` makes all checks of a version in one, and each is a test here.
 """
 
 import json
@@ -16,8 +16,12 @@ from sparse2dense.s2d_addon.bpy_env import NUMPY, ensure_bpy
 
 pytestmark = [pytest.mark.blender, pytest.mark.slow]
 
-SESSION = Path(__file__).with_name("blender_session.py")
-CHECKS = re.findall(r"^@check\ndef (\w+)", SESSION.read_text(encoding="utf-8"), re.MULTILINE)
+SESSION = Path(__file__).with_name("session.py")
+CHECKS = [
+    f"{path.stem.removeprefix('checks_')}-{name}"
+    for path in sorted(SESSION.parent.glob("checks_*.py"))
+    for name in re.findall(r"^@check\ndef (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+]
 
 
 @pytest.fixture(scope="session")

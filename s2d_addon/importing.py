@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The operators: they translate between Blender's window and the job, the scene and the bake."""
+"""Importing clips: the operators between Blender's window, the job that decodes, and the scene."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import bpy
 from bpy.app.handlers import persistent
 from bpy_extras.io_utils import ImportHelper
 
-from . import bake, cache, scene
+from . import cache, scene
 from .job import DecodeJob
 
 _TICK_SECONDS = 0.1
@@ -141,94 +141,6 @@ class S2D_OT_cancel(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class _ClipOperator(bpy.types.Operator):
-    """An operator on the clip of the active object."""
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Allow it in object mode with a part of a clip active."""
-        if scene.find_root(context.object) is None:
-            cls.poll_message_set("Select an imported clip")
-            return False
-        return context.mode == "OBJECT"
-
-
-class S2D_OT_view_clip(_ClipOperator):
-    """Look through the clip's camera, with the video shown behind the mesh"""
-
-    bl_idname = "s2d.view_clip"
-    bl_label = "View Through Clip Camera"
-    bl_options = {"UNDO"}
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Make the clip's camera the scene's, and turn the viewport to it."""
-        camera = scene.find_part(scene.find_root(context.object), "camera")
-        if camera is None:
-            self.report({"ERROR"}, "The clip's camera was deleted: import the clip again.")
-            return {"CANCELLED"}
-        context.scene.camera = camera
-        space = context.space_data
-        if space and space.type == "VIEW_3D":
-            space.region_3d.view_perspective = "CAMERA"
-            space.shading.color_type = "TEXTURE"
-        return {"FINISHED"}
-
-
-class S2D_OT_bake(_ClipOperator):
-    """Turn the clip's motion into shape keys with keyframes, so that the mesh needs its cache no longer"""
-
-    bl_idname = "s2d.bake"
-    bl_label = "Bake to Keyframes"
-    bl_options = {"REGISTER", "UNDO"}
-
-    kind: bpy.props.EnumProperty(
-        name="Kind",
-        items=(
-            (
-                "EXPORTABLE",
-                "Exportable",
-                "Relative shape keys: glTF and FBX carry them. Slow beyond some hundred keys",
-            ),
-            ("FAST", "Fast", "Absolute shape keys along one curve: plays fast, in Blender only"),
-        ),
-    )
-    tolerance: bpy.props.FloatProperty(
-        name="Tolerance (mm)",
-        description="How far a vertex may stray between two keys. 0: a key for every frame",
-        default=1.0,
-        min=0.0,
-        soft_max=20.0,
-    )
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Allow it on a clip that still plays its cache."""
-        if not super().poll(context):
-            return False
-        mesh = scene.find_part(scene.find_root(context.object), "mesh")
-        if mesh is None or scene.point_cache(mesh) is None:
-            cls.poll_message_set("The clip is baked already")
-            return False
-        return True
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Bake, and say how well it went."""
-        root = scene.find_root(context.object)
-        mesh = scene.find_part(root, "mesh")
-        try:
-            baked = bake.bake_shape_keys(
-                root, mesh, context.scene, absolute=self.kind == "FAST", tolerance=self.tolerance / 1000
-            )
-        except OSError as error:
-            self.report({"ERROR"}, f"{error.filename}: {error.strerror}. Import the clip again to bake it.")
-            return {"CANCELLED"}
-        self.report(
-            {"INFO"},
-            f"Baked {baked.frames} frames to {baked.keys} keys, at most {baked.error * 1000:.2f} mm off.",
-        )
-        return {"FINISHED"}
-
-
 class S2D_FH_clip(bpy.types.FileHandler):
     """Drag and drop of .s2d files onto the 3D view."""
 
@@ -271,7 +183,7 @@ def _draw_import_entry(self: bpy.types.Menu, _context: bpy.types.Context) -> Non
     self.layout.operator(S2D_OT_import_clip.bl_idname, text="Sparse2Dense Clip (.s2d)")
 
 
-_CLASSES = (S2D_OT_import_clip, S2D_OT_cancel, S2D_OT_view_clip, S2D_OT_bake, S2D_FH_clip)
+_CLASSES = (S2D_OT_import_clip, S2D_OT_cancel, S2D_FH_clip)
 
 
 def register() -> None:
