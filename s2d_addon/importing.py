@@ -106,16 +106,15 @@ class S2D_OT_import_clip(bpy.types.Operator, ImportHelper):
             self.report({"WARNING"}, "The import was cancelled.")
             return {"CANCELLED"}
         for clip in job.clips:
+            root = scene.build_clip(clip, context.scene, self.start_frame)
             if self.set_frame_rate:
-                scene.set_frame_rate(context.scene, clip)
+                scene.set_frame_rate(context.scene, root)
             if self.set_frame_range:
-                scene.set_frame_range(context.scene, clip, self.start_frame)
+                scene.set_frame_range(context.scene, root)
             if self.set_resolution:
-                scene.set_resolution(context.scene, clip)
-            mesh = scene.build_clip(clip, context.scene, self.start_frame)
-            if self.set_resolution:
-                context.scene.camera = scene.find_part(mesh.parent, "camera")
-            select_only(context, mesh)
+                scene.set_resolution(context.scene, root)
+                context.scene.camera = scene.find_part(root, "camera")
+            select_only(context, scene.find_part(root, "mesh"))
             for warning in clip.warnings:
                 self.report({"WARNING"}, warning)
         for error in job.errors:

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an imported clip is in Blender: one collection of mesh, video plane and camera under one empty.
 
-The empty's ``clip_frame`` is driven by the scene's frame and frame rate, and says which frame of the clip
-is shown. The mesh's point cache and the video both read it, so they stay in step in a scene of any frame
-rate; all drivers are simple expressions, which Blender evaluates with Python scripts switched off.
+The empty is the clip: its custom properties say when and how the clip plays, and its ``clip_frame`` is driven
+by them, the scene's frame and its frame rate. The mesh's point cache and the video both read ``clip_frame``,
+so they stay in step in a scene of any frame rate. All drivers are simple expressions on custom properties,
+which Blender evaluates with Python scripts switched off and without this add-on.
+
+A clip stands as soon as its body is known, at rest before its reference picture, and is brought up to date
+part by part while it is decoded.
 """
 
 from __future__ import annotations
@@ -13,44 +17,86 @@ from pathlib import Path
 
 import bpy
 import numpy as np
+from mathutils import Matrix, Vector
 
+from . import picture
 from .cache import link_path
-from .decoded import DecodedClip, open_point_cache
+from .decoded import DecodedClip, Floor, open_point_cache
+from .drivers import add_property, drive, read_scene
 
 CLIP_FRAME = "clip_frame"
 START_FRAME = "start_frame"
+CLIP_IN = "clip_in"
+CLIP_OUT = "clip_out"
+SPEED = "speed"
+LOOP = "loop"
 CLIP_FPS = "clip_fps"
 CLIP_FRAMES = "clip_frames"
+CLIP_FOLDER = "clip_folder"
+CLIP_KEY = "clip_key"
+CLIP_INFO = "clip_info"  # what operators need to know of the clip where its files are missing
 CLIP_PART = "clip_part"
+WAITING = "clip_waiting"  # on a part that stands in for what is still being decoded
 
 CACHE_MODIFIER = "Sparse2Dense"
-_PLANE_MARGIN = 0.5  # metres between the person's farthest reach and the video
-_SENSOR = 36.0  # millimetres
-_BEFORE_ALL_FRAMES = -1_000_000
+EDIT_PREFIX = "edit-"  # of the folders, inside the clip's own, that hold cleaned-up motion
+_PICTURE_FILL = 0.8  # of the picture's height that a person still at rest takes
+
+# Times are rounded to 1/4096 of a frame before they are wrapped, so that a frame a hair before the loop's end
+# does not repeat the last one.
+_TIME = "max((frame-start)*rate*speed*base/fps,0)"
+_CLIP_FRAME_EXPRESSION = (
+    f"min(first+(fmod(floor({_TIME}*4096+0.5)/4096,max(last-first+1,1)) if loop else {_TIME}),last,count-1)"
+)
 
 
 def build_clip(clip: DecodedClip, scene: bpy.types.Scene, start_frame: int) -> bpy.types.Object:
-    """Build a clip in a new collection of ``scene`` and return its mesh object.
+    """Build a clip in a new collection of ``scene`` from the parts it has so far, and return its empty.
 
-    The person stands on the floor at the world's origin, as seen in the first frame, facing -Y; moving the
-    empty moves everything.
+    The person stands on the floor at the world's origin, facing -Y; moving the empty moves everything.
     """
     collection = bpy.data.collections.new(clip.name)
     scene.collection.children.link(collection)
-    points = open_point_cache(clip.mesh)
     root = _build_root(clip, start_frame)
-    first_middle = (points[0].min(axis=0) + points[0].max(axis=0)) / 2
-    root.location = (-first_middle[0], -first_middle[1], -clip.bounds[0, 2])
-    mesh = _build_mesh(clip, points[0], root)
-    parts = {"mesh": mesh, "camera": _build_camera(clip, scene)}
-    if clip.video:
-        parts["video"] = _build_plane(clip, root)
+    distance = _rest_distance(clip)
+    root.matrix_basis = _rest_placement(clip)
+    parts = {"mesh": _build_mesh(clip), "camera": picture.build_camera(clip, scene)}
+    if clip.has_video:
+        plane = parts["video"] = picture.build_plane(clip, root)
+        picture.place_behind(plane, distance)
+        if clip.reference:
+            picture.show_picture(plane, clip.reference)
     collection.objects.link(root)
     for part, item in parts.items():
         item[CLIP_PART] = part
         item.parent = root
         collection.objects.link(item)
-    return mesh
+    for part in ("mesh", "video"):
+        if part in parts:
+            parts[part][WAITING] = True
+    update_clip(root, clip)
+    return root
+
+
+def update_clip(root: bpy.types.Object, clip: DecodedClip) -> None:
+    """Show the parts of ``clip`` that are decoded by now in place of those that stood in for them.
+
+    What is up to date, what the user has deleted and what is baked stays as it is.
+    """
+    root[CLIP_FOLDER] = link_path(clip.folder)
+    mesh, plane = find_part(root, "mesh"), find_part(root, "video")
+    if clip.mesh and clip.bounds is not None:
+        _remember_place(root, clip)
+        if mesh and WAITING in mesh:
+            play_motion(root, clip.mesh)
+            del mesh[WAITING]
+        if plane and plane.get(WAITING) and not picture.is_card(plane):
+            picture.place_behind(plane, clip.bounds[1][1])
+        if _same_matrix(root.matrix_basis, _rest_placement(clip)):  # the user has not moved it meanwhile
+            root.matrix_basis = floor_placement(root)
+    if plane and WAITING in plane and clip.video:
+        picture.show_picture(plane, clip.video)
+        del plane[WAITING]
 
 
 def find_root(item: bpy.types.Object | None) -> bpy.types.Object | None:
@@ -61,24 +107,34 @@ def find_root(item: bpy.types.Object | None) -> bpy.types.Object | None:
 
 
 def find_part(root: bpy.types.Object, part: str) -> bpy.types.Object | None:
-    """Return the clip's ``mesh``, ``camera`` or ``video``, or None where the user has deleted it."""
-    return next((child for child in root.children if child.get(CLIP_PART) == part), None)
+    """Return the clip's ``mesh``, ``camera``, ``video`` or other part, or None where there is none."""
+    return next(iter(find_parts(root, part)), None)
 
 
-def point_cache(mesh: bpy.types.Object) -> bpy.types.Modifier | None:
-    """Return the modifier that plays the clip's point cache, or None once the mesh is baked."""
-    return mesh.modifiers.get(CACHE_MODIFIER)
+def find_parts(root: bpy.types.Object, part: str) -> list[bpy.types.Object]:
+    """Return all children of the clip's empty that are such a part."""
+    return [child for child in root.children if child.get(CLIP_PART) == part]
+
+
+def all_roots() -> list[bpy.types.Object]:
+    """Return the empties of all clips in the file."""
+    return [item for item in bpy.data.objects if CLIP_FRAME in item]
 
 
 def missing_files(root: bpy.types.Object) -> list[str]:
     """Return the decoded files that the clip plays and that are not where they should be."""
-    mesh, plane = find_part(root, "mesh"), find_part(root, "video")
-    owners = [point_cache(mesh)] if mesh else []
-    if plane:
-        nodes = plane.active_material.node_tree.nodes
-        owners += [node.image for node in nodes if node.type == "TEX_IMAGE"]
-    paths = [bpy.path.abspath(owner.filepath, library=owner.id_data.library) for owner in owners if owner]
-    return [path for path in paths if not Path(path).is_file()]
+    owners = [point_cache(child) for child in root.children]
+    owners += [picture.picture_image(plane) for plane in find_parts(root, "video")]
+    paths = {bpy.path.abspath(owner.filepath, library=owner.id_data.library) for owner in owners if owner}
+    return sorted(path for path in paths if not Path(path).is_file())
+
+
+def point_cache(item: bpy.types.Object) -> bpy.types.Modifier | None:
+    """Return the modifier that plays a point cache on a part of a clip, or None once the part is baked."""
+    return item.modifiers.get(CACHE_MODIFIER)
+
+
+# ---- time ------------------------------------------------------------------------------------
 
 
 def scene_fps(scene: bpy.types.Scene) -> float:
@@ -86,63 +142,114 @@ def scene_fps(scene: bpy.types.Scene) -> float:
     return scene.render.fps / scene.render.fps_base
 
 
+def frames_shown(root: bpy.types.Object) -> range:
+    """Return the clip frames from the in point to the out point."""
+    last = min(root[CLIP_OUT], root[CLIP_FRAMES] - 1)
+    return range(min(root[CLIP_IN], last), last + 1)
+
+
 def scene_frames(root: bpy.types.Object, clip_frames: np.ndarray, scene: bpy.types.Scene) -> np.ndarray:
-    """Return the scene frames (fractions too) at which the given clip frames are shown."""
-    return root[START_FRAME] + clip_frames * scene_fps(scene) / root[CLIP_FPS]
+    """Return the scene frames (fractions too) at which the given clip frames are shown.
+
+    Of a loop, its first pass. Frames outside the in and out points are never shown: see :func:`frames_shown`.
+    """
+    rate = root[CLIP_FPS] * root[SPEED]
+    return root[START_FRAME] + (np.asarray(clip_frames) - root[CLIP_IN]) * scene_fps(scene) / rate
 
 
-def set_frame_rate(scene: bpy.types.Scene, clip: DecodedClip) -> None:
+def set_frame_rate(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
     """Give the scene the clip's frame rate; 30000/1001 becomes 30 with a base of 1.001."""
-    scene.render.fps = math.ceil(clip.fps)
-    scene.render.fps_base = scene.render.fps / float(clip.fps)
+    scene.render.fps = math.ceil(root[CLIP_FPS])
+    scene.render.fps_base = scene.render.fps / root[CLIP_FPS]
 
 
-def set_frame_range(scene: bpy.types.Scene, clip: DecodedClip, start_frame: int) -> None:
+def set_frame_range(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
     """Let the scene start with the clip and end with it."""
-    scene.frame_start = start_frame
-    scene.frame_end = start_frame + math.ceil((clip.frames - 1) * scene_fps(scene) / float(clip.fps))
+    first, last = scene_frames(root, np.array(frames_shown(root))[[0, -1]], scene)
+    scene.frame_start, scene.frame_end = math.floor(first), math.ceil(last - 1e-3)
 
 
-def set_resolution(scene: bpy.types.Scene, clip: DecodedClip) -> None:
+def set_resolution(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
     """Give the scene the clip's resolution, so that the camera sees the video and nothing beside it."""
-    scene.render.resolution_x, scene.render.resolution_y = clip.width, clip.height
+    scene.render.resolution_x, scene.render.resolution_y = root[CLIP_INFO]["size"]
     scene.render.pixel_aspect_x = scene.render.pixel_aspect_y = 1.0
+
+
+# ---- place -----------------------------------------------------------------------------------
+
+
+def floor_placement(root: bpy.types.Object) -> Matrix:
+    """Return where the clip's empty has to be for the person to stand at the origin, facing -Y."""
+    floor = root[CLIP_INFO].get("floor")
+    return Matrix([floor[row : row + 4] for row in range(0, 16, 4)]) if floor else root.matrix_basis.copy()
+
+
+def _remember_place(root: bpy.types.Object, clip: DecodedClip) -> None:
+    info = root[CLIP_INFO]
+    if clip.floor:
+        info["floor"] = [value for row in _floor_matrix(clip.floor) for value in row]
+    info["bounds"] = [float(value) for value in np.ravel(clip.bounds)]
+
+
+def _floor_matrix(floor: Floor) -> Matrix:
+    up = Vector(floor.up).normalized()
+    forward = Vector(floor.forward)
+    back = -(forward - forward.project(up)).normalized()
+    return Matrix((back.cross(up), back, up)).to_4x4() @ Matrix.Translation(-Vector(floor.point))
+
+
+def _rest_distance(clip: DecodedClip) -> float:
+    """Return how far from the camera a person at rest fills the picture's height."""
+    return float(np.ptp(clip.rest[:, 2])) * clip.focal[1] / (clip.height * _PICTURE_FILL)
+
+
+def _rest_placement(clip: DecodedClip) -> Matrix:
+    return Matrix.Translation((0, -_rest_distance(clip), float(np.ptp(clip.rest[:, 2])) / 2))
+
+
+def _same_matrix(one: Matrix, other: Matrix) -> bool:
+    return np.allclose(one, other, atol=1e-4)
+
+
+# ---- building --------------------------------------------------------------------------------
 
 
 def _build_root(clip: DecodedClip, start_frame: int) -> bpy.types.Object:
     root = bpy.data.objects.new(clip.name, None)
     root.empty_display_type = "PLAIN_AXES"
     root.empty_display_size = 0.25
-    root[START_FRAME] = float(start_frame)
+    last = clip.frames - 1
+    add_property(root, START_FRAME, float(start_frame), "Scene frame at which the clip starts")
+    add_property(root, CLIP_IN, 0, "First frame of the clip that is shown", min=0, max=last)
+    add_property(root, CLIP_OUT, last, "Last frame of the clip that is shown", min=0, max=last)
+    tip = "How fast the clip plays: 1 as it was filmed, 0.5 in slow motion at half the speed"
+    add_property(root, SPEED, 1.0, tip, min=0.01, max=100.0, soft_min=0.1, soft_max=4.0)
+    add_property(root, LOOP, False, "Begin again after the out point; otherwise its frame is held")
+    tip = "How much of the video plane is seen: 0 nothing, 1 all of it (in Material Preview and Rendered)"
+    add_property(root, picture.OPACITY, 1.0, tip, min=0.0, max=1.0)
     root[CLIP_FPS] = float(clip.fps)
     root[CLIP_FRAMES] = clip.frames
+    root[CLIP_KEY] = clip.key
+    root[CLIP_INFO] = {
+        "size": [clip.width, clip.height],
+        "focal": [float(value) for value in clip.focal],
+        "centre": [float(value) for value in clip.centre],
+    }
     root[CLIP_FRAME] = 0.0
-    root.id_properties_ui(START_FRAME).update(description="Scene frame at which the clip starts")
-    driver = root.driver_add(f'["{CLIP_FRAME}"]').driver
-    for name, path in (("fps", "render.fps"), ("base", "render.fps_base")):
-        variable = driver.variables.new()
-        variable.name = name
-        variable.type = "CONTEXT_PROP"
-        variable.targets[0].context_property = "ACTIVE_SCENE"
-        variable.targets[0].data_path = path
-    for name, key in (("start", START_FRAME), ("rate", CLIP_FPS), ("count", CLIP_FRAMES)):
-        _read_property(driver, name, root, key)
-    driver.expression = "min(max((frame - start) * rate * base / fps, 0), count - 1)"
+    clip_time = {"start": START_FRAME, "rate": CLIP_FPS, "speed": SPEED, "loop": LOOP}
+    clip_span = {"first": CLIP_IN, "last": CLIP_OUT, "count": CLIP_FRAMES}
+    driver = drive(root, f'["{CLIP_FRAME}"]', _CLIP_FRAME_EXPRESSION, root, **clip_time, **clip_span)
+    read_scene(driver, fps="render.fps", base="render.fps_base")
     return root
 
 
-def _read_property(driver: bpy.types.Driver, name: str, owner: bpy.types.Object, key: str) -> None:
-    variable = driver.variables.new()
-    variable.name = name
-    variable.targets[0].id = owner
-    variable.targets[0].data_path = f'["{key}"]'
-
-
-def _build_mesh(clip: DecodedClip, vertices: np.ndarray, root: bpy.types.Object) -> bpy.types.Object:
+def _build_mesh(clip: DecodedClip) -> bpy.types.Object:
+    """Build the body at rest, as far before the camera as it fills the picture."""
+    offset = -np.array(_rest_placement(clip).translation, np.float32)
     data = bpy.data.meshes.new(clip.name)
     corners = clip.faces.size
-    data.vertices.add(len(vertices))
-    data.vertices.foreach_set("co", np.ascontiguousarray(vertices, np.float32).ravel())
+    data.vertices.add(len(clip.rest))
+    data.vertices.foreach_set("co", (clip.rest + offset).astype(np.float32).ravel())
     data.loops.add(corners)
     data.loops.foreach_set("vertex_index", clip.faces.ravel())
     data.polygons.add(len(clip.faces))
@@ -150,68 +257,25 @@ def _build_mesh(clip: DecodedClip, vertices: np.ndarray, root: bpy.types.Object)
     data.polygons.foreach_set("use_smooth", np.ones(len(clip.faces), bool))
     data.uv_layers.new(name="UVMap").data.foreach_set("uv", clip.uv.ravel())
     data.update(calc_edges=True)
-    item = bpy.data.objects.new(f"{clip.name} mesh", data)
-    cache = item.modifiers.new(CACHE_MODIFIER, "MESH_CACHE")
-    cache.cache_format = "PC2"
-    cache.filepath = link_path(clip.mesh)
-    cache.play_mode = "CUSTOM"
-    driver = item.driver_add(f'modifiers["{CACHE_MODIFIER}"].eval_frame').driver
-    _read_property(driver, "clip_frame", root, CLIP_FRAME)
-    driver.expression = "clip_frame"
-    return item
+    return bpy.data.objects.new(f"{clip.name} mesh", data)
 
 
-def _build_camera(clip: DecodedClip, scene: bpy.types.Scene) -> bpy.types.Object:
-    """Build the camera that filmed the clip, at the empty's origin, the whole picture in its view."""
-    data = bpy.data.cameras.new(f"{clip.name} camera")
-    render = scene.render
-    scene_aspect = render.resolution_x * render.pixel_aspect_x / (render.resolution_y * render.pixel_aspect_y)
-    wider = scene_aspect > clip.width / clip.height
-    data.sensor_fit = "VERTICAL" if wider else "HORIZONTAL"
-    data.sensor_width = data.sensor_height = _SENSOR
-    side, focal = (clip.height, clip.focal[1]) if wider else (clip.width, clip.focal[0])
-    data.lens = focal / side * _SENSOR
-    data.shift_x = (clip.width / 2 - clip.centre[0]) / side
-    data.shift_y = (clip.centre[1] - clip.height / 2) / side
-    item = bpy.data.objects.new(f"{clip.name} camera", data)
-    item.rotation_euler = (math.pi / 2, 0, 0)
-    return item
+def play_motion(root: bpy.types.Object, cache: Path) -> None:
+    """Let the clip's mesh play the point cache ``cache``, and rest at its first frame without it."""
+    mesh = find_part(root, "mesh")
+    mesh.data.vertices.foreach_set("co", np.ascontiguousarray(open_point_cache(cache)[0]).ravel())
+    mesh.data.update()
+    play_points(mesh, root, cache, "clip_frame", clip_frame=CLIP_FRAME)
 
 
-def _build_plane(clip: DecodedClip, root: bpy.types.Object) -> bpy.types.Object:
-    """Build the video's plane: beyond the person, and exactly as large as the camera's view is there."""
-    depth = float(clip.bounds[1, 1]) + _PLANE_MARGIN
-    pixels = np.array([(0, clip.height), (clip.width, clip.height), (clip.width, 0), (0, 0)], np.float64)
-    right, down = ((pixels - clip.centre) / clip.focal * depth).T
-    data = bpy.data.meshes.new(f"{clip.name} video")
-    data.from_pydata(np.stack([right, np.full(4, depth), -down], axis=1).tolist(), [], [(0, 1, 2, 3)])
-    data.uv_layers.new(name="UVMap").data.foreach_set("uv", [0, 0, 1, 0, 1, 1, 0, 1])
-    data.materials.append(_build_video_material(clip, root))
-    return bpy.data.objects.new(f"{clip.name} video", data)
-
-
-def _build_video_material(clip: DecodedClip, root: bpy.types.Object) -> bpy.types.Material:
-    material = bpy.data.materials.new(f"{clip.name} video")
-    if not material.node_tree:
-        material.use_nodes = True
-    nodes, links = material.node_tree.nodes, material.node_tree.links
-    nodes.clear()
-    picture = nodes.new("ShaderNodeTexImage")
-    picture.image = bpy.data.images.load(str(clip.video))
-    picture.image.filepath = link_path(clip.video)
-    picture.extension = "EXTEND"
-    emission = nodes.new("ShaderNodeEmission")
-    output = nodes.new("ShaderNodeOutputMaterial")
-    emission.location, output.location = (300, 0), (500, 0)
-    links.new(picture.outputs["Color"], emission.inputs["Color"])
-    links.new(emission.outputs["Emission"], output.inputs["Surface"])
-    # A movie of one frame that began long ago stands at its last frame, 1, whatever the scene's frame is,
-    # so that the offset alone chooses the picture.
-    user = picture.image_user
-    user.use_auto_refresh = True
-    user.frame_duration = 1
-    user.frame_start = _BEFORE_ALL_FRAMES
-    driver = material.node_tree.driver_add(f'nodes["{picture.name}"].image_user.frame_offset').driver
-    _read_property(driver, "clip_frame", root, CLIP_FRAME)
-    driver.expression = "floor(clip_frame + 0.5)"
-    return material
+def play_points(
+    item: bpy.types.Object, root: bpy.types.Object, cache: Path, expression: str, **keys: str
+) -> None:
+    """Let ``item`` play a point cache, at the frame that ``expression`` makes of the clip's properties."""
+    modifier = point_cache(item)
+    if modifier is None:
+        modifier = item.modifiers.new(CACHE_MODIFIER, "MESH_CACHE")
+        modifier.cache_format = "PC2"
+        modifier.play_mode = "CUSTOM"
+        drive(item, f'modifiers["{CACHE_MODIFIER}"].eval_frame', expression, root, **keys)
+    modifier.filepath = link_path(cache)
