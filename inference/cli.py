@@ -23,7 +23,7 @@ from typing import Any, NoReturn, TextIO
 from .errors import S2DError, explain
 
 Progress = Callable[[str, int, int], None]
-Job = Callable[[argparse.Namespace, Progress], dict[str, Any]]
+Finished = Callable[[str], None]
 
 _TOOLS = {
     "train": {
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 # ---- commands --------------------------------------------------------------------------------
 
 
-def _encode(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+def _encode(args: argparse.Namespace, progress: Progress, finished: Finished | None = None) -> dict[str, Any]:
     from . import encode
 
     given = {"step_mm": args.step, "reference_quality": args.quality, "plate_quality": args.plate_quality}
@@ -83,7 +83,7 @@ def _capture_options(args: argparse.Namespace) -> Any:
     return CaptureOptions(**given, body_path=args.body_file)
 
 
-def _decode(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
+def _decode(args: argparse.Namespace, progress: Progress, finished: Finished | None = None) -> dict[str, Any]:
     from . import decode
 
     if args.frame is not None:
@@ -107,6 +107,7 @@ def _decode(args: argparse.Namespace, progress: Progress) -> dict[str, Any]:
             vertices=args.vertices,
             video_format=args.video_format,
             progress=progress,
+            finished=finished,
         )
     return asdict(result)
 
@@ -141,7 +142,7 @@ def _run_info(args: argparse.Namespace) -> int:
 def _run_worker(args: argparse.Namespace) -> int:
     from .worker import run_job
 
-    return run_job(lambda progress: args.job(args, progress), args.debug)
+    return run_job(lambda channel: args.job(args, channel.progress, channel.finished), args.debug)
 
 
 def _run_demo(args: argparse.Namespace) -> int:

@@ -1,30 +1,35 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Decoding a ``.s2d``: keypoints, then the mesh of every frame, then the picture of every frame.
+"""Decoding a ``.s2d``: its body at once, then the mesh of every frame, then the picture of every frame.
 
-    clip.s2d ── keypoints ──▶ vertex predictor ──▶ mesh.pc2, mesh.npz, clip.json
-                     └────────────────┴─▶ frame synthesiser ──▶ video.webm
+    clip.s2d ── shape ──▶ body at rest                            ──▶ body.npz, reference.png
+        └── keypoints ──▶ vertex predictor                        ──▶ mesh.pc2, keypoints.pc2, mesh.npz
+                 └────────────────┴─▶ frame synthesiser           ──▶ video.webm
 
 Everything streams: keypoints are spooled to a temporary file, vertices go to the point cache batch by
 batch and come back from it when the pictures are drawn, so that memory does not grow with the clip's
-length. Each file appears under its name when it is whole.
+length. Each file appears under its name when it is whole, and ``clip.json``, which names the files that
+are there, is written again after each part.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..models.body import BodyModel
-from ..models.keypoints import KEYPOINT_NAMES
+from ..models.keypoints import BONES, KEYPOINT_NAMES
 from . import writers
-from .backends import load_network
-from .bodies import open_body
-from .clip import Clip
+from .backends import load_network, weights_sha256
+from .bodies import open_body, rest_for_blender
+from .clip import Clip, Reference
 from .errors import InputError
 from .s2d_file import S2DFile
 from .synthesis import FrameSynthesiser
@@ -34,7 +39,13 @@ from .video import VideoWriter
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, how much of it is done, and how much there is; may raise Cancelled."""
 
+Finished = Callable[[str], None]
+"""Called with the name of a part, ``body``, ``mesh`` or ``video``, when its files are there."""
+
 VIDEO_FORMATS = ("webm", "mp4")
+DESCRIPTION = "clip.json"
+_MESH_NETWORK = "vertex_predictor"
+_PICTURE_NETWORKS = ("reference_encoder", "generator")
 _BATCH = 32  # frames predicted at once: about 5 MB of vertices
 _VIDEO_BYTES_PER_PIXEL = 0.25  # well above what the writer makes, since the space check must not be too low
 _FIXED_BYTES = 16_000_000  # all that does not grow with the clip's length
@@ -45,7 +56,9 @@ class DecodeResult:
     """What :func:`decode` or :func:`decode_frame` wrote."""
 
     folder: str
-    files: dict[str, str]  # names in the folder by part: mesh, mesh_data, reference, video, frame, clip
+    files: dict[
+        str, str
+    ]  # names in the folder: body, reference, mesh, keypoints, mesh_data, video, frame, clip
     frames: int
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
     warnings: list[str] = field(default_factory=list)
@@ -62,15 +75,18 @@ def decode(
     vertices: bool = False,
     video_format: str = "webm",
     progress: Progress | None = None,
+    finished: Finished | None = None,
 ) -> DecodeResult:
-    """Decode a ``.s2d`` to a folder: its mesh, and its video if it has pictures.
+    """Decode a ``.s2d`` to a folder: its body, its mesh, and its video if it has pictures.
 
-    Writes ``mesh.pc2`` (Blender's axes), ``mesh.npz`` (camera space; with ``vertices`` also every
-    vertex of every frame), ``reference.png`` and ``clip.json``, then ``video.webm`` or ``.mp4``.
-    ``only`` is ``mesh``, ``video`` or None for both. ``device`` and ``threads``: see
-    :func:`.backends.load_network`. ``body_file`` is the user's own model file where the clip's body is
-    one of the SMPL family. Raises InputError for a bad file or folder and S2DError where the
-    disk is full; files that were finished before stay, no other file is left.
+    Writes, part by part, ``body.npz`` and ``reference.png``; ``mesh.pc2`` and ``keypoints.pc2`` (Blender's
+    axes) and ``mesh.npz`` (camera space; with ``vertices`` also every vertex of every frame); then
+    ``video.webm`` or ``.mp4``; after each part ``clip.json`` and a call of ``finished``.
+    ``only`` is ``mesh``, ``video`` or None for both; ``video`` draws from the ``mesh.pc2`` that the folder
+    has of the same clip, made with the same weights, and predicts the vertices where it has none.
+    ``device`` and ``threads``: see :func:`.backends.load_network`. ``body_file`` is the user's own model
+    file where the clip's body is one of the SMPL family. Raises InputError for a bad file or folder and
+    S2DError where the disk is full; parts that were finished before stay, no other file is left.
     """
     if only not in (None, "mesh", "video"):
         raise ValueError(f"only is 'mesh', 'video' or None, not {only!r}")
@@ -87,26 +103,23 @@ def decode(
     result = DecodeResult(str(out_dir), {}, file.header.frames, warnings=file.network_warnings())
 
     with writers.staging_folder(out_dir) as staging:
+        description = session.description(bool(references), with_video, result.warnings)
+        folder = _DecodedFolder(out_dir, staging, description, finished or (lambda part: None))
+        with _timed(result, "body"):
+            folder.publish("body", session.write_body(staging, references))
         with _timed(result, "keypoints"):
             keypoints = _spool_keypoints(file, staging / "keypoints.f32", progress)
         if with_mesh:
             with _timed(result, "vertices"):
-                cache = session.write_point_cache(keypoints, staging / "mesh.pc2", progress)
-                session.write_mesh_data(keypoints, staging / "mesh.npz", cache if vertices else None)
-        if references:
-            writers.write_picture(staging / "reference.png", references[0].picture)
-            result.files["reference"] = writers.publish(staging / "reference.png", out_dir).name
-        if with_mesh:
-            result.files["mesh_data"] = writers.publish(staging / "mesh.npz", out_dir).name
-            result.files["mesh"] = writers.publish(cache, out_dir).name
-        session.publish_description(result, staging, out_dir)
+                bounds = session.write_point_cache(keypoints, staging / "mesh.pc2", progress)
+                files = session.write_mesh_data(keypoints, staging, vertices)
+            folder.publish("mesh", files, bounds=bounds.tolist())
         if with_video:
             with _timed(result, "video"):
-                mesh = out_dir / "mesh.pc2" if with_mesh else None
                 video = staging / f"video.{video_format}"
-                session.write_video(keypoints, references, video, mesh, progress)
-            result.files["video"] = writers.publish(video, out_dir).name
-            session.publish_description(result, staging, out_dir)
+                session.write_video(keypoints, references, video, folder.path_of("mesh"), progress)
+            folder.publish("video", {"video": video})
+        result.files = {**folder.files, "clip": DESCRIPTION}
         del keypoints  # its file lies in the staging folder, and Windows removes no open file
     return result
 
@@ -139,19 +152,96 @@ def decode_frame(
     return DecodeResult(str(out_dir), {"frame": name}, 1, warnings=file.network_warnings())
 
 
+class _DecodedFolder:
+    """The folder that a clip is decoded to: files appear in it part by part, the description last.
+
+    A folder that already holds parts of the same clip, made with the same weights, keeps them.
+    """
+
+    def __init__(self, out_dir: Path, staging: Path, description: dict[str, Any], finished: Finished) -> None:
+        self._out_dir, self._staging, self._finished = out_dir, staging, finished
+        self._description = description
+        before = _read_description(out_dir)
+        if _same_mesh(before, description):
+            kept = {part: name for part, name in before["files"].items() if (out_dir / name).is_file()}
+            weights = before["weights"] | description["weights"]
+            self._description = before | description | {"weights": weights, "files": kept}
+        else:  # what it names is about to be written over
+            with contextlib.suppress(OSError):
+                (out_dir / DESCRIPTION).unlink()
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The finished files' names by what they hold."""
+        return self._description["files"]
+
+    def path_of(self, name: str) -> Path | None:
+        """Return where the file ``name`` lies, or None where there is none."""
+        return self._out_dir / self.files[name] if name in self.files else None
+
+    def publish(self, part: str, staged: dict[str, Path], **facts: Any) -> None:
+        """Move a finished part's files to their names, then write ``clip.json`` with them and ``facts``."""
+        for name, path in staged.items():
+            self.files[name] = writers.publish(path, self._out_dir).name
+        self._description |= facts
+        writers.write_json(self._staging / DESCRIPTION, self._description)
+        writers.publish(self._staging / DESCRIPTION, self._out_dir)
+        self._finished(part)
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return description if isinstance(description, dict) else {}
+
+
+def _same_mesh(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether an earlier decoding was of the same clip and its mesh would come out the same."""
+    weights = before.get("weights", {})
+    return before.get("clip") == now["clip"] and all(
+        weights.get(name) == digest
+        for name, digest in now["weights"].items()
+        if name not in _PICTURE_NETWORKS
+    )
+
+
 class _Session:
     """An open clip, with the body and the networks that turn its keypoints into meshes and pictures."""
 
     def __init__(self, file: S2DFile, device: str, threads: int | None, body_file: str | Path | None) -> None:
-        header = file.header
         self.file = file
-        self.header = header
+        self.header = file.header
         self.load = lambda name: load_network(name, device, threads)
         self.body = _body_of(file, body_file)
         self.vertex_count = len(self.body.vertices_mean)
         # The network knows the body it was trained on; others are posed in closed form.
-        network = self.load("vertex_predictor") if header.body == "anny" else None
-        self.predictor = VertexPredictor(self.body, header.shape, header.fps, network)
+        self._mesh_networks = (_MESH_NETWORK,) if self.header.body == "anny" else ()
+
+    @cached_property
+    def predictor(self) -> VertexPredictor:
+        """The vertex predictor, loaded when vertices are first asked for."""
+        networks = [self.load(name) for name in self._mesh_networks]
+        return VertexPredictor(self.body, self.header.shape, self.header.fps, *(networks or [None]))
+
+    def description(self, has_video: bool, with_video: bool, warnings: list[str]) -> dict[str, Any]:
+        """Say what the clip is and what it is decoded with, as ``clip.json`` has it."""
+        header = self.header
+        networks = self._mesh_networks + (_PICTURE_NETWORKS if with_video else ())
+        return {
+            "clip": self.file.sha256,
+            "frames": header.frames,
+            "fps": [header.fps.numerator, header.fps.denominator],
+            "width": header.width,
+            "height": header.height,
+            "camera": asdict(header.camera),
+            "body": header.body,
+            "has_video": has_video,
+            "weights": {name: weights_sha256(f"{name}.onnx")[:12] for name in networks},
+            "files": {},
+            "warnings": warnings,
+        }
 
     def bytes_needed(self, mesh: bool, video: bool, vertices: bool) -> int:
         """Bound the bytes that a decoding writes."""
@@ -166,32 +256,64 @@ class _Session:
         last = min(stop + self.predictor.radius_frames, self.header.frames)
         return self.predictor.predict(keypoints(first, last), start - first, stop - first)
 
-    def write_point_cache(self, keypoints: np.ndarray, path: Path, progress: Progress) -> Path:
-        """Predict every frame's vertices into a PC2 file."""
+    def write_body(self, staging: Path, references: list[Reference]) -> dict[str, Path]:
+        """Write what is there before any keypoint is decoded: the body at rest and the reference picture."""
+        body, files = self.body, {"body": staging / "body.npz"}
+        arrays = {
+            "vertices": rest_for_blender(body, self.header.shape)[0],
+            "faces": body.faces,
+            "uv": body.uv[body.faces_uv].astype(np.float32),
+        }
+        writers.write_npz(files["body"], arrays, {})
+        if references:
+            files["reference"] = staging / "reference.png"
+            writers.write_picture(files["reference"], references[0].picture)
+        return files
+
+    def write_point_cache(self, keypoints: np.ndarray, path: Path, progress: Progress) -> np.ndarray:
+        """Predict every frame's vertices into a PC2 file; returns the bounds of all of them."""
         with writers.PC2Writer(path, self.vertex_count, self.header.frames) as cache:
             for start, stop in self._batches("vertices", progress):
                 cache.write(self.vertices(lambda a, b: keypoints[a:b], start, stop))
-        return path
+        return cache.bounds
 
-    def write_mesh_data(self, keypoints: np.ndarray, path: Path, cache: Path | None) -> None:
-        """Write ``mesh.npz``; ``cache`` is a finished point cache if every vertex is to be in it."""
+    def write_mesh_data(self, keypoints: np.ndarray, staging: Path, vertices: bool) -> dict[str, Path]:
+        """Write ``keypoints.pc2`` and ``mesh.npz`` beside the finished ``mesh.pc2``; returns all three.
+
+        With ``vertices`` every vertex of every frame is in ``mesh.npz`` too.
+        """
         frames, body = self.header.frames, self.body
+        files = {
+            "mesh": staging / "mesh.pc2",
+            "keypoints": staging / "keypoints.pc2",
+            "mesh_data": staging / "mesh.npz",
+        }
+        spans = [(start, min(start + _BATCH, frames)) for start in range(0, frames, _BATCH)]
+        with writers.PC2Writer(files["keypoints"], len(KEYPOINT_NAMES), frames) as cache:
+            for start, stop in spans:
+                cache.write(keypoints[start:stop])
         arrays = {
             "faces": body.faces,
             "uv": body.uv[body.faces_uv],
             "keypoint_names": np.array(KEYPOINT_NAMES),
+            "keypoint_bones": np.array(BONES, np.int32),
             "camera": self.header.camera.matrix(),
             "fps": np.array([self.header.fps.numerator, self.header.fps.denominator], np.int64),
         }
-        spans = [(start, min(start + _BATCH, frames)) for start in range(0, frames, _BATCH)]
         streams = {"keypoints": (keypoints.shape, (keypoints[a:b] for a, b in spans))}
-        if cache:
+        if vertices:
             shape = (frames, self.vertex_count, 3)
-            streams["vertices"] = shape, (writers.read_pc2(cache, a, b) for a, b in spans)
-        writers.write_npz(path, arrays, streams)
+            streams["vertices"] = shape, (writers.read_pc2(files["mesh"], a, b) for a, b in spans)
+        writers.write_npz(files["mesh_data"], arrays, streams)
+        return files
 
     def write_video(
-        self, keypoints: np.ndarray, references: list, path: Path, cache: Path | None, progress: Progress
+        self,
+        keypoints: np.ndarray,
+        references: list[Reference],
+        path: Path,
+        cache: Path | None,
+        progress: Progress,
     ) -> None:
         """Draw every frame; vertices come from ``cache``, or are predicted where there is none."""
         header = self.header
@@ -221,24 +343,6 @@ class _Session:
                 for frame in range(start, stop):
                     video.write(synthesiser.frame(keypoints[frame], vertices[frame - start]))
                     progress("video", frame + 1, header.frames)
-
-    def publish_description(self, result: DecodeResult, staging: Path, out_dir: Path) -> None:
-        """Write ``clip.json`` with the files that are finished so far."""
-        header, staged = self.header, staging / "clip.json"
-        writers.write_json(
-            staged,
-            {
-                "frames": header.frames,
-                "fps": [header.fps.numerator, header.fps.denominator],
-                "width": header.width,
-                "height": header.height,
-                "camera": asdict(header.camera),
-                "body": header.body,
-                "files": result.files,
-                "warnings": result.warnings,
-            },
-        )
-        result.files["clip"] = writers.publish(staged, out_dir).name
 
     def _batches(self, stage: str, progress: Progress) -> Iterator[tuple[int, int]]:
         frames = self.header.frames

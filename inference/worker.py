@@ -5,6 +5,7 @@
 command line would, with the same options, and says
 
 - ``{"type": "progress", "stage": "vertices", "done": 64, "total": 300}`` as the work goes on,
+- ``{"type": "part", "part": "mesh"}`` when a part of a decoded clip (``body``, ``mesh``, ``video``) is there,
 - ``{"type": "result", …}`` once, with the fields of the job's result, or
 - ``{"type": "error", "code": "damaged", "message": "…"}`` once, with exit status 1 or 2.
 
@@ -58,6 +59,10 @@ class Channel:
             raise Cancelled
         self.send("progress", stage=stage, done=done, total=total)
 
+    def finished(self, part: str) -> None:
+        """Say that a part's files are there, under their names."""
+        self.send("part", part=part)
+
     def _watch_parent(self) -> None:
         while os.read(0, 4096):
             pass
@@ -71,11 +76,11 @@ class Channel:
             last_resort.start()
 
 
-def run_job(job: Callable[[Callable[[str, int, int], None]], dict[str, Any]], debug: bool = False) -> int:
-    """Run ``job(progress)`` and report it on standard output; returns the exit status."""
+def run_job(job: Callable[[Channel], dict[str, Any]], debug: bool = False) -> int:
+    """Run ``job(channel)`` and report it on standard output; returns the exit status."""
     channel = Channel()
     try:
-        channel.send("result", **job(channel.progress))
+        channel.send("result", **job(channel))
         return 0
     except (Exception, KeyboardInterrupt) as error:
         if debug:

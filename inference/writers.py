@@ -114,13 +114,17 @@ class PC2Writer:
     """A PC2 point cache in Blender's axes, written batch by batch.
 
     Little-endian: ``POINTCACHE2\\0``, int32 version 1, int32 vertices, float32 start 0, float32
-    sampling 1, int32 frames; then frames × vertices × 3 float32.
+    sampling 1, int32 frames; then frames × vertices × 3 float32. ``bounds`` ``(2, 3)`` are the lowest and
+    highest coordinates written so far, in the file's axes.
     """
 
     def __init__(self, path: Path, vertices: int, frames: int) -> None:
         self._shape = (vertices, 3)
         self._left = frames
         self._path = path
+        self.bounds = np.array(
+            [[np.inf] * 3, [-np.inf] * 3], np.float32
+        )  # lowest, highest, in the file's axes
         self._file = path.open("wb")
         self._file.write(_PC2_HEADER.pack(b"POINTCACHE2\0", 1, vertices, 0.0, 1.0, frames))
 
@@ -128,7 +132,10 @@ class PC2Writer:
         """Append ``(N, V, 3)`` float32 vertices in camera space."""
         if vertices.shape[1:] != self._shape or len(vertices) > self._left:
             raise ValueError(f"expected at most {self._left} frames of {self._shape}, got {vertices.shape}")
-        self._file.write(to_blender(vertices).astype("<f4").tobytes())
+        points = to_blender(vertices)
+        self.bounds[0] = np.minimum(self.bounds[0], points.min(axis=(0, 1)))
+        self.bounds[1] = np.maximum(self.bounds[1], points.max(axis=(0, 1)))
+        self._file.write(points.astype("<f4").tobytes())
         self._left -= len(vertices)
 
     def __enter__(self) -> Self:

@@ -18,6 +18,8 @@ from sparse2dense.inference.s2d_file import S2DFile, write_clip
 from sparse2dense.inference.vertices import VertexPredictor
 from sparse2dense.models.body import load_body
 
+MESH_FILES = ["body.npz", "clip.json", "keypoints.pc2", "mesh.npz", "mesh.pc2"]
+
 
 @pytest.fixture(scope="session")
 def write_filmed(make_motion):
@@ -82,20 +84,20 @@ def test_mesh_is_the_predictors_whatever_the_batches(make_motion, tmp_path):
 
 def test_motion_without_pictures_decodes_to_a_mesh_alone(motion_file, tmp_path):
     decode(motion_file, tmp_path / "sortie é")
-    assert names(tmp_path / "sortie é") == ["clip.json", "mesh.npz", "mesh.pc2"]
+    assert names(tmp_path / "sortie é") == MESH_FILES
 
 
 @pytest.mark.parametrize("video_format", ["webm", "mp4"])
 def test_filmed_clip_decodes_to_a_video_too(filmed_file, tmp_path, video_format):
     decode(filmed_file, tmp_path, video_format=video_format)
     video = f"video.{video_format}"
-    assert names(tmp_path) == ["clip.json", "mesh.npz", "mesh.pc2", "reference.png", video]
+    assert names(tmp_path) == [*MESH_FILES, "reference.png", video]
 
     frames, fps = video_frames(tmp_path / video)
     assert (len(frames), fps) == (40, 30)
     assert frames[0].shape == (96, 64, 3)
     np.testing.assert_allclose(frames[20][:8, :8].mean(axis=(0, 1)), (60, 120, 180), atol=8)
-    clip = json.loads((tmp_path / "clip.json").read_text(encoding="utf-8"))
+    clip = description(tmp_path)
     assert clip["files"]["video"] == video
     assert (clip["frames"], clip["fps"], clip["width"], clip["height"]) == (40, [30, 1], 64, 96)
     assert clip["camera"] == {"fx": 100, "fy": 100, "cx": 32, "cy": 48}
@@ -105,11 +107,66 @@ def test_only_what_was_asked_for_is_made_and_is_the_same(filmed_file, tmp_path):
     for only in ("mesh", "video"):
         decode(filmed_file, tmp_path / only, only=only)
     decode(filmed_file, tmp_path / "both")
-    assert names(tmp_path / "mesh") == ["clip.json", "mesh.npz", "mesh.pc2", "reference.png"]
-    assert names(tmp_path / "video") == ["clip.json", "reference.png", "video.webm"]
+    assert names(tmp_path / "mesh") == [*MESH_FILES, "reference.png"]
+    assert names(tmp_path / "video") == ["body.npz", "clip.json", "reference.png", "video.webm"]
     alone, both = (video_frames(tmp_path / folder / "video.webm")[0] for folder in ("video", "both"))
     difference = np.abs(np.array(alone, int) - np.array(both, int))
     assert difference.max() <= 2, "one pass or two over the vertices draw the same pictures"
+
+
+def description(folder):
+    return json.loads((folder / "clip.json").read_text(encoding="utf-8"))
+
+
+def test_parts_appear_one_after_the_other_each_named_once_it_is_there(filmed_file, tmp_path):
+    seen = {}
+    decode(filmed_file, tmp_path, finished=lambda part: seen.update({part: description(tmp_path)["files"]}))
+    assert list(seen) == ["body", "mesh", "video"]
+    assert sorted(seen["body"]) == ["body", "reference"]
+    assert sorted(set(seen["mesh"]) - set(seen["body"])) == ["keypoints", "mesh", "mesh_data"]
+    assert set(seen["video"]) - set(seen["mesh"]) == {"video"}
+    assert description(tmp_path)["has_video"]
+
+
+def test_body_stands_at_rest_on_the_floor_facing_the_viewer(motion_file, tmp_path):
+    decode(motion_file, tmp_path, only="mesh")
+    with np.load(tmp_path / "body.npz") as data:
+        vertices, faces, uv = data["vertices"], data["faces"], data["uv"]
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    np.testing.assert_allclose([low[2], low[0] + high[0], low[1] + high[1]], 0, atol=1e-5)
+    assert 1.5 < high[2] < 1.9
+    nose, left_ear, right_ear = load_body().keypoints(vertices)[:3]
+    assert nose[1] < left_ear[1] - 0.05 and left_ear[0] > right_ear[0] and nose[2] > 1.4
+    assert faces.shape == uv.shape[:2] and faces.max() == len(vertices) - 1
+
+
+def test_bounds_and_keypoints_are_those_of_the_mesh(motion_file, tmp_path):
+    decode(motion_file, tmp_path, only="mesh")
+    mesh = writers.to_blender(writers.read_pc2(tmp_path / "mesh.pc2", 0, 30))
+    expected = [mesh.min(axis=(0, 1)), mesh.max(axis=(0, 1))]
+    np.testing.assert_allclose(description(tmp_path)["bounds"], expected, atol=1e-6)
+    keypoints = writers.read_pc2(tmp_path / "keypoints.pc2", 0, 30)
+    np.testing.assert_allclose(keypoints, S2DFile.open(motion_file).keypoints(0, 30), atol=1e-6)
+
+
+def test_video_is_drawn_from_the_mesh_that_is_there_unless_it_is_of_another_clip(
+    filmed_file, motion_file, tmp_path, monkeypatch
+):
+    decode(filmed_file, tmp_path / "same", only="mesh")
+    decode(motion_file, tmp_path / "other", only="mesh")
+    predicted = []
+    predict = VertexPredictor.predict
+    monkeypatch.setattr(
+        VertexPredictor, "predict", lambda *given: predicted.append(given[2:]) or predict(*given)
+    )
+    decode(filmed_file, tmp_path / "same", only="video")
+    assert not predicted, "the mesh was there"
+    assert sorted(description(tmp_path / "same")["files"]) == [
+        "body", "keypoints", "mesh", "mesh_data", "reference", "video",
+    ]  # fmt: skip
+    decode(filmed_file, tmp_path / "other", only="video")
+    assert predicted, "the other clip's mesh is of no use"
+    assert sorted(description(tmp_path / "other")["files"]) == ["body", "reference", "video"]
 
 
 def test_one_frame_is_that_frame_of_the_whole(motion_file, tmp_path):

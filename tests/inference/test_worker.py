@@ -10,6 +10,8 @@ import sys
 import pytest
 from sparse2dense.inference.s2d_file import write_clip
 
+BODY_FILES = ["body.npz", "clip.json"]
+
 
 @pytest.fixture(scope="module")
 def long_file(make_motion, tmp_path_factory):
@@ -22,14 +24,14 @@ def until_stage(process, stage):
     """Read events until ``stage`` is under way."""
     for line in process.stdout:
         event = json.loads(line)
-        assert event["type"] == "progress", event
-        if event["stage"] == stage:
+        assert event["type"] in ("progress", "part"), event
+        if event.get("stage") == stage:
             return
     raise AssertionError(f"{stage} was never reported: {process.stderr.read()}")
 
 
 def visible(folder):
-    return [name for name in os.listdir(folder) if not name.startswith(".")] if folder.exists() else []
+    return sorted(name for name in os.listdir(folder) if not name.startswith("."))
 
 
 def test_job_reports_progress_stage_by_stage_and_one_result(start_worker, motion_file, tmp_path):
@@ -37,9 +39,12 @@ def test_job_reports_progress_stage_by_stage_and_one_result(start_worker, motion
     events = [json.loads(line) for line in process.stdout]
 
     assert process.wait(30) == 0
-    assert [event["type"] for event in events[-2:]] == ["progress", "result"]
-    assert list(dict.fromkeys(event["stage"] for event in events[:-1])) == ["keypoints", "vertices"]
-    last = {event["stage"]: (event["done"], event["total"]) for event in events[:-1]}
+    assert [event["type"] for event in events[-3:]] == ["progress", "part", "result"]
+    assert [event["part"] for event in events if event["type"] == "part"] == ["body", "mesh"]
+    assert events[0] == {"type": "part", "part": "body"}, "before any keypoint is decoded"
+    progress = [event for event in events if event["type"] == "progress"]
+    assert list(dict.fromkeys(event["stage"] for event in progress)) == ["keypoints", "vertices"]
+    last = {event["stage"]: (event["done"], event["total"]) for event in progress}
     assert last == {"keypoints": (30, 30), "vertices": (30, 30)}
     assert sorted(events[-1]["files"].values()) == sorted(os.listdir(tmp_path / "out put"))
 
@@ -54,12 +59,13 @@ def test_bad_file_is_one_error_event(start_worker, tmp_path):
     assert str(tmp_path / "bad.s2d") in event["message"]
 
 
-def test_killed_worker_leaves_no_file_under_a_final_name(start_worker, long_file, tmp_path):
+def test_killed_worker_leaves_whole_parts_alone_under_final_names(start_worker, long_file, tmp_path):
     process = start_worker("decode", long_file, "-o", tmp_path / "out")
     until_stage(process, "vertices")
     process.kill()
     process.wait(30)
-    assert visible(tmp_path / "out") == []
+    assert visible(tmp_path / "out") == BODY_FILES
+    assert json.loads((tmp_path / "out" / "clip.json").read_text())["files"] == {"body": "body.npz"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without telling it")
@@ -70,7 +76,7 @@ def test_terminated_worker_cleans_up(start_worker, long_file, tmp_path):
     *_, last = [json.loads(line) for line in process.stdout]
     assert process.wait(30) == 1
     assert (last["type"], last["code"]) == ("error", "cancelled")
-    assert not (tmp_path / "out").exists()
+    assert sorted(os.listdir(tmp_path / "out")) == BODY_FILES
 
 
 def test_worker_ends_when_its_parent_dies(long_file, tmp_path):
@@ -90,4 +96,4 @@ def test_worker_ends_when_its_parent_dies(long_file, tmp_path):
     *_, last = parent.stdout.read().splitlines()  # ends when the worker, which holds the pipe, ends
     parent.communicate()
     assert json.loads(last)["code"] == "cancelled"
-    assert not (tmp_path / "out").exists()
+    assert sorted(os.listdir(tmp_path / "out")) == BODY_FILES
