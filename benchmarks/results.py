@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What every measurement leaves behind: its figures, with all that a sceptic needs to take them again.
 
-``<out>/<name>.json`` holds ``machine``, ``versions``, ``commit``, ``date`` and ``command`` beside the figures;
-paths of pictures in it are relative to ``<out>``. :class:`Cache` keeps single measurements, so that a long run can
-be stopped and taken up again.
+``<out>/<name>.json`` holds ``machine``, ``versions``, ``commit``, ``date`` and ``command`` beside the
+figures; paths of pictures in it are relative to ``<out>``. :class:`Cache` keeps single measurements, so that
+a long run can be stopped and taken up again.
 """
 
 from __future__ import annotations
