@@ -31,7 +31,9 @@ from .backends import load_network, weights_sha256
 from .bodies import open_body, rest_for_blender
 from .clip import Clip, Reference
 from .errors import InputError
+from .floor import estimate_floor
 from .s2d_file import S2DFile
+from .skeleton import write_skeleton
 from .synthesis import FrameSynthesiser
 from .vertices import VertexPredictor
 from .video import VideoWriter
@@ -80,8 +82,9 @@ def decode(
     """Decode a ``.s2d`` to a folder: its body, its mesh, and its video if it has pictures.
 
     Writes, part by part, ``body.npz`` and ``reference.png``; ``mesh.pc2`` and ``keypoints.pc2`` (Blender's
-    axes) and ``mesh.npz`` (camera space; with ``vertices`` also every vertex of every frame); then
-    ``video.webm`` or ``.mp4``; after each part ``clip.json`` and a call of ``finished``.
+    axes), ``mesh.npz`` (camera space; with ``vertices`` also every vertex of every frame) and
+    ``skeleton.npz`` (:mod:`.skeleton`); then ``video.webm`` or ``.mp4``; after each part ``clip.json`` and
+    a call of ``finished``.
     ``only`` is ``mesh``, ``video`` or None for both; ``video`` draws from the ``mesh.pc2`` that the folder
     has of the same clip, made with the same weights, and predicts the vertices where it has none.
     ``device`` and ``threads``: see :func:`.backends.load_network`. ``body_file`` is the user's own model
@@ -113,7 +116,11 @@ def decode(
             with _timed(result, "vertices"):
                 bounds = session.write_point_cache(keypoints, staging / "mesh.pc2", progress)
                 files = session.write_mesh_data(keypoints, staging, vertices)
-            folder.publish("mesh", files, bounds=bounds.tolist())
+            with _timed(result, "skeleton"):
+                files["skeleton"] = session.write_skeleton(staging, progress)
+            floor = estimate_floor(keypoints, file.header.fps, session.body, file.header.shape)
+            places = {name: value.tolist() for name, value in asdict(floor).items()}
+            folder.publish("mesh", files, bounds=bounds.tolist(), floor=places)
         if with_video:
             with _timed(result, "video"):
                 video = staging / f"video.{video_format}"
@@ -260,7 +267,7 @@ class _Session:
         """Write what is there before any keypoint is decoded: the body at rest and the reference picture."""
         body, files = self.body, {"body": staging / "body.npz"}
         arrays = {
-            "vertices": rest_for_blender(body, self.header.shape)[0],
+            "vertices": rest_for_blender(body, self.header.shape),
             "faces": body.faces,
             "uv": body.uv[body.faces_uv].astype(np.float32),
         }
@@ -306,6 +313,12 @@ class _Session:
             streams["vertices"] = shape, (writers.read_pc2(files["mesh"], a, b) for a, b in spans)
         writers.write_npz(files["mesh_data"], arrays, streams)
         return files
+
+    def write_skeleton(self, staging: Path, progress: Progress) -> Path:
+        """Fit the standard skeleton to the finished ``mesh.pc2`` and write ``skeleton.npz`` beside it."""
+        path, header = staging / "skeleton.npz", self.header
+        write_skeleton(path, self.body, header.shape, staging / "mesh.pc2", header.frames, progress)
+        return path
 
     def write_video(
         self,

@@ -4,6 +4,7 @@
 import subprocess
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,6 +42,18 @@ def motion_file(make_motion, tmp_path_factory):
     path = tmp_path_factory.mktemp("clip é 人") / "my motion.s2d"
     write_clip(make_motion(30), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def held_out_motions():
+    """Keypoints ``(T, 23, 3)`` at 30 frames a second of the mean body in CMU motions nothing is trained on.
+
+    By name: ``walk`` (11_01), ``jump`` (13_11), ``step`` (13_35, onto a ladder), ``stand`` (13_08). Metres,
+    y down, the captured floor at y = 0.
+    """
+    path = Path(__file__).parent.parent / "data" / "held_out_keypoints.npz"
+    with np.load(path, allow_pickle=False) as stored:  # tenths of a millimetre
+        return {name: stored[name].astype(np.float32) / 10_000 for name in stored.files}
 
 
 @pytest.fixture(scope="session")

@@ -140,6 +140,14 @@ def test_body_stands_at_rest_on_the_floor_facing_the_viewer(motion_file, tmp_pat
     assert faces.shape == uv.shape[:2] and faces.max() == len(vertices) - 1
 
 
+def test_floor_lies_below_the_feet_in_camera_space(motion_file, tmp_path):
+    decode(motion_file, tmp_path, only="mesh")
+    floor = {name: np.array(value) for name, value in description(tmp_path)["floor"].items()}
+    assert floor["up"] @ [0, -1, 0] > 0.99 and floor["forward"] @ [0, 0, -1] > 0.99
+    heights = (writers.read_pc2(tmp_path / "mesh.pc2", 0, 30) - floor["point"]) @ floor["up"]
+    np.testing.assert_allclose(heights.min(axis=1), 0, atol=0.02)
+
+
 def test_bounds_and_keypoints_are_those_of_the_mesh(motion_file, tmp_path):
     decode(motion_file, tmp_path, only="mesh")
     mesh = writers.to_blender(writers.read_pc2(tmp_path / "mesh.pc2", 0, 30))
