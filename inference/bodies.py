@@ -20,12 +20,16 @@ def open_body(name: str, path: str | Path | None = None) -> BodyModel:
         raise InputError("body", str(error)) from error
 
 
-def rest_for_blender(body: BodyModel, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return rest vertices ``(V, 3)`` and joints ``(B, 3)``, float32, as Blender is given them.
+def rest_for_blender(body: BodyModel, shape: np.ndarray) -> np.ndarray:
+    """Return rest vertices ``(V, 3)`` float32 as Blender is given them: its axes, facing -y, on the floor."""
+    vertices = to_blender(body.rest(shape)[0])
+    return vertices - floor_origin(vertices)
 
-    Blender's axes: the soles at z = 0, facing -y, the middle of the body's extent at x = y = 0.
+
+def floor_origin(vertices: np.ndarray) -> np.ndarray:
+    """Return the point ``(3,)`` below the middle of the extent of ``(V, 3)`` vertices, at the soles' height.
+
+    In Blender's axes; it is what a body at rest has for its origin.
     """
-    vertices, joints = (to_blender(points) for points in body.rest(shape))
     low, high = vertices.min(axis=0), vertices.max(axis=0)
-    origin = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]], np.float32)
-    return vertices - origin, joints - origin
+    return np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]], vertices.dtype)

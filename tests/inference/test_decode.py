@@ -18,7 +18,7 @@ from sparse2dense.inference.s2d_file import S2DFile, write_clip
 from sparse2dense.inference.vertices import VertexPredictor
 from sparse2dense.models.body import load_body
 
-MESH_FILES = ["body.npz", "clip.json", "keypoints.pc2", "mesh.npz", "mesh.pc2"]
+MESH_FILES = ["body.npz", "clip.json", "keypoints.pc2", "mesh.npz", "mesh.pc2", "skeleton.npz"]
 
 
 @pytest.fixture(scope="session")
@@ -123,7 +123,7 @@ def test_parts_appear_one_after_the_other_each_named_once_it_is_there(filmed_fil
     decode(filmed_file, tmp_path, finished=lambda part: seen.update({part: description(tmp_path)["files"]}))
     assert list(seen) == ["body", "mesh", "video"]
     assert sorted(seen["body"]) == ["body", "reference"]
-    assert sorted(set(seen["mesh"]) - set(seen["body"])) == ["keypoints", "mesh", "mesh_data"]
+    assert sorted(set(seen["mesh"]) - set(seen["body"])) == ["keypoints", "mesh", "mesh_data", "skeleton"]
     assert set(seen["video"]) - set(seen["mesh"]) == {"video"}
     assert description(tmp_path)["has_video"]
 
@@ -170,7 +170,7 @@ def test_video_is_drawn_from_the_mesh_that_is_there_unless_it_is_of_another_clip
     decode(filmed_file, tmp_path / "same", only="video")
     assert not predicted, "the mesh was there"
     assert sorted(description(tmp_path / "same")["files"]) == [
-        "body", "keypoints", "mesh", "mesh_data", "reference", "video",
+        "body", "keypoints", "mesh", "mesh_data", "reference", "skeleton", "video",
     ]  # fmt: skip
     decode(filmed_file, tmp_path / "other", only="video")
     assert predicted, "the other clip's mesh is of no use"
