@@ -20,3 +20,11 @@ def new_fcurves(owner: bpy.types.ID, name: str) -> bpy.types.bpy_prop_collection
     animation.action_slot = slot
     strip = action.layers.new("Layer").strips.new(type="KEYFRAME")
     return strip.channelbag(slot, ensure=True).fcurves
+
+
+def group_curves(action: bpy.types.Action) -> None:
+    """Group the F-curves of an armature's new action by bone, as Blender itself does."""
+    bag = action.layers[0].strips[0].channelbags[0] if hasattr(action, "layers") else action
+    for curve in bag.fcurves:
+        bone = curve.data_path.split('"')[1]
+        curve.group = bag.groups.get(bone) or bag.groups.new(bone)
