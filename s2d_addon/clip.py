@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can be done with the active clip: its panel and its operators."""
+"""What can be done with the active clip's time, place and picture: the operators and their panels."""
+
+from __future__ import annotations
+
+import math
 
 import bpy
+from mathutils import Matrix
 
-from . import panel, scene
+from . import picture, scene
 
 
 class ClipOperator(bpy.types.Operator):
@@ -11,72 +16,253 @@ class ClipOperator(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Allow it in object mode with a part of a clip active."""
-        if scene.find_root(context.object) is None:
+        """Allow it in object mode with a part of a clip active, unless it belongs to a library."""
+        root = scene.find_root(context.object)
+        if root is None:
             cls.poll_message_set("Select an imported clip")
+            return False
+        if root.library:
+            cls.poll_message_set("The clip is linked from another file: make a library override first")
             return False
         return context.mode == "OBJECT"
 
 
-class S2D_OT_view_clip(ClipOperator):
-    """Look through the clip's camera, with the video shown behind the mesh"""
+class ClipPanel:
+    """A panel of the active clip, inside the tab *Sparse2Dense*."""
 
-    bl_idname = "s2d.view_clip"
-    bl_label = "View Through Clip Camera"
-    bl_options = {"UNDO"}
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Make the clip's camera the scene's, and turn the viewport to it."""
-        camera = scene.find_part(scene.find_root(context.object), "camera")
-        if camera is None:
-            self.report({"ERROR"}, "The clip's camera was deleted: import the clip again.")
-            return {"CANCELLED"}
-        context.scene.camera = camera
-        space = context.space_data
-        if space and space.type == "VIEW_3D":
-            space.region_3d.view_perspective = "CAMERA"
-            space.shading.color_type = "TEXTURE"
-        return {"FINISHED"}
-
-
-class S2D_PT_clip(bpy.types.Panel):
-    """The active clip."""
-
-    bl_label = "Clip"
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "Sparse2Dense"
-    bl_parent_id = "S2D_PT_main"
+    bl_parent_id = "S2D_PT_clip"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Show it while a part of a clip is active."""
         return scene.find_root(context.object) is not None
 
+
+class S2D_OT_view_clip(ClipOperator):
+    """Look through the clip's camera, with the video behind the mesh as it was filmed"""
+
+    bl_idname = "s2d.view_clip"
+    bl_label = "View Through Clip Camera"
+    bl_options = {"UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Make the clip's camera the scene's and turn the viewport to it."""
+        root = scene.find_root(context.object)
+        camera, plane = scene.find_part(root, "camera"), scene.find_part(root, "video")
+        if camera is None:
+            self.report({"ERROR"}, "The clip's camera was deleted: import the clip again.")
+            return {"CANCELLED"}
+        info = root[scene.CLIP_INFO]
+        picture.fit_camera(camera.data, info["size"], info["focal"], info["centre"], context.scene)
+        context.scene.camera = camera
+        if plane and picture.is_card(plane):
+            picture.place_behind(plane, scene.clip_bounds(root)[1, 1])
+        if context.area and context.area.type == "VIEW_3D":
+            space = context.space_data
+            space.region_3d.view_perspective = "CAMERA"
+            space.shading.color_type = "TEXTURE"  # Solid shading shows the video then
+            region = next(region for region in context.area.regions if region.type == "WINDOW")
+            with context.temp_override(region=region):
+                bpy.ops.view3d.view_center_camera()
+        return {"FINISHED"}
+
+
+class S2D_OT_match_scene(ClipOperator):
+    """Give the scene the clip's frame rate, or its beginning and end, or its resolution"""
+
+    bl_idname = "s2d.match_scene"
+    bl_label = "Set Scene to Clip"
+    bl_options = {"REGISTER", "UNDO"}
+
+    frame_rate: bpy.props.BoolProperty(
+        name="Frame Rate",
+        description="Give the scene the clip's frame rate. The clip plays at its right speed either way",
+        default=True,
+    )
+    frame_range: bpy.props.BoolProperty(
+        name="Frame Range", description="Let the scene start and end with the clip", default=True
+    )
+    resolution: bpy.props.BoolProperty(
+        name="Resolution", description="Give the scene the resolution of the clip's video"
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Set what was chosen."""
+        root = scene.find_root(context.object)
+        if self.frame_rate:
+            scene.set_frame_rate(context.scene, root)
+        if self.frame_range:
+            scene.set_frame_range(context.scene, root)
+        if self.resolution:
+            scene.set_resolution(context.scene, root)
+        return {"FINISHED"}
+
+
+class S2D_OT_place_clip(ClipOperator):
+    """Place the person, and with it video, camera and armature, in the scene"""
+
+    bl_idname = "s2d.place_clip"
+    bl_label = "Place Clip"
+    bl_options = {"REGISTER", "UNDO"}
+
+    mode: bpy.props.EnumProperty(
+        name="Place",
+        description="What the clip is aligned with",
+        items=(
+            (
+                "FLOOR",
+                "On the Floor",
+                "Stand the person upright at the world's origin, facing the front view",
+            ),
+            ("CAMERA", "Camera Space", "Put the clip's camera at the world's origin, looking along Y"),
+        ),
+    )
+    height: bpy.props.FloatProperty(
+        name="Height", description="How far the floor is raised", unit="LENGTH", soft_min=-2.0, soft_max=2.0
+    )
+    tilt: bpy.props.FloatProperty(
+        name="Tilt",
+        description="Lean the clip forward or back, where the floor was estimated wrongly",
+        subtype="ANGLE",
+        soft_min=-math.pi / 4,
+        soft_max=math.pi / 4,
+    )
+    roll: bpy.props.FloatProperty(
+        name="Roll",
+        description="Lean the clip to the side, where the floor was estimated wrongly",
+        subtype="ANGLE",
+        soft_min=-math.pi / 4,
+        soft_max=math.pi / 4,
+    )
+    turn: bpy.props.FloatProperty(
+        name="Turn", description="Turn the clip about the vertical", subtype="ANGLE"
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Move the clip's empty."""
+        root = scene.find_root(context.object)
+        base = scene.floor_placement(root) if self.mode == "FLOOR" else Matrix()
+        turns = Matrix.Rotation(self.turn, 4, "Z") @ Matrix.Rotation(self.roll, 4, "Y")
+        turns @= Matrix.Rotation(self.tilt, 4, "X")
+        root.matrix_world = Matrix.Translation((0, 0, self.height)) @ turns @ base
+        return {"FINISHED"}
+
+
+class S2D_OT_place_video(ClipOperator):
+    """Show the video behind the person as it was filmed, or on a card that stands beside"""
+
+    bl_idname = "s2d.place_video"
+    bl_label = "Place Video"
+    bl_options = {"REGISTER", "UNDO"}
+
+    mode: bpy.props.EnumProperty(
+        name="Place",
+        description="Where the video is shown",
+        items=(
+            ("BEHIND", "Behind", "Behind the person, exactly as the clip's camera filmed it"),
+            ("BESIDE", "Beside", "On an upright card beside the person, life-size"),
+        ),
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Allow it on a clip whose motion is decoded and that has a video."""
+        if not super().poll(context):
+            return False
+        root = scene.find_root(context.object)
+        if not scene.find_part(root, "video") or scene.clip_bounds(root) is None:
+            cls.poll_message_set("The clip has no video, or is still being decoded")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Move the plane."""
+        root = scene.find_root(context.object)
+        plane, bounds = scene.find_part(root, "video"), scene.clip_bounds(root)
+        if self.mode == "BEHIND":
+            picture.place_behind(plane, bounds[1, 1])
+        else:
+            picture.place_beside(plane, scene.floor_placement(root), bounds)
+        return {"FINISHED"}
+
+
+class S2D_PT_clip(ClipPanel, bpy.types.Panel):
+    """The active clip."""
+
+    bl_label = "Clip"
+    bl_parent_id = "S2D_PT_main"
+
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw what the clip is, its place in time, and what can be done with it."""
+        """Draw what the clip is, and what is most often wanted of it."""
         layout, root = self.layout, scene.find_root(context.object)
         frames, fps = root[scene.CLIP_FRAMES], root[scene.CLIP_FPS]
         box = layout.box().column()
         box.label(text=root.name, icon="ARMATURE_DATA")
         box.label(text=f"{frames} frames, {fps:.6g} fps, {frames / fps:.1f} s")
-        mesh = scene.find_part(root, "mesh")
-        if mesh and not scene.point_cache(mesh):
-            box.label(text="Baked to keyframes")  # whose place in time the start frame would no longer move
-        else:
-            box.prop(root, f'["{scene.START_FRAME}"]', text="Start Frame")
         layout.operator(S2D_OT_view_clip.bl_idname, icon="VIEW_CAMERA")
-        missing = scene.missing_files(root)
-        if missing:
-            lines = [f"{path} is missing: put it back, or import the clip again." for path in missing]
-            panel.draw_messages(layout, context, lines, "ERROR")
 
 
-_CLASSES = (S2D_OT_view_clip, S2D_PT_clip)
+class S2D_PT_time(ClipPanel, bpy.types.Panel):
+    """When and how fast the clip plays."""
+
+    bl_label = "Time"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the clip's place in time."""
+        layout, root = self.layout, scene.find_root(context.object)
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        mesh = scene.find_part(root, "mesh")
+        if mesh and not scene.point_cache(mesh) and scene.WAITING not in mesh:
+            layout.label(text="The mesh is baked: these move the video alone", icon="INFO")
+        column = layout.column(align=True)
+        column.prop(root, f'["{scene.START_FRAME}"]', text="Start Frame")
+        column.prop(root, f'["{scene.CLIP_IN}"]', text="In Point")
+        column.prop(root, f'["{scene.CLIP_OUT}"]', text="Out Point")
+        layout.prop(root, f'["{scene.SPEED}"]', text="Speed")
+        layout.prop(root, f'["{scene.LOOP}"]', text="Loop")
+        layout.operator(S2D_OT_match_scene.bl_idname, icon="SCENE_DATA")
+
+
+class S2D_PT_place(ClipPanel, bpy.types.Panel):
+    """Where the clip and its video stand."""
+
+    bl_label = "Place"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the places of the person and of the video."""
+        layout, root = self.layout, scene.find_root(context.object)
+        row = layout.row(align=True)
+        for mode, text in (("FLOOR", "On the Floor"), ("CAMERA", "Camera Space")):
+            row.operator(S2D_OT_place_clip.bl_idname, text=text).mode = mode
+        plane = scene.find_part(root, "video")
+        if plane is None:
+            return
+        column = layout.column(align=True)
+        column.label(text="Video", icon="FILE_MOVIE")
+        row = column.row(align=True)
+        for mode, text in (("BEHIND", "Behind"), ("BESIDE", "Beside")):
+            pressed = picture.is_card(plane) == (mode == "BESIDE")
+            row.operator(S2D_OT_place_video.bl_idname, text=text, depress=pressed).mode = mode
+        column.prop(root, f'["{picture.OPACITY}"]', text="Opacity", slider=True)
+
+
+_CLASSES = (
+    S2D_OT_view_clip,
+    S2D_OT_match_scene,
+    S2D_OT_place_clip,
+    S2D_OT_place_video,
+    S2D_PT_clip,
+    S2D_PT_time,
+    S2D_PT_place,
+)
 
 
 def register() -> None:
-    """Register the panel and the operators."""
+    """Register the panels and the operators."""
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
 

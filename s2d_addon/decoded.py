@@ -41,6 +41,7 @@ class DecodedClip:
     has_video: bool  # whether there is, or will be, a video
     mesh: Path | None  # the PC2 point cache of the body's vertices
     keypoints: Path | None  # the PC2 point cache of the keypoints
+    mesh_data: Path | None  # the npz file that says what the keypoints are
     reference: Path | None  # the reference picture
     video: Path | None
     frames: int
@@ -67,9 +68,7 @@ def read_decoded(folder: Path, name: str) -> DecodedClip:
     files, camera = description["files"], description["camera"]
     with np.load(folder / files["body"], allow_pickle=False) as arrays:
         rest, faces, uv = (arrays[name] for name in ("vertices", "faces", "uv"))
-    paths = {
-        part: folder / files[part] for part in ("mesh", "keypoints", "reference", "video") if part in files
-    }
+    paths = {part: folder / name for part, name in files.items()}
     bounds, floor = description.get("bounds"), description.get("floor")
     return DecodedClip(
         name=name,
@@ -78,6 +77,7 @@ def read_decoded(folder: Path, name: str) -> DecodedClip:
         has_video=description["has_video"],
         mesh=paths.get("mesh"),
         keypoints=paths.get("keypoints"),
+        mesh_data=paths.get("mesh_data"),
         reference=paths.get("reference"),
         video=paths.get("video"),
         frames=description["frames"],
@@ -101,6 +101,12 @@ def open_point_cache(path: Path) -> np.ndarray:
     with path.open("rb") as file:
         _, _, vertices, _, _, frames = _PC2_HEADER.unpack(file.read(_PC2_HEADER.size))
     return np.memmap(path, "<f4", "r", offset=_PC2_HEADER.size, shape=(frames, vertices, 3))
+
+
+def read_bones(mesh_data: Path) -> np.ndarray:
+    """Return the pairs ``(B, 2)`` of keypoints that a bone joins."""
+    with np.load(mesh_data, allow_pickle=False) as arrays:
+        return arrays["keypoint_bones"]
 
 
 def _to_blender(vector: list[float]) -> np.ndarray:

@@ -15,6 +15,7 @@ def add_property(
     owner[key] = value
     owner.id_properties_ui(key).update(default=value, description=description, **limits)
     owner.property_overridable_library_set(f'["{key}"]', True)
+    owner.update_tag()  # drivers that read it before it is evaluated would stay invalid
 
 
 def drive(

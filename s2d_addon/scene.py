@@ -34,12 +34,13 @@ CLIP_FPS = "clip_fps"
 CLIP_FRAMES = "clip_frames"
 CLIP_FOLDER = "clip_folder"
 CLIP_KEY = "clip_key"
+CLIP_EDIT = "clip_edit"  # name of the folder, inside the clip's own, with the cleaned-up motion it shows
 CLIP_INFO = "clip_info"  # what operators need to know of the clip where its files are missing
 CLIP_PART = "clip_part"
 WAITING = "clip_waiting"  # on a part that stands in for what is still being decoded
 
 CACHE_MODIFIER = "Sparse2Dense"
-EDIT_PREFIX = "edit-"  # of the folders, inside the clip's own, that hold cleaned-up motion
+EDIT_PREFIX = "edit-"
 _PICTURE_FILL = 0.8  # of the picture's height that a person still at rest takes
 
 # Times are rounded to 1/4096 of a frame before they are wrapped, so that a frame a hair before the loop's end
@@ -99,6 +100,20 @@ def update_clip(root: bpy.types.Object, clip: DecodedClip) -> None:
         del plane[WAITING]
 
 
+def remove_clip(root: bpy.types.Object) -> None:
+    """Remove a clip's objects, and of what they were made of and of its collections what nothing else uses."""
+    items = [root, *root.children_recursive]
+    collections = list(root.users_collection)
+    data = {item.data for item in items if item.data}
+    materials = {material for made in data for material in getattr(made, "materials", ()) if material}
+    nodes = [node for material in materials if material.node_tree for node in material.node_tree.nodes]
+    images = {node.image for node in nodes if node.type == "TEX_IMAGE" and node.image}
+    bpy.data.batch_remove(items)
+    for unused in (data, materials, images):
+        bpy.data.batch_remove([item for item in unused if not item.users])
+    bpy.data.batch_remove([item for item in collections if not item.all_objects and not item.children])
+
+
 def find_root(item: bpy.types.Object | None) -> bpy.types.Object | None:
     """Return the empty of the clip that ``item`` belongs to, or None."""
     while item and CLIP_FRAME not in item:
@@ -121,17 +136,48 @@ def all_roots() -> list[bpy.types.Object]:
     return [item for item in bpy.data.objects if CLIP_FRAME in item]
 
 
-def missing_files(root: bpy.types.Object) -> list[str]:
-    """Return the decoded files that the clip plays and that are not where they should be."""
-    owners = [point_cache(child) for child in root.children]
-    owners += [picture.picture_image(plane) for plane in find_parts(root, "video")]
-    paths = {bpy.path.abspath(owner.filepath, library=owner.id_data.library) for owner in owners if owner}
-    return sorted(path for path in paths if not Path(path).is_file())
-
-
 def point_cache(item: bpy.types.Object) -> bpy.types.Modifier | None:
     """Return the modifier that plays a point cache on a part of a clip, or None once the part is baked."""
     return item.modifiers.get(CACHE_MODIFIER)
+
+
+# ---- files -----------------------------------------------------------------------------------
+
+
+def clip_folder(root: bpy.types.Object) -> Path:
+    """Return the folder that the clip was decoded to.
+
+    It is where the files lie that the clip plays: Blender keeps those paths right when the clip is appended
+    to another file. The custom property is for clips that play none.
+    """
+    for path in played_files(root):
+        return path.parent.parent if path.parent.name.startswith(EDIT_PREFIX) else path.parent
+    return Path(bpy.path.abspath(root[CLIP_FOLDER], library=root.library))
+
+
+def motion_folder(root: bpy.types.Object) -> Path:
+    """Return the folder with the motion that the clip shows: its own, or the cleaned-up one's inside it."""
+    return clip_folder(root) / root.get(CLIP_EDIT, "")
+
+
+def played_files(root: bpy.types.Object) -> list[Path]:
+    """Return the decoded files that the clip plays."""
+    return [Path(bpy.path.abspath(link.filepath, library=link.id_data.library)) for link in _links(root)]
+
+
+def relink(root: bpy.types.Object, folder: Path) -> None:
+    """Let the clip play the files of the same names in another folder."""
+    before = clip_folder(root)
+    for link, path in zip(_links(root), played_files(root), strict=True):
+        if path.is_relative_to(before):
+            link.filepath = link_path(folder / path.relative_to(before))
+    root[CLIP_FOLDER] = link_path(folder)
+
+
+def _links(root: bpy.types.Object) -> list[bpy.types.Modifier | bpy.types.Image]:
+    links = [point_cache(child) for child in root.children]
+    links += [picture.picture_image(plane) for plane in find_parts(root, "video")]
+    return [link for link in links if link]
 
 
 # ---- time ------------------------------------------------------------------------------------
@@ -182,6 +228,12 @@ def floor_placement(root: bpy.types.Object) -> Matrix:
     """Return where the clip's empty has to be for the person to stand at the origin, facing -Y."""
     floor = root[CLIP_INFO].get("floor")
     return Matrix([floor[row : row + 4] for row in range(0, 16, 4)]) if floor else root.matrix_basis.copy()
+
+
+def clip_bounds(root: bpy.types.Object) -> np.ndarray | None:
+    """Return the person's lowest and highest coordinates ``(2, 3)`` in the clip's space, once decoded."""
+    bounds = root[CLIP_INFO].get("bounds")
+    return np.reshape(bounds, (2, 3)) if bounds else None
 
 
 def _remember_place(root: bpy.types.Object, clip: DecodedClip) -> None:
