@@ -15,8 +15,6 @@ STEP = "onion_step"
 _BEFORE_COLOUR = np.array([0.9, 0.25, 0.15])
 _AFTER_COLOUR = np.array([0.1, 0.65, 0.3])
 _FADED_COLOUR = np.array([0.6, 0.6, 0.6])
-_THICKNESS = "Thickness"  # the modifier that makes tubes of the bones
-_COLOUR = "Colour"  # the node that gives them their material
 _RADIUS = 0.01  # metres
 _DEFAULT_STEP = 5
 
@@ -75,13 +73,7 @@ class S2D_OT_remove_onion_skin(ClipOperator):
 
 def remove_ghosts(root: bpy.types.Object) -> None:
     """Remove the clip's stick figures with all that only they used."""
-    ghosts = scene.find_parts(root, "ghost")
-    figures = {ghost.data for ghost in ghosts}
-    tubes = {ghost.modifiers[_THICKNESS].node_group for ghost in ghosts if _THICKNESS in ghost.modifiers}
-    materials = {group.nodes[_COLOUR].inputs["Material"].default_value for group in tubes if group}
-    bpy.data.batch_remove(ghosts)
-    for used in (figures, tubes, materials):
-        bpy.data.batch_remove([item for item in used if item and not item.users])
+    scene.remove_objects(scene.find_parts(root, "ghost"))
 
 
 def _build_ghost(
@@ -97,7 +89,7 @@ def _build_ghost(
     keys = {"clip_frame": scene.CLIP_FRAME, "step": STEP, "first": scene.CLIP_IN, "last": scene.CLIP_OUT}
     expression = f"min(max(clip_frame + step * {number}, first), last)"
     scene.play_points(ghost, root, clip.keypoints, expression, **keys)
-    return ghost.modifiers.new(_THICKNESS, "NODES")
+    return ghost.modifiers.new("Thickness", "NODES")
 
 
 def _build_material(name: str, colour: np.ndarray, faded: float) -> bpy.types.Material:
@@ -124,7 +116,6 @@ def _build_tubes(material: bpy.types.Material) -> bpy.types.GeometryNodeTree:
     )
     circle.inputs["Resolution"].default_value = 6
     circle.inputs["Radius"].default_value = _RADIUS
-    coloured.name = _COLOUR
     coloured.inputs["Material"].default_value = material
     for start, stop in (
         (edges.outputs[0], curves.inputs["Mesh"]),

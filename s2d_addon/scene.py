@@ -101,17 +101,27 @@ def update_clip(root: bpy.types.Object, clip: DecodedClip) -> None:
 
 
 def remove_clip(root: bpy.types.Object) -> None:
-    """Remove a clip's objects, and of what they were made of and of its collections what nothing else uses."""
-    items = [root, *root.children_recursive]
-    collections = list(root.users_collection)
-    data = {item.data for item in items if item.data}
-    materials = {material for made in data for material in getattr(made, "materials", ()) if material}
-    nodes = [node for material in materials if material.node_tree for node in material.node_tree.nodes]
-    images = {node.image for node in nodes if node.type == "TEX_IMAGE" and node.image}
-    bpy.data.batch_remove(items)
-    for unused in (data, materials, images):
-        bpy.data.batch_remove([item for item in unused if not item.users])
+    """Take a clip out of the file, with all that only it used."""
+    collections = root.users_collection
+    remove_objects([root, *root.children_recursive])
     bpy.data.batch_remove([item for item in collections if not item.all_objects and not item.children])
+
+
+def remove_objects(items: list[bpy.types.Object]) -> None:
+    """Remove objects with their meshes, cameras, materials, images and nodes that nothing else uses."""
+    groups = {m.node_group for item in items for m in item.modifiers if m.type == "NODES"} - {None}
+    materials = {slot.material for item in items for slot in item.material_slots}
+    materials |= {socket.default_value for group in groups for socket in _material_sockets(group)}
+    trees = [material.node_tree for material in materials if material and material.node_tree]
+    images = {node.image for tree in trees for node in tree.nodes if node.type == "TEX_IMAGE"}
+    data = {item.data for item in items}
+    bpy.data.batch_remove(items)
+    for used in (data, groups, materials, images):
+        bpy.data.batch_remove([item for item in used if item and not item.users])
+
+
+def _material_sockets(group: bpy.types.NodeTree) -> list[bpy.types.NodeSocket]:
+    return [socket for node in group.nodes for socket in node.inputs if socket.type == "MATERIAL"]
 
 
 def find_root(item: bpy.types.Object | None) -> bpy.types.Object | None:
