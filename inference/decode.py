@@ -220,7 +220,10 @@ class _Session:
     def __init__(self, file: S2DFile, device: str, threads: int | None, body_file: str | Path | None) -> None:
         self.file = file
         self.header = file.header
+        self.threads = threads
         self.load = lambda name: load_network(name, device, threads)
+        # The frames of a video are drawn several at once, each on one thread.
+        self.load_on_one_thread = lambda name: load_network(name, device, 1)
         self.body = _body_of(file, body_file)
         self.vertex_count = len(self.body.vertices_mean)
         # The network knows the body it was trained on; others are posed in closed form.
@@ -348,14 +351,17 @@ class _Session:
                 return writers.read_pc2(cache, start, stop)
             return self.vertices(lambda a, b: keypoints[a:b], start, stop)
 
+        def poses() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            for start in range(0, header.frames, _BATCH):
+                stop = min(start + _BATCH, header.frames)
+                yield from zip(keypoints[start:stop], batch(start, stop), strict=True)
+
         posed = [batch(reference.frame, reference.frame + 1)[0] for reference in references]
-        synthesiser = FrameSynthesiser(clip, self.body, posed, self.load)
+        synthesiser = FrameSynthesiser(clip, self.body, posed, self.load_on_one_thread, self.threads)
         with VideoWriter(path, header.fps, header.width, header.height) as video:
-            for start, stop in self._batches("video", progress):
-                vertices = batch(start, stop)
-                for frame in range(start, stop):
-                    video.write(synthesiser.frame(keypoints[frame], vertices[frame - start]))
-                    progress("video", frame + 1, header.frames)
+            for done, picture in enumerate(synthesiser.frames(poses()), 1):
+                video.write(picture)
+                progress("video", done, header.frames)
 
     def _batches(self, stage: str, progress: Progress) -> Iterator[tuple[int, int]]:
         frames = self.header.frames

@@ -109,6 +109,7 @@ class Generator(nn.Module):
         motion: Tensor,
         keypoints: Tensor,
         reference_keypoints: Tensor,
+        origin: Tensor | None = None,
     ) -> Tensor:
         """Draw a frame ``(B, 3, H, W)``, 0 to 1; the arguments are those of :meth:`layers`."""
         return self.layers(
@@ -121,6 +122,7 @@ class Generator(nn.Module):
             motion,
             keypoints,
             reference_keypoints,
+            origin,
         ).picture
 
     def layers(
@@ -134,28 +136,31 @@ class Generator(nn.Module):
         motion: Tensor,
         keypoints: Tensor,
         reference_keypoints: Tensor,
+        origin: Tensor | None = None,
     ) -> Layers:
-        """Draw a frame and return its layers.
+        """Draw a frame, or a part of one, and return its layers.
 
-        ``reference``, ``mask`` and ``plate`` as for :class:`ReferenceEncoder`, ``half`` and ``quarter``
-        its features; ``reference_coverage`` ``(B, 1, H/2, W/2)`` and ``motion`` ``(B, 4, H/2, W/2)``
-        from :class:`.mesh_motion.MeshMotion`; ``keypoints`` and ``reference_keypoints`` ``(B, K, 2)``
-        in canvas pixels. Height and width are multiples of 8.
+        ``reference`` and ``mask`` as for :class:`ReferenceEncoder`, ``half`` and ``quarter`` its features
+        and ``reference_coverage`` ``(B, 1, H/2, W/2)``: these are of the whole canvas. ``plate``
+        ``(B, 3, h, w)`` and ``motion`` ``(B, 4, h/2, w/2)``, from :class:`.mesh_motion.MeshMotion`, are of
+        the part to draw, whose first pixel's corner is ``origin`` ``(B, 2)``; without it, of the whole
+        canvas. ``keypoints`` and ``reference_keypoints`` ``(B, K, 2)`` and ``origin`` are in canvas
+        pixels. All heights and widths are multiples of 8.
         """
         sources = torch.cat([F.avg_pool2d(torch.cat([reference, mask], 1), 2), reference_coverage], 1)
-        by_mesh = warp(sources, motion[:, :2], 2)
+        by_mesh = warp(sources, motion[:, :2], 2, origin)
         prior = person_opacity(motion[:, 2:3], by_mesh[:, 3:4], by_mesh[:, 4:])
         plate_half = F.avg_pool2d(plate, 2)
         small = F.avg_pool2d(torch.cat([by_mesh[:, :4], prior, plate_half], 1), 2)
         flow, occlusion, hidden = self.dense_motion(
-            motion, small[:, :4], small[:, 4:5], small[:, 5:], keypoints, reference_keypoints
+            motion, small[:, :4], small[:, 4:5], small[:, 5:], keypoints, reference_keypoints, origin
         )
 
-        x = torch.cat([warp(quarter, F.avg_pool2d(flow, 2), 4), hidden], 1)
+        x = torch.cat([warp(quarter, F.avg_pool2d(flow, 2), 4, origin), hidden], 1)
         x = activate(self.decode_quarter(x))
         x = x + activate(self.refine_quarter(x))
         x = enlarge(self.up_to_half(x))
-        moved = warp(torch.cat([half, sources], 1), flow, 2)
+        moved = warp(torch.cat([half, sources], 1), flow, 2, origin)
         prior = person_opacity(motion[:, 2:3], moved[:, -2:-1], moved[:, -1:])
         x = torch.cat([x, moved[:, :-2], plate_half, prior, motion[:, 3:]], 1)
         x = activate(self.decode_half(x))
@@ -164,7 +169,7 @@ class Generator(nn.Module):
 
         full_flow = enlarge(flow)
         beside = enlarge(torch.cat([motion[:, 2:3], moved[:, -1:]], 1))
-        warped = warp(torch.cat([reference, mask], 1), full_flow, 1)
+        warped = warp(torch.cat([reference, mask], 1), full_flow, 1, origin)
         opacity = person_opacity(beside[:, :1], warped[:, 3:], beside[:, 1:], _CERTAIN)
         warped = warped[:, :3]
         x = activate(self.decode_full(torch.cat([activate(x), warped, plate, opacity], 1)))

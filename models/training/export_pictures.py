@@ -45,9 +45,10 @@ def export_pictures(encoder: ReferenceEncoder, generator: Generator, folder: Pat
     pictures = {name: inputs[name] for name in ("reference", "mask", "plate")}
     with torch.no_grad():
         half, quarter = encoder(**pictures)
-    names = ("reference_coverage", "motion", "keypoints", "reference_keypoints")
-    others = {name: inputs[name] for name in names}
-    frame = pictures | {"half": half, "quarter": quarter} | others
+    names = ("reference_coverage", "keypoints", "reference_keypoints")
+    canvas = pictures | {"half": half, "quarter": quarter} | {name: inputs[name] for name in names}
+    part = {name: example_inputs(64, 80)[name] for name in ("plate", "motion")}
+    frame = canvas | part | {"origin": torch.tensor([[16.0, 24.0]])}
     _export(encoder, pictures, ("half", "quarter"), folder / "reference_encoder")
     _export(generator, frame, ("picture",), folder / "generator")
 
@@ -68,13 +69,17 @@ def _export(module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ..
     from safetensors.torch import save_file
 
     module = module.eval()
-    # Eight canvas pixels are the unit, so that all sizes follow from the same two symbols.
-    rows, columns = torch.export.Dim("rows", min=2, max=512), torch.export.Dim("columns", min=2, max=512)
-    canvas = inputs["reference"].shape[2]
+    canvas, part = (
+        [torch.export.Dim(f"{name}_{side}", min=2, max=512) for side in ("rows", "columns")]
+        for name in ("canvas", "part")
+    )
+    # Eight canvas pixels are the unit, so that all sizes follow from those of the canvas and of its part.
     shapes = {}
     for name, value in inputs.items():
-        cells = 8 * value.shape[2] // canvas if value.dim() == 4 else 0
-        shapes[name] = {2: cells * rows, 3: cells * columns} if cells else {}
+        of_part = "origin" in inputs and name in ("plate", "motion")
+        rows, columns = part if of_part else canvas
+        cells = 8 * value.shape[-1] // inputs["plate" if of_part else "reference"].shape[-1]
+        shapes[name] = {2: cells * rows, 3: cells * columns} if value.dim() == 4 else {}
     stem.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=stem.parent) as aside:
         onnx_path, tensors_path = Path(aside) / "network.onnx", Path(aside) / "network.safetensors"

@@ -86,6 +86,49 @@ def test_a_frame_does_not_depend_on_the_frames_before_it(plate, standing):
     np.testing.assert_array_equal(later.frame(BODY.keypoints(moved), moved), alone)
 
 
+def test_frames_drawn_several_at_once_come_in_order_as_each_alone(plate, standing):
+    reference = paint(standing, (200, 40, 40), (40, 40, 200), plate)
+    synthesiser = FrameSynthesiser(clip_of([reference], [standing], plate), BODY, [standing], load, threads=3)
+    moved = [standing + np.float32([0.02 * step, 0, 0]) for step in range(9)]
+    poses = [(BODY.keypoints(vertices), vertices) for vertices in moved]
+    taken = []
+
+    def one_by_one():
+        for pose in poses:
+            taken.append(pose)
+            yield pose
+
+    drawn = synthesiser.frames(one_by_one())
+    first = next(drawn)
+    assert len(taken) < len(poses)  # a long clip's meshes are not all held at once
+    for picture, pose in zip([first, *drawn], poses, strict=True):
+        np.testing.assert_array_equal(picture, synthesiser.frame(*pose))
+
+
+def test_away_from_the_person_a_frame_is_the_plate(plate, standing):
+    reference = paint(standing, (200, 40, 40), (40, 40, 200), plate)
+    synthesiser = FrameSynthesiser(clip_of([reference], [standing], plate), BODY, [standing], load)
+    far = standing + np.float32([0, 0, 3])
+    drawn = synthesiser.frame(BODY.keypoints(far), far)
+    away = cv2.dilate(paint(far, (255, 255, 255), (255, 255, 255), plate)[1], np.ones((101, 101))) == 0
+    assert away.mean() > 0.3
+    np.testing.assert_array_equal(drawn[away], plate[away])
+    gone = standing + np.float32([9, 0, 0])
+    np.testing.assert_array_equal(synthesiser.frame(BODY.keypoints(gone), gone), plate)
+
+
+def test_what_stands_far_out_from_the_body_is_drawn_too(plate, standing):
+    """Such as a tall hat: the mask of the reference says how far."""
+    picture, mask = paint(standing, (200, 40, 40), (40, 40, 200), plate)
+    top = int(np.flatnonzero(mask.any(1))[0])
+    hat = np.s_[top - 45 : top + 10, 112:144]
+    picture[hat], mask[hat] = (250, 250, 20), 255
+    synthesiser = FrameSynthesiser(clip_of([(picture, mask)], [standing], plate), BODY, [standing], load)
+    drawn = synthesiser.frame(BODY.keypoints(standing), standing)
+    crown = np.s_[top - 44 : top - 36, 112:144]
+    assert error(drawn[crown], picture[crown]) < 0.9 * error(plate[crown], picture[crown])
+
+
 def test_of_two_references_the_one_that_shows_the_body_is_used(plate, standing):
     centre = np.float32([0, 0, 2.6])
     turned = (standing - centre) * np.float32([-1, 1, -1]) + centre

@@ -69,6 +69,12 @@ def test_a_flow_is_in_canvas_pixels_at_every_scale():
         assert torch.allclose(moved[..., 2:, :-3], picture[..., :-2, 3:], atol=1e-5)
 
 
+def test_a_part_of_a_frame_is_warped_as_the_whole_is():
+    picture, flow = torch.rand(1, 3, 40, 64), torch.randn(1, 2, 40, 64) * 30
+    part = warp(picture, flow[..., 8:24, 16:48], 2, torch.tensor([[32.0, 16.0]]))
+    assert torch.allclose(part, warp(picture, flow, 2)[..., 8:24, 16:48], atol=1e-4)
+
+
 def test_untrained_the_person_is_the_warped_reference_over_the_plate():
     inputs = example_inputs(64, 64)
     inputs["mask"][:] = 1
