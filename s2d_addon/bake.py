@@ -10,60 +10,68 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import bpy
 import numpy as np
 
-from . import compat, scene
-from .decoded import open_point_cache
+from . import compat
+from .keyframes import add_curve
 
-_LINEAR = bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items["LINEAR"].value
+Progress = Callable[[float], None]
+"""Called with the share of the work that is done, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Baked:
-    """What a bake made: how many keys for how many frames, and the largest error, in metres."""
+    """What a bake made: keys for frames, and vertices' mean and largest distance from the clip's, metres."""
 
     keys: int
     frames: int
-    error: float
+    mean: float
+    worst: float
 
 
 def bake_shape_keys(
-    root: bpy.types.Object,
     mesh: bpy.types.Object,
-    active: bpy.types.Scene,
+    points: np.ndarray,
+    times: np.ndarray,
     *,
     absolute: bool,
     tolerance: float,
+    progress: Progress,
 ) -> Baked:
-    """Bake the clip's whole motion into shape keys of ``mesh`` and remove its point cache.
+    """Give ``mesh`` shape keys that go through ``points`` ``(T, V, 3)`` at the scene frames ``times``.
 
-    ``tolerance`` is in metres; 0 makes a key for every frame. Raises OSError where the point cache cannot
-    be read.
+    ``times`` is ``(T,)``, ``tolerance`` in metres; 0 makes a key for every frame.
     """
-    modifier = scene.point_cache(mesh)
-    points = open_point_cache(Path(bpy.path.abspath(modifier.filepath)))
-    kept = keyframes_within(points, tolerance)
-    error = interpolation_error(points, kept)
-    _remove_point_cache(mesh, modifier)
-    mesh.data.vertices.foreach_set("co", points[0].ravel())
-    times = scene.scene_frames(root, np.array(kept), active)
-    if absolute:
-        _absolute_keys(mesh, points, kept, times)
-    else:
-        _relative_keys(mesh, points, kept, times)
-    return Baked(len(kept), len(points), error)
+    kept = keyframes_within(points, tolerance, lambda done: progress(0.5 * done))
+    mean, worst = interpolation_error(points, kept)
+    mesh.data.vertices.foreach_set("co", np.ascontiguousarray(points[0]).ravel())
+    make = _absolute_keys if absolute else _relative_keys
+    make(mesh, points, kept, times[kept], lambda done: progress(0.5 + 0.5 * done))
+    return Baked(len(kept), len(points), mean, worst)
 
 
-def keyframes_within(points: np.ndarray, tolerance: float) -> list[int]:
+def remove_shape_keys(mesh: bpy.types.Object) -> None:
+    """Take the shape keys off ``mesh`` again, and their curves out of the file."""
+    keys = mesh.data.shape_keys
+    if keys:
+        action = keys.animation_data.action if keys.animation_data else None
+        mesh.shape_key_clear()
+        if action and not action.users:
+            bpy.data.actions.remove(action)
+
+
+def keyframes_within(points: np.ndarray, tolerance: float, progress: Progress) -> list[int]:
     """Choose frames of ``(T, V, 3)`` so that straight lines between them stay within ``tolerance`` metres.
 
     One pass (a swing door): the slopes that would still pass every frame since the last key are narrowed
     frame by frame, a key is set where the next frame no longer lies among them.
     """
+    if tolerance == 0:
+        return list(range(len(points)))
     slack = tolerance / math.sqrt(3)  # a coordinate's share, so that the distance stays within
     kept = [0]
     origin = points[0]
@@ -77,56 +85,50 @@ def keyframes_within(points: np.ndarray, tolerance: float) -> list[int]:
             lowest, highest = np.full_like(origin, -np.inf), np.full_like(origin, np.inf)
         reach = slack / (frame - kept[-1])
         lowest, highest = np.maximum(lowest, slope - reach), np.minimum(highest, slope + reach)
+        progress(frame / len(points))
     return kept if kept[-1] == len(points) - 1 else [*kept, len(points) - 1]
 
 
-def interpolation_error(points: np.ndarray, kept: list[int]) -> float:
-    """Return the largest distance of a vertex from the straight lines between the ``kept`` frames."""
-    worst = 0.0
+def interpolation_error(points: np.ndarray, kept: list[int]) -> tuple[float, float]:
+    """Return the vertices' mean and largest distance from the straight lines between the ``kept`` frames."""
+    total, worst = 0.0, 0.0
     for start, stop in itertools.pairwise(kept):
         for frame in range(start + 1, stop):
             share = (frame - start) / (stop - start)
             line = points[start] + share * (points[stop] - points[start])
-            worst = max(worst, float(np.linalg.norm(points[frame] - line, axis=1).max()))
-    return worst
-
-
-def _remove_point_cache(mesh: bpy.types.Object, modifier: bpy.types.Modifier) -> None:
-    mesh.driver_remove(f'modifiers["{modifier.name}"].eval_frame')
-    mesh.modifiers.remove(modifier)
+            distances = np.linalg.norm(points[frame] - line, axis=1)
+            total, worst = total + float(distances.mean()), max(worst, float(distances.max()))
+    return total / len(points), worst
 
 
 def _add_key(mesh: bpy.types.Object, points: np.ndarray, frame: int) -> bpy.types.ShapeKey:
     key = mesh.shape_key_add(name=f"frame {frame:05d}", from_mix=False)
-    key.points.foreach_set("co", points[frame].ravel())
+    key.points.foreach_set("co", np.ascontiguousarray(points[frame]).ravel())
     return key
 
 
-def _absolute_keys(mesh: bpy.types.Object, points: np.ndarray, kept: list[int], times: np.ndarray) -> None:
-    keys = [_add_key(mesh, points, frame) for frame in kept]
+def _absolute_keys(
+    mesh: bpy.types.Object, points: np.ndarray, kept: list[int], times: np.ndarray, progress: Progress
+) -> None:
+    keys = []
+    for frame in kept:
+        keys.append(_add_key(mesh, points, frame))
+        progress(len(keys) / len(kept))
     data = mesh.data.shape_keys
     data.use_relative = False
     for key in keys:
         key.interpolation = "KEY_LINEAR"
     curves = compat.new_fcurves(data, mesh.name)
-    _add_curve(curves, "eval_time", times, np.array([key.frame for key in keys]))
+    add_curve(curves, "eval_time", times, np.array([key.frame for key in keys]))
 
 
-def _relative_keys(mesh: bpy.types.Object, points: np.ndarray, kept: list[int], times: np.ndarray) -> None:
+def _relative_keys(
+    mesh: bpy.types.Object, points: np.ndarray, kept: list[int], times: np.ndarray, progress: Progress
+) -> None:
     mesh.shape_key_add(name="Basis", from_mix=False)
     curves = compat.new_fcurves(mesh.data.shape_keys, mesh.name)
     for i in range(1, len(kept)):
         key = _add_key(mesh, points, kept[i])
         around = times[i - 1 : i + 2]
-        _add_curve(
-            curves, f'key_blocks["{key.name}"].value', around, np.array([0.0, 1.0, 0.0])[: len(around)]
-        )
-
-
-def _add_curve(
-    curves: bpy.types.bpy_prop_collection, path: str, times: np.ndarray, values: np.ndarray
-) -> None:
-    points = curves.new(path).keyframe_points
-    points.add(len(times))
-    points.foreach_set("co", np.stack([times, values], axis=1).ravel())
-    points.foreach_set("interpolation", np.full(len(times), _LINEAR, np.int32))
+        add_curve(curves, f'key_blocks["{key.name}"].value', around, np.array([0.0, 1.0, 0.0])[: len(around)])
+        progress(i / len(kept))

@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Turn a mesh that plays a point cache into a mesh on an armature with keyframes, from ``skeleton.npz``.
+
+The skeleton was fitted to the vertices by the engine. Here each bone's rotation, and the root's location, get
+keys of their own; frames that lie on straight lines between keys need none. How far the keys may stray is
+told by what they do: the corners of a box round each bone's vertices bound how far any vertex strays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import numpy as np
+from mathutils import Vector
+
+from . import compat
+from .bake import Baked, Progress
+from .keyframes import add_curve
+from .retarget_math import Motion, between_keys, pose, simple_rig, thin, to_matrices
+
+SKELETON_FILE = "skeleton.npz"
+_FIRST_SHARE = 4.0
+"""Share of the tolerance that each bone is tried with first; strays of a chain's bones seldom add up."""
+_SAFETY = 0.9
+_FRAMES_AT_ONCE = 32
+_MEETS = 1e-5  # metres
+_SHORTEST_REACH = 1e-3  # metres
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A skeleton's rest pose and skin, and its motion in T frames: the arrays of ``skeleton.npz``."""
+
+    names: list[str]
+    parents: np.ndarray
+    heads: np.ndarray
+    tails: np.ndarray
+    matrices: np.ndarray
+    rest_vertices: np.ndarray
+    weight_bones: np.ndarray
+    weight_values: np.ndarray
+    rotations: np.ndarray
+    locations: np.ndarray
+
+    def move(self, rotations: list[np.ndarray], location: np.ndarray) -> Motion:
+        """Pose the bones by quaternions ``(T, 4)`` each and the root pose bone's ``location`` ``(T, 3)``."""
+        rig = simple_rig(self.names, self.parents, self.matrices, self.tails)
+        turns = (to_matrices(values) for values in rotations)
+        return pose(rig, dict(zip(self.names, turns, strict=True)), self.names[0], location)
+
+
+def read_skeleton(path: Path, frames: np.ndarray) -> Skeleton:
+    """Read the skeleton and its motion in the given frames. Raises OSError where the file is missing."""
+    with np.load(path, allow_pickle=False) as arrays:
+        data = {name: arrays[name] for name in Skeleton.__dataclass_fields__}
+    for name in ("matrices", "rotations", "locations"):
+        data[name] = data[name].astype(np.float64)
+    data |= {name: data[name][frames] for name in ("rotations", "locations")}
+    return Skeleton(**data | {"names": data["names"].tolist()})
+
+
+def bake_armature(
+    mesh: bpy.types.Object,
+    skeleton: Skeleton,
+    points: np.ndarray,
+    times: np.ndarray,
+    context: bpy.types.Context,
+    *,
+    tolerance: float,
+    progress: Progress,
+) -> tuple[bpy.types.Object, Baked]:
+    """Put ``mesh`` on a new armature that moves as ``skeleton`` does at the scene frames ``times`` ``(T,)``.
+
+    No vertex strays further than ``tolerance`` metres from where keys at all frames would have it; 0 makes
+    them. ``points`` ``(T, V, 3)`` are the clip's vertices, which the outcome is compared with. Returns the
+    armature, at the mesh's place, and what was made.
+    """
+    rotations = list(np.swapaxes(skeleton.rotations, 0, 1))
+    rest = skeleton.matrices[0]
+    location = (skeleton.locations - rest[:3, 3]) @ rest[:3, :3]
+    kept = _keys_within(skeleton, rotations, location, tolerance)
+    item = _build(mesh, skeleton, context)
+    curves = compat.new_fcurves(item, item.name)
+    bones = [f'pose.bones["{name}"]' for name in skeleton.names]
+    paths = [*(f"{bone}.rotation_quaternion" for bone in bones), f"{bones[0]}.location"]
+    for path, values, keep in zip(paths, [*rotations, location], kept, strict=True):
+        for index, column in enumerate(values.T):
+            add_curve(curves, path, times[keep], column[keep], index)
+    compat.group_curves(item.animation_data.action)
+    _skin(mesh, skeleton, item)
+    motion = skeleton.move(*_between(rotations, location, kept))
+    mean, worst = _distances(skeleton, motion, points, progress)
+    return item, Baked(sum(int(keep.sum()) for keep in kept), len(points), mean, worst)
+
+
+def remove_armature(mesh: bpy.types.Object, armatures: list[bpy.types.Object]) -> None:
+    """Take ``mesh`` off ``armatures`` and these out of the file, with their curves and vertex groups."""
+    for item in armatures:
+        for modifier in [modifier for modifier in mesh.modifiers if modifier.type == "ARMATURE"]:
+            if modifier.object == item:
+                mesh.modifiers.remove(modifier)
+        for bone in item.data.bones:
+            group = mesh.vertex_groups.get(bone.name)
+            if group:
+                mesh.vertex_groups.remove(group)
+        action = item.animation_data.action if item.animation_data else None
+        bpy.data.armatures.remove(item.data)  # and the object with it
+        if action and not action.users:
+            bpy.data.actions.remove(action)
+
+
+# ---- keys ------------------------------------------------------------------------------------
+
+
+def _keys_within(
+    skeleton: Skeleton, rotations: list[np.ndarray], location: np.ndarray, tolerance: float
+) -> list[np.ndarray]:
+    """Choose the frames (T,) that get keys, for each bone's rotation and last for the root's location."""
+    channels = [*rotations, location]
+    if tolerance == 0 or len(location) < 2:
+        return [np.ones(len(location), bool)] * len(channels)
+    corners, reach = _corners(skeleton), _reach(skeleton)
+    wanted = _corner_places(skeleton, skeleton.move(rotations, location), corners)
+    slacks = [np.full(4, tolerance / (2 * arm)) for arm in reach] + [np.full(3, tolerance / np.sqrt(3))]
+    share = _FIRST_SHARE
+    while True:
+        kept = thin(channels, [share * slack for slack in slacks])
+        shown = _corner_places(skeleton, skeleton.move(*_between(rotations, location, kept)), corners)
+        worst = np.linalg.norm(shown - wanted, axis=-1).max()
+        if worst <= tolerance:
+            return kept
+        share *= _SAFETY * max(tolerance / worst, 0.25)
+
+
+def _between(
+    rotations: list[np.ndarray], location: np.ndarray, kept: list[np.ndarray]
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return what straight lines between the keys make of the channels."""
+    *turns, place = map(between_keys, [*rotations, location], kept)
+    return turns, place
+
+
+def _corners(skeleton: Skeleton) -> np.ndarray:
+    """Return the corners ``(J, 8, 3)`` of a box round the vertices of each bone, in its own axes at rest."""
+    corners = np.zeros((len(skeleton.names), 8, 3))
+    pick = np.array([[i >> axis & 1 for axis in range(3)] for i in range(8)])
+    for bone, matrix in enumerate(skeleton.matrices):
+        moved = ((skeleton.weight_bones == bone) & (skeleton.weight_values > 0)).any(axis=1)
+        if moved.any():
+            local = (skeleton.rest_vertices[moved] - matrix[:3, 3]) @ matrix[:3, :3]
+            corners[bone] = np.where(pick, local.max(axis=0), local.min(axis=0))
+    return corners
+
+
+def _corner_places(skeleton: Skeleton, motion: Motion, corners: np.ndarray) -> np.ndarray:
+    """Return where the corners stand, ``(T, J, 8, 3)``."""
+    return corners @ np.swapaxes(motion.rotations, -1, -2) + motion.heads[:, :, None]
+
+
+def _reach(skeleton: Skeleton) -> np.ndarray:
+    """Return how far from each bone's head the furthest vertex lies that it carries, at rest."""
+    strongest = np.take_along_axis(skeleton.weight_bones, skeleton.weight_values.argmax(1)[:, None], 1)[:, 0]
+    reach = np.full(len(skeleton.names), _SHORTEST_REACH)
+    for moved in range(len(reach)):
+        vertices, bone = skeleton.rest_vertices[strongest == moved], moved
+        while bone >= 0 and len(vertices):
+            reach[bone] = max(reach[bone], np.linalg.norm(vertices - skeleton.heads[bone], axis=1).max())
+            bone = int(skeleton.parents[bone])
+    return reach
+
+
+def _distances(
+    skeleton: Skeleton, motion: Motion, points: np.ndarray, progress: Progress
+) -> tuple[float, float]:
+    """Return the skinned vertices' mean and largest distance from ``points`` over all frames."""
+    bones = len(skeleton.names)
+    weights = np.zeros((len(skeleton.rest_vertices), bones), np.float32)
+    np.put_along_axis(weights, skeleton.weight_bones.astype(np.int64), skeleton.weight_values, axis=1)
+    ones = np.ones((len(weights), 1), np.float32)
+    rest = np.concatenate([skeleton.rest_vertices, ones], axis=1)
+    readout = (weights[:, :, None] * rest[:, None]).reshape(len(weights), -1)
+    turns = motion.rotations @ np.swapaxes(skeleton.matrices[:, :3, :3], -1, -2)
+    shifts = motion.heads - (turns @ skeleton.heads[..., None])[..., 0]
+    stacked = np.concatenate([np.swapaxes(turns, -1, -2), shifts[:, :, None]], axis=2).astype(np.float32)
+    total, worst = 0.0, 0.0
+    for start in range(0, len(points), _FRAMES_AT_ONCE):
+        some = stacked[start : start + _FRAMES_AT_ONCE]
+        wide = readout @ some.reshape(len(some), 4 * bones, 3).transpose(1, 0, 2).reshape(4 * bones, -1)
+        shown = wide.reshape(-1, len(some), 3).transpose(1, 0, 2)
+        distances = np.linalg.norm(shown - points[start : start + len(some)], axis=-1)
+        total, worst = total + float(distances.sum()), max(worst, float(distances.max()))
+        progress(start / len(points))
+    return total / (len(points) * len(weights)), worst
+
+
+# ---- objects ---------------------------------------------------------------------------------
+
+
+def _build(mesh: bpy.types.Object, skeleton: Skeleton, context: bpy.types.Context) -> bpy.types.Object:
+    """Build the armature at rest, where ``mesh`` is."""
+    name = f"{mesh.parent.name} armature"
+    item = bpy.data.objects.new(name, bpy.data.armatures.new(name))
+    item.show_in_front = True
+    item.parent = mesh.parent
+    item.matrix_local = mesh.matrix_local
+    layer = context.view_layer
+    active = layer.objects.active
+    context.scene.collection.objects.link(item)  # bones are made in edit mode, for which it must be in view
+    layer.objects.active = item
+    bpy.ops.object.mode_set(mode="EDIT")
+    _add_bones(item.data, skeleton)
+    bpy.ops.object.mode_set(mode="OBJECT")
+    layer.objects.active = active
+    context.scene.collection.objects.unlink(item)
+    for collection in mesh.users_collection:
+        collection.objects.link(item)
+    for bone in item.pose.bones:
+        bone.rotation_mode = "QUATERNION"
+    return item
+
+
+def _add_bones(data: bpy.types.Armature, skeleton: Skeleton) -> None:
+    for bone, name in enumerate(skeleton.names):
+        made = data.edit_bones.new(name)
+        made.head, made.tail = skeleton.heads[bone], skeleton.tails[bone]
+        made.align_roll(Vector(skeleton.matrices[bone, :3, 2]))
+        parent = skeleton.parents[bone]
+        if parent >= 0:
+            made.parent = data.edit_bones[skeleton.names[parent]]
+            made.use_connect = bool(np.abs(skeleton.tails[parent] - skeleton.heads[bone]).max() < _MEETS)
+
+
+def _skin(mesh: bpy.types.Object, skeleton: Skeleton, item: bpy.types.Object) -> None:
+    """Put the mesh at rest and let the armature move it, before whatever else changes it."""
+    mesh.data.vertices.foreach_set("co", np.ascontiguousarray(skeleton.rest_vertices).ravel())
+    mesh.data.update()
+    for bone, name in enumerate(skeleton.names):
+        group = mesh.vertex_groups.get(name) or mesh.vertex_groups.new(name=name)
+        chosen = (skeleton.weight_bones == bone) & (skeleton.weight_values > 0)
+        vertices, values = np.nonzero(chosen)[0], skeleton.weight_values[chosen]
+        for value in np.unique(values):  # one call for all vertices of a weight: most have the weight 1
+            group.add(vertices[values == value].tolist(), float(value), "REPLACE")
+    modifier = mesh.modifiers.new("Armature", "ARMATURE")
+    modifier.object = item
+    mesh.modifiers.move(len(mesh.modifiers) - 1, 0)
