@@ -11,13 +11,28 @@ from ..models.body import BodyModel, load_body
 from .errors import InputError
 from .writers import to_blender
 
+_BODY_FILES = (".npz", ".pkl")
+
 
 def open_body(name: str, path: str | Path | None = None) -> BodyModel:
-    """Load a body model as :func:`~..models.body.load_body` does; InputError ``body`` where it cannot be."""
+    """Load a body model as :func:`~..models.body.load_body` does; InputError ``body`` where it cannot be.
+
+    ``path`` may also be a folder of SMPL-family files under the names they are published by, of which the
+    neutral one is taken; the packaged body needs none of them.
+    """
     try:
-        return load_body(name, path)
+        return load_body(name, _file_in(Path(path), name) if path and Path(path).is_dir() else path)
     except ValueError as error:
         raise InputError("body", str(error)) from error
+
+
+def _file_in(folder: Path, name: str) -> Path | None:
+    if name == "anny":
+        return None
+    found = sorted(folder.rglob(f"{name.upper()}_NEUTRAL.*")) + sorted(folder.rglob(f"{name.upper()}_*.*"))
+    return next(
+        (path for path in found if path.suffix in _BODY_FILES), folder / f"{name.upper()}_NEUTRAL.npz"
+    )
 
 
 def rest_for_blender(body: BodyModel, shape: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from .errors import S2DError, explain
+from .errors import InputError, S2DError, explain
 
 Progress = Callable[[str, int, int], None]
 Finished = Callable[[str], None]
@@ -35,7 +35,11 @@ _TOOLS = {
     "bench": {
         "vertices": ("..benchmarks.vertices", "the vertex predictor"),
         "pictures": ("..benchmarks.pictures", "the synthesised video"),
+        "rate": ("..benchmarks.rate", "rate and distortion beside block codecs"),
         "keypoints": ("..benchmarks.keypoints", "the keypoint coder"),
+        "speed": ("..benchmarks.speed", "seconds and memory of every stage"),
+        "blender": ("..benchmarks.blender", "import, playback, bakes and saving in Blender"),
+        "report": ("..benchmarks.report", "all that was measured, as one page"),
     },
 }
 """Commands whose subjects are modules with ``add_arguments(parser)`` and ``run(args)``."""
@@ -84,9 +88,11 @@ def _capture_options(args: argparse.Namespace) -> Any:
 
 
 def _decode(args: argparse.Namespace, progress: Progress, finished: Finished | None = None) -> dict[str, Any]:
-    from . import decode
+    from . import decode, edits
 
     if args.frame is not None:
+        if args.edits:
+            raise InputError("edits", "--edits cleans up a whole clip: leave out --frame.")
         result = decode.decode_frame(
             args.clip,
             args.output,
@@ -106,10 +112,17 @@ def _decode(args: argparse.Namespace, progress: Progress, finished: Finished | N
             body_file=args.body_file,
             vertices=args.vertices,
             video_format=args.video_format,
+            edits=edits.read_edits(args.edits) if args.edits else None,
             progress=progress,
             finished=finished,
         )
     return asdict(result)
+
+
+def _probe(_args: argparse.Namespace, _progress: Progress, _finished: Finished) -> dict[str, Any]:
+    from .probe import probe
+
+    return probe()
 
 
 def _run_encode(args: argparse.Namespace) -> int:
@@ -214,11 +227,13 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     demo.set_defaults(command=_run_demo)
 
     worker = commands.add_parser("worker", help="encode or decode for a program: JSON lines on stdout")
-    jobs = worker.add_subparsers(required=True, metavar="encode|decode")
+    jobs = worker.add_subparsers(required=True, metavar="encode|decode|probe")
     for name, add, job in (("encode", _add_encode, _encode), ("decode", _add_decode, _decode)):
         kind = jobs.add_parser(name, parents=[common])
         add(kind)
         kind.set_defaults(command=_run_worker, job=job)
+    kind = jobs.add_parser("probe", parents=[common])
+    kind.set_defaults(command=_run_worker, job=_probe)
     return parser
 
 
@@ -238,7 +253,9 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--smoothing", type=float, metavar="STRENGTH", help="of the motion; 0 is none (1)")
     parser.add_argument("--references", type=int, metavar="N", help="number of reference pictures (1)")
     parser.add_argument("--body", choices=("anny", "smpl", "smplh", "smplx"), help="body model (anny)")
-    parser.add_argument("--body-file", type=Path, metavar="FILE", help="your own model of an SMPL body")
+    parser.add_argument(
+        "--body-file", type=Path, metavar="FILE", help="your own model of an SMPL body, or its folder"
+    )
     parser.add_argument("--step", type=float, metavar="MM", help="keypoint quantiser step (6)")
     parser.add_argument("--quality", type=_within(0, 100), metavar="0-100", help="of the reference picture")
     parser.add_argument(
@@ -252,9 +269,14 @@ def _add_decode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", choices=("mesh", "video"))
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--threads", type=_within(1, 256), metavar="N", help="processor threads (all cores)")
-    parser.add_argument("--body-file", type=Path, metavar="FILE", help="your own model of an SMPL body")
+    parser.add_argument(
+        "--body-file", type=Path, metavar="FILE", help="your own model of an SMPL body, or its folder"
+    )
     parser.add_argument("--vertices", action="store_true", help="put every vertex into mesh.npz too")
     parser.add_argument("--video-format", choices=("webm", "mp4"), default="webm")
+    parser.add_argument(
+        "--edits", metavar="JSON", help='clean-up of the mesh, as text or a file: {"foot_lock": 1, …}'
+    )
     parser.add_argument("--frame", type=int, metavar="N", help="write only the mesh of this frame")
     parser.add_argument("--format", choices=("glb", "obj", "ply"), default="glb", help="of that mesh")
 

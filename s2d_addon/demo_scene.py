@@ -39,9 +39,7 @@ def make_scene(clip: Path, blend: Path, picture: Path) -> dict[str, float]:
     with _timed(seconds, "save"):
         bpy.ops.wm.save_as_mainfile(filepath=str(blend))  # so that the decoded clip is kept beside it
     with _timed(seconds, "import"):
-        bpy.ops.s2d.import_clip(
-            filepath=str(clip), set_frame_rate=True, set_frame_range=True, set_resolution=True
-        )
+        bpy.ops.s2d.import_clip(filepath=str(clip), set_scene=True, set_resolution=True)
     root = scene.find_root(bpy.context.object)
     _light(bpy.context.scene, scene.find_part(root, "mesh"))
     with _timed(seconds, "save"):

@@ -1,58 +1,174 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Importing clips: the operators between Blender's window, the job that decodes, and the scene."""
+"""Importing clips and encoding movies: between Blender's window, the job that runs the engine, and the scene.
 
+An operator starts a job and is done. From then on a timer builds each clip as soon as its body is there, and
+brings it up to date with every part that arrives. Nothing of Blender's is kept from one tick to the next:
+between two ticks the user may undo, delete or load whatever they like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import bpy
 from bpy.app.handlers import persistent
 from bpy_extras.io_utils import ImportHelper
 
-from . import cache, scene
-from .job import DecodeJob
+from . import cache, preferences, scene
+from .decoded import DecodedClip
+from .job import ClipTask, ImportJob, Jobs
 
-_TICK_SECONDS = 0.1
-
-
-class Jobs:
-    """The import at work, or the last one: kept for the panel to show."""
-
-    current: DecodeJob | None = None
-
-    @classmethod
-    def running(cls) -> bool:
-        """Whether an import is at work."""
-        return cls.current is not None and cls.current.running
-
-    @classmethod
-    def end(cls) -> None:
-        """Kill an import at work, and forget it."""
-        if cls.current:
-            cls.current.cancel()
-        cls.current = None
+_TICK_SECONDS = 0.05
+_START_SCENE_TYPES = {"CAMERA", "LIGHT"}
+_START_CUBE = "Cube"
+_QUALITIES = {"SMALL": ("8", "30", "20"), "BALANCED": (), "HIGH": ("4", "80", "60")}
+_CODING_OPTIONS = ("--step", "--quality", "--plate-quality")
 
 
-class S2D_OT_import_clip(bpy.types.Operator, ImportHelper):
-    """Import .s2d clips as animated meshes with their videos and cameras"""
+@dataclass(frozen=True)
+class ImportOptions:
+    """What the user asked for with an import."""
 
-    bl_idname = "s2d.import_clip"
-    bl_label = "Import Sparse2Dense Clip"
-    bl_options = {"UNDO", "PRESET"}
+    start_frame: int
+    set_scene: bool
+    set_resolution: bool
 
-    filename_ext = ".s2d"
-    filter_glob: bpy.props.StringProperty(default="*.s2d", options={"HIDDEN"})
-    directory: bpy.props.StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
-    files: bpy.props.CollectionProperty(
-        type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"}
+
+@dataclass
+class ClipImport:
+    """An import at work: which clip of the job became which object, and what of it is shown."""
+
+    job: ImportJob
+    options: ImportOptions
+    scene_uid: int
+    roots: dict[int, int] = field(default_factory=dict)  # clip's number to its empty's session_uid
+    shown: dict[int, DecodedClip] = field(default_factory=dict)
+    told: bool = False  # whether the undo step is made and the user knows what failed at the start
+    progress: tuple = ()
+
+    def advance(self) -> bool:
+        """Show one thing more, so that no single call takes long; returns whether there was one."""
+        for number, task in enumerate(self.job.tasks):
+            if number in self.roots and _find(bpy.data.objects, self.roots[number]) is None:
+                if not task.over:
+                    self.job.drop(task)  # the user has deleted it, or undone the import
+            elif task.clip is not self.shown.get(number):
+                self._show(number, task.clip)
+                return True
+        return False
+
+    @property
+    def standing(self) -> bool:
+        """Whether every clip is in the scene, or never will be."""
+        return all(number in self.roots or task.over for number, task in enumerate(self.job.tasks))
+
+    def finish_start(self) -> None:
+        """Once every clip stands: set up the scene, select the clips, and make all that one undo step."""
+        self.told = True
+        roots = [root for root in map(self.root, self.roots) if root]
+        if not roots:
+            return
+        target = roots[0].users_scene[0] if roots[0].users_scene else bpy.context.scene
+        if self.options.set_scene:
+            scene.set_frame_rate(target, roots[0])
+            scene.set_frame_range(target, roots[0])
+        if self.options.set_resolution:
+            scene.set_resolution(target, roots[0])
+            target.camera = scene.find_part(roots[0], "camera")
+        _select(filter(None, (scene.find_part(root, "mesh") for root in roots)))
+        bpy.ops.ed.undo_push(message="Import Sparse2Dense Clip")
+
+    def remove_unfinished(self) -> None:
+        """Take the clips that a cancelled job has not finished out of the scene."""
+        for number, task in enumerate(self.job.tasks):
+            root = self.root(number) if number in self.roots else None
+            if root and not task.finished:
+                scene.remove_clip(root)
+
+    def root(self, number: int) -> bpy.types.Object | None:
+        """Return a clip's empty, or None where it is gone."""
+        return _find(bpy.data.objects, self.roots[number])
+
+    def _show(self, number: int, clip: DecodedClip) -> None:
+        self.shown[number] = clip
+        if number in self.roots:
+            scene.update_clip(self.root(number), clip)
+            return
+        target = _find(bpy.data.scenes, self.scene_uid) or bpy.context.scene
+        self.roots[number] = scene.build_clip(clip, target, self.options.start_frame).session_uid
+
+
+class Imports:
+    """The import at work, for the timer."""
+
+    current: ClipImport | None = None
+
+
+def _find(items: Iterable[bpy.types.ID], uid: int) -> bpy.types.ID | None:
+    return next((item for item in items if item.session_uid == uid), None)
+
+
+def _tick() -> float | None:
+    """Bring the scene up to date with the job; called by Blender's loop until there is nothing more to do."""
+    at_work = Imports.current
+    if at_work is None:
+        return None
+    if _scene_in_use():
+        return _TICK_SECONDS
+    running = at_work.job.running  # asked first: what comes after was there when the job ended
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
+        if at_work.job.cancelled:
+            more = False
+        elif more := at_work.advance():
+            pass
+        elif not at_work.told and at_work.standing:
+            at_work.finish_start()
+        _redraw(at_work)
+        if running or more:
+            return _TICK_SECONDS
+        Imports.current = None
+        _finish(at_work)
+    return None
+
+
+def _scene_in_use() -> bool:
+    """Whether Blender renders or the user edits a mesh, when nothing in the scene may be changed."""
+    return (
+        any(map(bpy.app.is_job_running, ("RENDER", "OBJECT_BAKE")))
+        or not bpy.context.window_manager.windows
+        or bpy.context.mode == "EDIT_MESH"
     )
+
+
+def _finish(at_work: ClipImport) -> None:
+    cache.make_room()
+    said = at_work.job.errors + [line for clip in at_work.shown.values() for line in clip.warnings]
+    if said and not at_work.job.cancelled:
+        _tell(said)
+
+
+def _tell(lines: Sequence[str]) -> None:
+    def draw(self: bpy.types.Menu, _context: bpy.types.Context) -> None:
+        for line in lines:
+            self.layout.label(text=line)
+
+    bpy.context.window_manager.popup_menu(draw, title="Sparse2Dense", icon="ERROR")
+
+
+class ClipImporter:
+    """What the operators that import clips have in common."""
+
     start_frame: bpy.props.IntProperty(
         name="Start Frame", description="Scene frame at which the clip starts", default=1
     )
-    set_frame_rate: bpy.props.BoolProperty(
-        name="Set Frame Rate",
-        description="Give the scene the clip's frame rate. The clip plays at its right speed either way",
-    )
-    set_frame_range: bpy.props.BoolProperty(
-        name="Set Frame Range", description="Let the scene start and end with the clip"
+    set_scene: bpy.props.BoolProperty(
+        name="Set Scene Frame Rate and Range",
+        description=(
+            "Give the scene the clip's frame rate, beginning and end. "
+            "The clip plays at its right speed either way"
+        ),
     )
     set_resolution: bpy.props.BoolProperty(
         name="Set Resolution", description="Give the scene the clip's resolution and look through its camera"
@@ -66,8 +182,67 @@ class S2D_OT_import_clip(bpy.types.Operator, ImportHelper):
             return False
         return context.mode == "OBJECT"
 
+    def propose_options(self, context: bpy.types.Context) -> None:
+        """Set the options as the preferences have them, where the user has not set them in this call."""
+        chosen = preferences.settings()
+        if chosen is None:
+            return
+        if not self.properties.is_property_set("set_scene"):
+            wanted = chosen.set_scene
+            self.set_scene = wanted == "ALWAYS" or (wanted == "NEW" and _is_new(context.scene))
+        if not self.properties.is_property_set("set_resolution"):
+            self.set_resolution = chosen.set_resolution
+
+    def begin(self, context: bpy.types.Context, tasks: Sequence[ClipTask]) -> set[str]:
+        """Start the job; without a window, wait for it and build the scene."""
+        options = ImportOptions(self.start_frame, self.set_scene, self.set_resolution)
+        job = ImportJob(tasks, cache.cache_root(), preferences.engine())
+        at_work = ClipImport(job, options, context.scene.session_uid)
+        Jobs.current = job
+        job.start()
+        if not bpy.app.background and context.window:
+            Imports.current = at_work
+            bpy.app.timers.register(_tick, first_interval=_TICK_SECONDS)
+            return {"FINISHED"}
+        job.wait()
+        if job.cancelled:
+            self.report({"WARNING"}, "The import was cancelled.")
+            return {"CANCELLED"}
+        while at_work.advance():
+            pass
+        at_work.finish_start()
+        cache.make_room()
+        for clip in at_work.shown.values():
+            for warning in clip.warnings:
+                self.report({"WARNING"}, warning)
+        for error in job.errors:
+            self.report({"ERROR"}, error)
+        return {"FINISHED"} if at_work.roots else {"CANCELLED"}
+
+
+def _is_new(target: bpy.types.Scene) -> bool:
+    """Whether the file was never saved and the scene holds no more than Blender's own start."""
+    own = (item.type in _START_SCENE_TYPES or item.name == _START_CUBE for item in target.objects)
+    return not bpy.data.filepath and all(own)
+
+
+class S2D_OT_import_clip(ClipImporter, bpy.types.Operator, ImportHelper):
+    """Import .s2d clips as animated meshes with their videos and cameras"""
+
+    bl_idname = "s2d.import_clip"
+    bl_label = "Import Sparse2Dense Clip"
+    bl_options = {"PRESET"}
+
+    filename_ext = ".s2d"
+    filter_glob: bpy.props.StringProperty(default="*.s2d", options={"HIDDEN"})
+    directory: bpy.props.StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
+    files: bpy.props.CollectionProperty(
+        type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"}
+    )
+
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Ask for files, or, where some were dropped onto the window, for options."""
+        self.propose_options(context)
         if self.directory:
             return self.invoke_popup(context)
         return super().invoke(context, event)
@@ -81,53 +256,111 @@ class S2D_OT_import_clip(bpy.types.Operator, ImportHelper):
         if not paths:
             self.report({"ERROR"}, "No file was chosen: choose one or more .s2d files.")
             return {"CANCELLED"}
-        Jobs.current = DecodeJob(paths, cache.cache_root())
-        if bpy.app.background or not context.window:
-            Jobs.current.wait()
-            return self._finish(context)
-        self._job = Jobs.current
-        self._timer = context.window_manager.event_timer_add(_TICK_SECONDS, window=context.window)
-        context.window_manager.modal_handler_add(self)
-        return {"RUNNING_MODAL"}
+        return self.begin(context, [ClipTask(path) for path in paths])
 
-    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Show the progress; build the scene when everything is decoded."""
-        if event.type != "TIMER":
-            return {"PASS_THROUGH"}
-        redraw(context)
-        if self._job.running:
-            return {"PASS_THROUGH"}
-        context.window_manager.event_timer_remove(self._timer)
-        return self._finish(context)
 
-    def _finish(self, context: bpy.types.Context) -> set[str]:
-        job = Jobs.current
-        if job is None or job.cancelled:
-            self.report({"WARNING"}, "The import was cancelled.")
+class S2D_OT_encode_video(ClipImporter, bpy.types.Operator, ImportHelper):
+    """Capture the person in a movie, save the motion as a small .s2d file, and import that"""
+
+    bl_idname = "s2d.encode_video"
+    bl_label = "Video to .s2d"
+    bl_options = {"PRESET"}
+
+    filter_movie: bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
+    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
+    output: bpy.props.StringProperty(
+        name="Save As",
+        description="The .s2d file that is made. Empty: beside the movie, under its name",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"},
+    )
+    start: bpy.props.FloatProperty(
+        name="Start",
+        description="Second of the movie at which the clip starts",
+        min=0.0,
+        subtype="TIME_ABSOLUTE",
+    )
+    end: bpy.props.FloatProperty(
+        name="End",
+        description="Second of the movie at which the clip ends; 0 is the movie's end",
+        min=0.0,
+        subtype="TIME_ABSOLUTE",
+    )
+    person: bpy.props.IntProperty(
+        name="Person",
+        description="Which person to follow: 1 is the one seen largest",
+        default=1,
+        min=1,
+        max=20,
+    )
+    fov: bpy.props.FloatProperty(
+        name="Field of View",
+        description="Angle across the longer side of the movie's picture, in degrees. 0: estimate it",
+        min=0.0,
+        max=170.0,
+    )
+    size: bpy.props.IntProperty(
+        name="Video Size",
+        description="Pixels along the shorter side of the clip's video",
+        default=256,
+        min=64,
+        max=512,
+        step=64,
+    )
+    quality: bpy.props.EnumProperty(
+        name="Quality",
+        description="What the file's size is spent on",
+        items=(
+            ("SMALL", "Small File", "Coarser motion and pictures"),
+            ("BALANCED", "Balanced", "As `s2d encode` does it"),
+            ("HIGH", "High", "Finer motion and pictures, in a larger file"),
+        ),
+        default="BALANCED",
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask for the movie."""
+        self.propose_options(context)
+        return super().invoke(context, event)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Start encoding; without a window, wait for it and build the scene."""
+        movie = Path(bpy.path.abspath(self.filepath))
+        if not movie.is_file():
+            self.report({"ERROR"}, f"{movie} is no file: choose a movie.")
             return {"CANCELLED"}
-        for clip in job.clips:
-            root = scene.build_clip(clip, context.scene, self.start_frame)
-            if self.set_frame_rate:
-                scene.set_frame_rate(context.scene, root)
-            if self.set_frame_range:
-                scene.set_frame_range(context.scene, root)
-            if self.set_resolution:
-                scene.set_resolution(context.scene, root)
-                context.scene.camera = scene.find_part(root, "camera")
-            select_only(context, scene.find_part(root, "mesh"))
-            for warning in clip.warnings:
-                self.report({"WARNING"}, warning)
-        for error in job.errors:
-            self.report({"ERROR"}, error)
-        return {"FINISHED"} if job.clips else {"CANCELLED"}
+        if self.end and self.end <= self.start:
+            self.report(
+                {"ERROR"}, f"The end, {self.end:g} s, is not after the start: choose a later one, or 0."
+            )
+            return {"CANCELLED"}
+        output = Path(bpy.path.abspath(self.output)) if self.output else movie.with_suffix(".s2d")
+        task = ClipTask(_free_name(output), movie, tuple(self._encode_options()))
+        return self.begin(context, [task])
+
+    def _encode_options(self) -> list[str]:
+        given = {"--start": self.start, "--end": self.end, "--fov": self.fov}
+        options = [text for name, value in given.items() if value for text in (name, str(value))]
+        options += ["--person", str(self.person), "--size", str(self.size)]
+        for name, value in zip(_CODING_OPTIONS, _QUALITIES[self.quality], strict=False):
+            options += [name, value]
+        return options
+
+
+def _free_name(path: Path) -> Path:
+    """Return ``path``, or the first numbered name beside it that is free."""
+    number, free = 2, path
+    while free.exists():
+        free, number = path.with_name(f"{path.stem} {number}{path.suffix}"), number + 1
+    return free
 
 
 class S2D_OT_cancel(bpy.types.Operator):
-    """Stop the import and remove what it has written so far"""
+    """Stop the import, and remove the clips that are not finished and their files"""
 
     bl_idname = "s2d.cancel"
     bl_label = "Cancel Import"
-    bl_options = {"INTERNAL"}
+    bl_options = {"INTERNAL", "UNDO"}
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
@@ -135,8 +368,10 @@ class S2D_OT_cancel(bpy.types.Operator):
         return Jobs.running()
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
-        """Kill the worker."""
+        """Kill the worker, and remove what it has not finished."""
         Jobs.current.cancel()
+        if Imports.current:
+            Imports.current.remove_unfinished()
         return {"FINISHED"}
 
 
@@ -154,17 +389,25 @@ class S2D_FH_clip(bpy.types.FileHandler):
         return context.area is not None and context.area.type in {"VIEW_3D", "OUTLINER"}
 
 
-def select_only(context: bpy.types.Context, item: bpy.types.Object) -> None:
-    """Make ``item`` the one selected and active object."""
-    for other in context.selected_objects:
+def _select(items: Iterable[bpy.types.Object]) -> None:
+    """Select these objects and nothing else, and make the last one active."""
+    layer = bpy.context.view_layer
+    for other in list(layer.objects.selected):
         other.select_set(False)
-    item.select_set(True)
-    context.view_layer.objects.active = item
+    for item in items:
+        if item.name in layer.objects:
+            item.select_set(True)
+            layer.objects.active = item
 
 
-def redraw(context: bpy.types.Context) -> None:
-    """Redraw the panels and status bars, which show the import's progress."""
-    for window in context.window_manager.windows:
+def _redraw(at_work: ClipImport) -> None:
+    """Redraw the panels and status bars where they would show something new of the import's progress."""
+    job = at_work.job
+    progress = (job.current, job.stage, job.done, job.running, len(job.errors), len(at_work.shown))
+    if progress == at_work.progress:
+        return
+    at_work.progress = progress
+    for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
                 for region in area.regions:
@@ -174,29 +417,33 @@ def redraw(context: bpy.types.Context) -> None:
 
 
 @persistent
-def _end_jobs(*_: object) -> None:
+def _end_import(*_: object) -> None:
+    Imports.current = None
     Jobs.end()
 
 
-def _draw_import_entry(self: bpy.types.Menu, _context: bpy.types.Context) -> None:
+def _draw_import_entries(self: bpy.types.Menu, _context: bpy.types.Context) -> None:
     self.layout.operator(S2D_OT_import_clip.bl_idname, text="Sparse2Dense Clip (.s2d)")
+    self.layout.operator(S2D_OT_encode_video.bl_idname, text="Video to Sparse2Dense Clip")
 
 
-_CLASSES = (S2D_OT_import_clip, S2D_OT_cancel, S2D_FH_clip)
+_CLASSES = (S2D_OT_import_clip, S2D_OT_encode_video, S2D_OT_cancel, S2D_FH_clip)
 
 
 def register() -> None:
-    """Register the operators, the File > Import entry, and the end of a job where another file is loaded."""
+    """Register the operators, the File > Import entries, and the end of an import with its file."""
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
-    bpy.types.TOPBAR_MT_file_import.append(_draw_import_entry)
-    bpy.app.handlers.load_pre.append(_end_jobs)
+    bpy.types.TOPBAR_MT_file_import.append(_draw_import_entries)
+    bpy.app.handlers.load_pre.append(_end_import)
 
 
 def unregister() -> None:
     """End a running import and remove what :func:`register` added."""
-    Jobs.end()
-    bpy.app.handlers.load_pre.remove(_end_jobs)
-    bpy.types.TOPBAR_MT_file_import.remove(_draw_import_entry)
+    _end_import()
+    if bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.unregister(_tick)
+    bpy.app.handlers.load_pre.remove(_end_import)
+    bpy.types.TOPBAR_MT_file_import.remove(_draw_import_entries)
     for cls in reversed(_CLASSES):
         bpy.utils.unregister_class(cls)

@@ -8,11 +8,20 @@ import textwrap
 import bpy
 
 from . import importing
-from .job import DecodeJob
+from .job import ImportJob, Jobs
 
 _PIXELS_A_LETTER = 7
 _STATUS_WIDTH = 14  # in the interface's units, about two letters each
-_STAGES = {"": "Starting", "keypoints": "Keypoints", "vertices": "Mesh", "video": "Video"}
+_STAGES = {
+    "": "Starting",
+    "people": "Finding people",
+    "pose": "Following the person",
+    "fit": "Solving the motion",
+    "pictures": "Choosing pictures",
+    "keypoints": "Keypoints",
+    "vertices": "Mesh",
+    "video": "Video",
+}
 
 
 class S2D_PT_main(bpy.types.Panel):
@@ -25,30 +34,32 @@ class S2D_PT_main(bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the import: to start, at work, or failed."""
-        layout = self.layout
-        job = importing.Jobs.current
+        layout, job = self.layout, Jobs.current
         if job and job.running:
             _draw_progress(layout, job)
-            return
-        column = layout.column()
-        column.scale_y = 1.4
-        column.operator(importing.S2D_OT_import_clip.bl_idname, text="Import .s2d", icon="IMPORT")
+        else:
+            column = layout.column(align=True)
+            column.scale_y = 1.4
+            column.operator(importing.S2D_OT_import_clip.bl_idname, text="Import .s2d", icon="IMPORT")
+            column.operator(importing.S2D_OT_encode_video.bl_idname, text="Video to .s2d", icon="FILE_MOVIE")
         if job and job.errors:
             draw_messages(layout, context, job.errors, "ERROR")
 
 
-def _draw_progress(layout: bpy.types.UILayout, job: DecodeJob) -> None:
-    clip = (
-        f"{job.name} ({len(job.clips) + len(job.errors) + 1} of {len(job.paths)})"
-        if len(job.paths) > 1
-        else job.name
-    )
-    layout.label(text=clip, icon="FILE_MOVIE")
+def _draw_progress(layout: bpy.types.UILayout, job: ImportJob) -> None:
+    layout.label(text=_clip_text(job), icon="FILE_MOVIE")
     layout.progress(factor=job.fraction, text=_progress_text(job))
     layout.operator(importing.S2D_OT_cancel.bl_idname, text="Cancel", icon="X")
 
 
-def _progress_text(job: DecodeJob) -> str:
+def _clip_text(job: ImportJob) -> str:
+    if job.current is None:
+        return ""
+    number = f" ({job.tasks.index(job.current) + 1} of {len(job.tasks)})" if len(job.tasks) > 1 else ""
+    return job.current.path.stem + number
+
+
+def _progress_text(job: ImportJob) -> str:
     text = f"{_STAGES.get(job.stage, job.stage)} {job.fraction:.0%}"
     left = job.seconds_left
     return text if left is None else f"{text}, {left:.0f} s left"
@@ -67,11 +78,11 @@ def draw_messages(
 
 
 def _draw_status(self: bpy.types.Header, _context: bpy.types.Context) -> None:
-    job = importing.Jobs.current
+    job = Jobs.current
     if job and job.running:
         row = self.layout.row(align=True)
         row.ui_units_x = _STATUS_WIDTH
-        row.progress(factor=job.fraction, text=f"{job.name}: {_progress_text(job)}")
+        row.progress(factor=job.fraction, text=f"{_clip_text(job)}: {_progress_text(job)}")
         row.operator(importing.S2D_OT_cancel.bl_idname, text="", icon="X")
 
 

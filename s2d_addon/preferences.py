@@ -1,10 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The add-on's preferences."""
+"""The add-on's preferences: on what it computes, where it keeps what it computed, what an import does."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
 
 import bpy
 
+from .job import Engine, Jobs, WorkerJob, weights
+
 PACKAGE = __package__.rpartition(".")[0]
 """The extension's own name, by which Blender files its preferences and its folders."""
+
+_MANIFEST = Path(__file__).resolve().parents[1] / "blender_manifest.toml"
+_TICK_SECONDS = 0.1
+_DEVICES = {"cuda": "NVIDIA graphics card (CUDA)", "mps": "Apple graphics (Metal)"}
 
 
 class S2DPreferences(bpy.types.AddonPreferences):
@@ -12,28 +24,210 @@ class S2DPreferences(bpy.types.AddonPreferences):
 
     bl_idname = PACKAGE
 
+    device: bpy.props.EnumProperty(
+        name="Decode On",
+        description="What turns clips into meshes and videos",
+        items=(
+            ("CPU", "Processor", "Works everywhere and needs nothing else"),
+            ("TORCH", "Graphics Card", "Faster. Needs a Python of yours with PyTorch for the graphics card"),
+        ),
+    )
+    python: bpy.props.StringProperty(
+        name="Python",
+        description=(
+            "The Python with PyTorch: its python or python.exe, in which "
+            'pip install "sparse2dense[train]" was run'
+        ),
+        subtype="FILE_PATH",
+        update=lambda self, _context: self.property_unset("torch_device"),
+    )
+    torch_device: bpy.props.StringProperty(
+        name="Device", description="What the test found in that Python", default="auto", options={"HIDDEN"}
+    )
     cache_folder: bpy.props.StringProperty(
         name="Cache Folder",
         description="Where decoded clips are kept. Empty: beside the .blend file, so that both move together",
         subtype="DIR_PATH",
     )
+    cache_limit: bpy.props.FloatProperty(
+        name="Size Limit (GB)",
+        description=(
+            "Decoded clips beyond this are removed, those used longest ago first. "
+            "Clips of the open file and clips beside a .blend file are never removed"
+        ),
+        default=20.0,
+        min=0.0,
+        soft_min=1.0,
+        soft_max=500.0,
+        precision=1,
+    )
+    body_folder: bpy.props.StringProperty(
+        name="Body Models",
+        description=(
+            "Folder with your own model files of the SMPL family, such as SMPLX_NEUTRAL.npz. "
+            "Only clips made for those bodies need it"
+        ),
+        subtype="DIR_PATH",
+    )
+    set_scene: bpy.props.EnumProperty(
+        name="Set Scene Rate and Range",
+        description="When an import proposes to give the scene the clip's frame rate and frame range",
+        items=(
+            ("NEW", "In New Scenes", "In a scene with nothing in it but a camera, lights and Blender's cube"),
+            ("ALWAYS", "Always", "In every scene"),
+            ("NEVER", "Never", "In no scene: the clip plays at its right speed either way"),
+        ),
+    )
+    set_resolution: bpy.props.BoolProperty(
+        name="Set Resolution",
+        description="Propose to give the scene the clip's resolution and look through its camera",
+    )
 
     def draw(self, _context: bpy.types.Context) -> None:
         """Draw the settings."""
-        self.layout.prop(self, "cache_folder")
+        layout = self.layout
+        layout.use_property_split = True
+        column = layout.column(heading="Computing")
+        column.prop(self, "device")
+        if self.device == "TORCH":
+            column.prop(self, "python")
+            row = column.row()
+            row.operator(S2D_OT_test_device.bl_idname, icon="PLAY")
+            if S2D_OT_test_device.said:
+                column.label(text=S2D_OT_test_device.said, icon="INFO")
+        column.prop(self, "body_folder")
+        column = layout.column(heading="Decoded Clips")
+        column.prop(self, "cache_folder")
+        column.prop(self, "cache_limit")
+        column.operator("s2d.clear_cache", icon="TRASH")
+        column = layout.column(heading="Import")
+        column.prop(self, "set_scene")
+        column.prop(self, "set_resolution")
+        layout.operator(S2D_OT_copy_diagnostics.bl_idname, icon="COPYDOWN")
 
 
-def cache_folder() -> str:
-    """Return the folder the user chose for decoded clips, or an empty string."""
+class S2D_OT_test_device(bpy.types.Operator):
+    """See whether that Python can decode clips on a graphics card, and say what it found"""
+
+    bl_idname = "s2d.test_device"
+    bl_label = "Test"
+    bl_options = {"INTERNAL"}
+
+    said = ""  # what the last test found, for the preferences to show
+    _job: WorkerJob | None = None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Ask the Python aside; without a window, wait for its answer."""
+        python = bpy.path.abspath(settings().python)
+        if not Path(python).is_file():
+            return self._tell({"ERROR"}, f"{python or 'No Python'} is not there: choose a python program.")
+        self._job = WorkerJob(Engine(python), "probe")
+        self._job.start()
+        if bpy.app.background or not context.window:
+            self._job.wait()
+            return self._finish()
+        type(self).said = "Asking that Python…"
+        self._timer = context.window_manager.event_timer_add(_TICK_SECONDS, window=context.window)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Wait for the answer."""
+        if event.type != "TIMER" or self._job.running:
+            return {"PASS_THROUGH"}
+        context.window_manager.event_timer_remove(self._timer)
+        for window in context.window_manager.windows:
+            for area in window.screen.areas:
+                area.tag_redraw()
+        return self._finish()
+
+    def cancel(self, _context: bpy.types.Context) -> None:
+        """End the test with the window it was started from."""
+        self._job.end()
+
+    def _finish(self) -> set[str]:
+        if self._job.errors:
+            said = f"{self._job.errors[0]} Choose a Python 3.11 or newer with PyTorch."
+            return self._tell({"ERROR"}, said)
+        found = self._job.result
+        version = f"Python {found['python']}"
+        if found["missing"]:
+            names = " ".join(found["missing"])
+            return self._tell({"ERROR"}, f"{version} lacks packages; there run: pip install {names}")
+        if found["device"] == "cpu":
+            said = f"{version} with PyTorch {found['torch']} finds no graphics card that it can use."
+            return self._tell({"WARNING"}, f"{said} Clips are decoded on the processor.", "cpu")
+        said = f"{found['device_name']}, {_DEVICES[found['device']]}, with PyTorch {found['torch']}"
+        return self._tell({"INFO"}, f"Clips are decoded on: {said}, {version}.", found["device"])
+
+    def _tell(self, kind: set[str], said: str, device: str = "auto") -> set[str]:
+        type(self).said = said
+        settings().torch_device = device
+        self.report(kind, said)
+        return {"CANCELLED"} if kind == {"ERROR"} else {"FINISHED"}
+
+
+class S2D_OT_copy_diagnostics(bpy.types.Operator):
+    """Copy what a report of a problem should hold to the clipboard: versions, settings and the last error"""
+
+    bl_idname = "s2d.copy_diagnostics"
+    bl_label = "Copy Diagnostics"
+    bl_options = {"INTERNAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Copy them."""
+        context.window_manager.clipboard = diagnostics()
+        self.report({"INFO"}, "Copied: paste it into your report.")
+        return {"FINISHED"}
+
+
+def diagnostics() -> str:
+    """Return the versions, the settings and the last import's errors, as lines of text."""
+    manifest = _MANIFEST.read_text(encoding="utf-8").splitlines()
+    version = next(line.split('"')[1] for line in manifest if line.startswith("version"))
+    chosen, job = settings(), Jobs.current
+    lines = [
+        f"Sparse2Dense {version}",
+        f"Blender {bpy.app.version_string}, Python {sys.version.split()[0]}",
+        f"{platform.platform()}, {platform.machine()}",
+        *(f"{name} {digest[:12]}" for name, digest in weights().items()),
+    ]
+    if chosen:
+        lines += [f"Decode on: {chosen.device} {chosen.python} {chosen.torch_device}"]
+        lines += [f"Device test: {S2D_OT_test_device.said or 'not run'}"]
+        lines += [f"Cache folder: {chosen.cache_folder or 'beside the .blend'}, {chosen.cache_limit:.1f} GB"]
+        lines += [f"Body models: {chosen.body_folder or 'none'}"]
+    lines += ["Last errors:", *(job.errors if job else ()), "Log:", job.log if job else ""]
+    return "\n".join(lines)
+
+
+def settings() -> S2DPreferences | None:
+    """Return the preferences, or None where this is no extension but an imported Python package."""
     addon = bpy.context.preferences.addons.get(PACKAGE)
-    return bpy.path.abspath(addon.preferences.cache_folder) if addon and addon.preferences else ""
+    return addon.preferences if addon else None
+
+
+def engine() -> Engine:
+    """Return the engine that the user chose."""
+    chosen = settings()
+    if chosen is None:
+        return Engine()
+    body_folder = bpy.path.abspath(chosen.body_folder)
+    if chosen.device == "CPU" or not chosen.python:
+        return Engine(body_folder=body_folder)
+    return Engine(bpy.path.abspath(chosen.python), chosen.torch_device, body_folder)
+
+
+_CLASSES = (S2D_OT_test_device, S2D_OT_copy_diagnostics, S2DPreferences)
 
 
 def register() -> None:
-    """Register the preferences."""
-    bpy.utils.register_class(S2DPreferences)
+    """Register the preferences and their buttons."""
+    for cls in _CLASSES:
+        bpy.utils.register_class(cls)
 
 
 def unregister() -> None:
-    """Remove the preferences."""
-    bpy.utils.unregister_class(S2DPreferences)
+    """Remove what :func:`register` added."""
+    for cls in reversed(_CLASSES):
+        bpy.utils.unregister_class(cls)

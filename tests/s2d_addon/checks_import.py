@@ -49,7 +49,7 @@ def import_shows_the_decoders_vertices_in_another_frame_rate():
 @check
 def import_shows_the_decoders_vertices_in_the_clips_frame_rate():
     new_scene()
-    import_clip(set_frame_rate=True, set_frame_range=True, set_resolution=True)
+    import_clip(set_scene=True, set_resolution=True)
     scene = bpy.context.scene
     assert scene.render.fps / scene.render.fps_base == CLIP_FPS
     assert (scene.frame_start, scene.frame_end) == (START, START + DESCRIPTION["frames"] - 1)
