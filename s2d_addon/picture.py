@@ -102,13 +102,26 @@ def show_picture(plane: bpy.types.Object, path: Path) -> None:
         bpy.data.images.remove(before)
 
 
+def shows_other_clip(plane: bpy.types.Object, root: bpy.types.Object) -> bool:
+    """Whether the plane reads another clip's time, as in Blender's duplicates, which share materials."""
+    return any(variable.targets[0].id != root for variable in _material_variables(plane))
+
+
 def own_material(plane: bpy.types.Object, root: bpy.types.Object) -> None:
-    """Let a duplicated plane read its own clip's time: Blender's duplicates share the material."""
-    material = plane.active_material.copy()
-    plane.active_material = material
-    for curve in material.node_tree.animation_data.drivers:
-        for variable in curve.driver.variables:
-            variable.targets[0].id = root
+    """Give the plane a material of its own, that reads its own clip's time."""
+    slot = plane.material_slots[0]
+    material = slot.material.copy()
+    slot.link = "OBJECT"  # a linked duplicate shares its mesh, and with it the mesh's material
+    slot.material = material
+    for variable in _material_variables(plane):
+        variable.targets[0].id = root
+
+
+def _material_variables(plane: bpy.types.Object) -> list[bpy.types.DriverVariable]:
+    material = plane.active_material
+    animation = material.node_tree.animation_data if material and material.node_tree else None
+    curves = animation.drivers if animation else ()
+    return [variable for curve in curves for variable in curve.driver.variables]
 
 
 def _build_material(clip: DecodedClip, root: bpy.types.Object) -> bpy.types.Material:

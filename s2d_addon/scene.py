@@ -19,9 +19,9 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
-from . import picture
+from . import edits, picture
 from .cache import link_path
-from .decoded import DecodedClip, Floor, open_point_cache
+from .decoded import DecodedClip, Floor, open_point_cache, read_decoded
 from .drivers import add_property, drive, read_scene
 
 CLIP_FRAME = "clip_frame"
@@ -40,7 +40,6 @@ CLIP_PART = "clip_part"
 WAITING = "clip_waiting"  # on a part that stands in for what is still being decoded
 
 CACHE_MODIFIER = "Sparse2Dense"
-EDIT_PREFIX = "edit-"
 _PICTURE_FILL = 0.8  # of the picture's height that a person still at rest takes
 
 # Times are rounded to 1/4096 of a frame before they are wrapped, so that a frame a hair before the loop's end
@@ -161,7 +160,7 @@ def clip_folder(root: bpy.types.Object) -> Path:
     to another file. The custom property is for clips that play none.
     """
     for path in played_files(root):
-        return path.parent.parent if path.parent.name.startswith(EDIT_PREFIX) else path.parent
+        return path.parent.parent if path.parent.name.startswith(edits.FOLDER_PREFIX) else path.parent
     return Path(bpy.path.abspath(root[CLIP_FOLDER], library=root.library))
 
 
@@ -289,6 +288,7 @@ def _build_root(clip: DecodedClip, start_frame: int) -> bpy.types.Object:
     add_property(root, LOOP, False, "Begin again after the out point; otherwise its frame is held")
     tip = "How much of the video plane is seen: 0 nothing, 1 all of it (in Material Preview and Rendered)"
     add_property(root, picture.OPACITY, 1.0, tip, min=0.0, max=1.0)
+    edits.add_edits(root, clip.measures)
     root[CLIP_FPS] = float(clip.fps)
     root[CLIP_FRAMES] = clip.frames
     root[CLIP_KEY] = clip.key
@@ -328,6 +328,23 @@ def play_motion(root: bpy.types.Object, cache: Path) -> None:
     mesh.data.vertices.foreach_set("co", np.ascontiguousarray(open_point_cache(cache)[0]).ravel())
     mesh.data.update()
     play_points(mesh, root, cache, "clip_frame", clip_frame=CLIP_FRAME)
+
+
+def show_motion(root: bpy.types.Object, edit: str) -> None:
+    """Let the clip play the cleaned-up motion in the folder ``edit`` inside its own; empty: its own motion.
+
+    Raises OSError where that motion is not there.
+    """
+    clip = read_decoded(clip_folder(root) / edit, root.name)
+    mesh, plane = find_part(root, "mesh"), find_part(root, "video")
+    if mesh and point_cache(mesh):
+        play_motion(root, clip.mesh)
+    for ghost in find_parts(root, "ghost"):
+        point_cache(ghost).filepath = link_path(clip.keypoints)
+    root[CLIP_INFO]["bounds"] = [float(value) for value in np.ravel(clip.bounds)]
+    if plane and not picture.is_card(plane):
+        picture.place_behind(plane, clip.bounds[1][1])
+    root[CLIP_EDIT] = edit
 
 
 def play_points(

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a clip's motion is cleaned up: custom properties of its empty, and the edits they ask for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any
+
+import bpy
+
+from .drivers import add_property
+
+FOLDER_PREFIX = "edit-"
+"""How the folders inside a clip's own begin that hold cleaned-up motion."""
+
+SMOOTHING = "edit_smoothing"
+FOOT_LOCK = "edit_foot_lock"
+GROUND_SNAP = "edit_ground_snap"
+MIRROR = "edit_mirror"
+LABELS = {SMOOTHING: "Smoothing", FOOT_LOCK: "Foot Lock", GROUND_SNAP: "Ground Snap", MIRROR: "Mirror"}
+_PREFIX = "edit_"
+_MEASURE_PREFIX = "measure_"
+
+
+def add_edits(root: bpy.types.Object, measures: dict[str, dict[str, Any]]) -> None:
+    """Give the clip's empty a property for every edit, all doing nothing, and a measure's of its own body."""
+    tip = "How much the motion is smoothed: 0 not at all, 1 takes shaking away, more takes details away too"
+    add_property(root, SMOOTHING, 0.0, tip, min=0.0, max=10.0, soft_max=3.0)
+    tip = "How firmly feet that stand are held where they stand: 0 not at all, 1 completely"
+    add_property(root, FOOT_LOCK, 0.0, tip, min=0.0, max=1.0)
+    add_property(root, GROUND_SNAP, False, "Put the feet onto the floor wherever they touch it")
+    add_property(root, MIRROR, False, "Swap left and right. The video stays as it was filmed")
+    for name, measure in measures.items():
+        limits = {"min": measure["min"], "max": measure["max"]}
+        if measure["unit"] == "m":
+            limits["subtype"] = "DISTANCE"
+        tip = f"{measure['description']}. The same motion on another body"
+        add_property(root, _MEASURE_PREFIX + name, float(measure["value"]), tip, **limits)
+
+
+def measure_keys(root: bpy.types.Object) -> list[str]:
+    """Return the properties that change the body."""
+    return [key for key in root.keys() if key.startswith(_MEASURE_PREFIX)]  # noqa: SIM118, it is no dict
+
+
+def label(key: str) -> str:
+    """Return what a property is called in the panel."""
+    return LABELS.get(key) or key.removeprefix(_MEASURE_PREFIX).replace("_", " ").title()
+
+
+def wanted_edits(root: bpy.types.Object) -> dict[str, Any]:
+    """Return the edits that the properties ask for, as the engine takes them; empty for none."""
+    wanted = {key.removeprefix(_PREFIX): root[key] for key in LABELS if root.get(key)}
+    measures = {
+        key.removeprefix(_MEASURE_PREFIX): root[key]
+        for key in measure_keys(root)
+        if not math.isclose(root[key], _default(root, key), rel_tol=1e-6)
+    }
+    return wanted | ({"measures": measures} if measures else {})
+
+
+def reset_edits(root: bpy.types.Object) -> None:
+    """Set all properties back to doing nothing."""
+    for key in (*LABELS, *measure_keys(root)):
+        if key in root:
+            root[key] = _default(root, key)
+
+
+def folder_name(edits: dict[str, Any]) -> str:
+    """Return the name of the folder for a motion with these edits; empty for the clip's own motion."""
+    if not edits:
+        return ""
+    return FOLDER_PREFIX + hashlib.sha256(json.dumps(edits, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _default(root: bpy.types.Object, key: str) -> float | bool:
+    return root.id_properties_ui(key).as_dict()["default"]
