@@ -10,18 +10,35 @@ The engine is never imported here: :mod:`.job` runs it as a child process and re
 
 from __future__ import annotations
 
+from types import ModuleType
+
 
 def register() -> None:
     """Add the classes, menu entries and handlers to Blender."""
-    from . import baking, cache, clip, importing, panel, preferences
-
-    for module in (preferences, importing, panel, clip, baking, cache):
+    for module in _modules():
         module.register()
 
 
 def unregister() -> None:
     """End a running import and take everything out of Blender again."""
-    from . import baking, cache, clip, importing, panel, preferences
-
-    for module in (cache, baking, clip, panel, importing, preferences):
+    for module in reversed(_modules()):
         module.unregister()
+
+
+def _modules() -> tuple[ModuleType, ...]:
+    """Return what registers something, in the order of the panels."""
+    from . import (
+        baking,
+        cache,
+        cleanup,
+        clip,
+        importing,
+        keeping,
+        onion,
+        panel,
+        preferences,
+        redecoding,
+    )
+
+    first = preferences, cache, importing, panel, redecoding
+    return *first, clip, onion, cleanup, baking, keeping
