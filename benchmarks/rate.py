@@ -1,0 +1,549 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rate against distortion, beside block codecs on the same clips: ``s2d bench rate``.
+
+Everyone is given the same lossless video. Ours goes through capture, a ``.s2d`` file of which every byte
+counts, and the networks; theirs is the raw elementary stream. Every measurement is kept, so a run that was
+stopped (``--minutes``) goes on where it ended; what matters most is measured first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..inference.backends import load_network, weights_sha256
+from ..inference.clip import Clip
+from ..inference.errors import S2DError
+from ..inference.s2d_file import S2DFile, read_clip, write_clip
+from ..inference.synthesis import FrameSynthesiser
+from ..inference.vertices import VertexPredictor
+from ..models.body import load_body
+from .clips import FPS, FRAMES, Source, own_clips, prepare, standard_clips
+from .codecs import CODECS, MODES, decode, encode
+from .curves import bd_rate, crossing, front
+from .metrics import METRICS, REGIONS, PairMetric, PictureMeter, bursts, load_vgg
+from .results import OUT, Cache, write_results
+
+MOST_KBPS = 400
+"""Above this rate no block codec is followed further."""
+
+_FIRST_CLIPS = 4
+_TIERS = {"vvc": 0, "x265": 0, "x264": 0, "svtav1": 1, "ra": 0, "ld": 1}
+_NETWORKS = ("vertex_predictor.onnx", "reference_encoder.onnx", "generator.onnx")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One operating point of ours: what ``s2d encode`` is asked for."""
+
+    quality: int
+    step_mm: float
+    references: int
+
+    @property
+    def plate_quality(self) -> int:
+        """The plate is coded a little coarser than the reference, as by default."""
+        return max(self.quality - 10, 0)
+
+
+DEFAULT = Setting(35, 6, 1)
+SETTINGS = (
+    DEFAULT,
+    Setting(10, 9, 1),
+    Setting(22, 7, 1),
+    Setting(50, 6, 1),
+    Setting(70, 4, 1),
+    Setting(35, 6, 2),
+    Setting(60, 4, 3),
+)
+
+
+class _OutOfTime(Exception):
+    """The next measurement is not in the cache, and the time is up."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``s2d bench rate``."""
+    parser.add_argument("--quick", action="store_true", help="check in a minute that the measuring is right")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="for results (bench)")
+    parser.add_argument(
+        "--data", type=Path, default=os.environ.get("S2D_DATA"), help="folder of assets and motion"
+    )
+    parser.add_argument("--backgrounds", type=Path, help="folder of photographs to stand people before")
+    parser.add_argument("--clips", type=Path, metavar="DIR", help="measure the videos of this folder instead")
+    parser.add_argument("--clips-limit", type=int, metavar="N", help="only the first clips of the set")
+    parser.add_argument("--held-out", type=int, default=8, metavar="N", help="rendered clips (8)")
+    parser.add_argument("--seed", type=int, default=0, help="of the rendered clips")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 384], help="pixels a side (256 384)")
+    parser.add_argument("--anchors", nargs="*", choices=CODECS, default=list(CODECS))
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
+    parser.add_argument("--bursts", type=int, default=4, help="runs of three frames measured of a clip (4)")
+    parser.add_argument(
+        "--vgg16", type=Path, metavar="FILE", help="torchvision's vgg16-397923af.pth: adds LPIPS and DISTS"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="start nothing after this; 0 reports what is kept"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure, or take what is kept; write ``rate.json``, plots and sheets; print the summary."""
+    if args.quick:
+        from .rate_checks import run_checks
+
+        run_checks(args.out)
+        return
+    torch.set_num_threads(1)
+    work = args.out / "rate"
+    sources = (
+        own_clips(args.clips) if args.clips else standard_clips(args.data, work, args.held_out, args.seed)
+    )
+    bench = Bench(args, work, sources[: args.clips_limit])
+    bench.measure()
+    bench.report(pictures=True)
+    print("\n".join(tables(bench.figures)))
+
+
+class Bench:
+    """The measurements of one run, and what is made of them."""
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        work: Path,
+        sources: list[Source],
+        settings: tuple[Setting, ...] = SETTINGS,
+        frames: int = FRAMES,
+    ) -> None:
+        self.args, self.work, self.sources, self.settings, self.frames = args, work, sources, settings, frames
+        self.cache = Cache(work / "points")
+        self.deadline = time.monotonic() + 60 * args.minutes
+        self.figures: dict[str, Any] = {"settings": self._settings(), "clips": {}, "summary": {}}
+        self._vgg = load_vgg()
+        self._deep: dict[str, PairMetric] = {}
+        if args.vgg16:
+            from .deep_metrics import deep_metrics
+
+            self._deep = deep_metrics(args.vgg16)
+        self._open: _OpenClip | None = None
+
+    def measure(self) -> None:
+        """Go through all jobs, what matters most first, and write the results after each."""
+        for size, index, codec, mode in self._jobs():
+            source = self.sources[index]
+            key = f"{source.name}_{size}"
+            try:
+                clip = self._opened(source, size)
+            except _OutOfTime:
+                continue
+            entry = self.figures["clips"].setdefault(
+                key,
+                {
+                    "title": source.title,
+                    "kind": "rendered" if source.video is None else "filmed",
+                    "size": size,
+                    "frames": len(clip.prepared.frames),
+                    "fps": FPS,
+                    "measured_frames": clip.runs,
+                    "ours": [],
+                    "anchors": {},
+                },
+            )
+            if not entry["ours"]:
+                entry["ours"] = list(self._until_time(clip.ours(self.settings)))
+            if codec and entry["ours"]:
+                points = list(self._until_time(clip.anchor(codec, mode, _best(entry["ours"]))))
+                if points:
+                    entry["anchors"][f"{codec}-{mode}"] = {
+                        "title": f"{CODECS[codec].title}, {MODES[mode]}",
+                        "points": points,
+                    }
+            if not entry["ours"]:
+                del self.figures["clips"][key]
+            elif time.monotonic() < self.deadline:
+                self.report(pictures=False)
+
+    def report(self, pictures: bool) -> None:
+        """Compare the curves and write ``rate.json``; with ``pictures`` draw plots and sheets too."""
+        for key, entry in self.figures["clips"].items():
+            compare(entry)
+            if pictures:
+                entry["pictures"] = self._draw(key, entry)
+        self.figures["summary"] = summarise(self.figures["clips"])
+        write_results("rate", self.figures, self.args.out)
+
+    def _jobs(self) -> list[tuple[int, int, str | None, str | None]]:
+        """Return ``(size, clip, codec, mode)``: the most telling comparisons first, on all first clips."""
+        sizes = list(self.args.sizes)
+        jobs: list[tuple[int, int, str | None, str | None]] = [
+            (size, index, codec, mode)
+            for size in sizes
+            for index in range(len(self.sources))
+            for codec in self.args.anchors
+            for mode in self.args.modes
+        ]
+        if not self.args.anchors:
+            jobs = [(size, index, None, None) for size in sizes for index in range(len(self.sources))]
+
+        def importance(job: tuple[int, int, str | None, str | None]) -> tuple[int, int, int]:
+            size, index, codec, mode = job
+            tier = (index >= _FIRST_CLIPS) + _TIERS.get(codec or "", 0) + _TIERS.get(mode or "", 0)
+            return sizes.index(size), tier, index
+
+        return sorted(jobs, key=importance)
+
+    def _opened(self, source: Source, size: int) -> _OpenClip:
+        if self._open is None or self._open.key != (source.name, size):
+            self._open = None  # its frames and features are not needed beside the next one's
+            self._open = _OpenClip(self, source, size)
+        return self._open
+
+    def _until_time(self, points: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        try:
+            yield from points
+        except _OutOfTime:
+            return
+
+    def check_time(self) -> None:
+        """Raise :class:`_OutOfTime` once nothing more may be started."""
+        if time.monotonic() >= self.deadline:
+            raise _OutOfTime
+
+    def meter(self, clip: _OpenClip) -> PictureMeter:
+        """Return what measures frames of ``clip``."""
+        truths = {number: clip.prepared.frames[number] for number in clip.numbers}
+        masks = clip.prepared.masks(clip.numbers)
+        return PictureMeter(clip.runs, truths, masks, self._vgg, self._deep)
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The metrics of this run."""
+        return [name for name in METRICS if name not in ("lpips", "dists") or name in self._deep]
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "ours": [setting.__dict__ for setting in self.settings],
+            "anchors": {
+                name: {
+                    "title": codec.title,
+                    "bits": codec.depth,
+                    "options": " ".join(codec.options),
+                    "modes": {mode: " ".join(options) for mode, options in codec.modes.items()},
+                }
+                for name, codec in CODECS.items()
+                if name in self.args.anchors
+            },
+            "bursts": self.args.bursts,
+            "metrics": {name: metric.title for name, metric in METRICS.items()},
+            "networks": {name: weights_sha256(name) for name in _NETWORKS},
+        }
+
+    def _draw(self, key: str, entry: dict[str, Any]) -> dict[str, str]:
+        from . import rate_pictures
+
+        drawn = {"curves": f"rate/curves_{key}.png"}
+        rate_pictures.draw_curves(entry, self.args.out / drawn["curves"])
+        source = next(s for s in self.sources if f"{s.name}_{entry['size']}" == key)
+        if entry["anchors"]:
+            drawn["sheet"] = f"rate/sheet_{key}.png"
+            columns = self._opened(source, entry["size"]).at_equal_rate(entry)
+            rate_pictures.draw_sheet(columns, self.args.out / drawn["sheet"])
+        return drawn
+
+
+class _OpenClip:
+    """A clip at one size that is being measured."""
+
+    def __init__(self, bench: Bench, source: Source, size: int) -> None:
+        self.key = source.name, size
+        self._bench = bench
+        args = bench.args
+        self.prepared = prepare(
+            source, size, bench.work, args.data, args.backgrounds, bench.frames, before=bench.check_time
+        )
+        self.runs = bursts(len(self.prepared.frames), args.bursts)
+        self.numbers = [number for run in self.runs for number in run]
+        self._meter: PictureMeter | None = None
+
+    def ours(self, settings: tuple[Setting, ...]) -> Iterator[dict[str, Any]]:
+        """Yield the measured points of this project."""
+        for setting in settings:
+            path = self._write(setting)
+            key = {"s2d": hashlib.sha256(path.read_bytes()).hexdigest()} | self._what_is_measured()
+            key["networks"] = [weights_sha256(name) for name in _NETWORKS]
+            found = self._bench.cache.get(**key)
+            if found is None:
+                self._bench.check_time()
+                found = {"metrics": self._measure(draw(path, self.numbers))}
+                self._bench.cache.put(found, **key)
+            size = path.stat().st_size
+            parts = S2DFile.open(path).info()["bytes"]
+            yield setting.__dict__ | {"bytes": size, "kbps": self._kbps(size), "parts": parts} | found
+
+    def anchor(self, codec: str, mode: str, best: dict[str, dict[str, float]]) -> Iterator[dict[str, Any]]:
+        """Yield the points of a block codec, the coarsest first.
+
+        At full size up to where it equals ``best`` in everything, then at half size up to twice the rate
+        of its coarsest full-size point, beyond which the full size has taken over.
+        """
+        least = float("inf")
+        for level in CODECS[codec].levels:
+            point = self._anchor_point(codec, mode, level, 1)
+            least = min(least, point["kbps"])
+            yield point
+            if point["kbps"] > MOST_KBPS or _equals(point["metrics"], best):
+                break
+        for level in CODECS[codec].levels:
+            point = self._anchor_point(codec, mode, level, 2)
+            yield point
+            if point["kbps"] > 2 * least:
+                break
+
+    def at_equal_rate(self, entry: dict[str, Any]) -> list[tuple[str, list[np.ndarray]]]:
+        """Return titled columns of frames: filmed, ours by default, and each codec at the nearest rate.
+
+        A codec that was measured in both modes is shown in random access. What is shown of it is, of its
+        points that are not beaten in VGGcos (HED), the cheapest that costs no less than ours.
+        """
+        numbers = [run[len(run) // 2] for run in self.runs]
+        numbers = [numbers[i] for i in np.linspace(0, len(numbers) - 1, min(4, len(numbers))).astype(int)]
+        ours = next((p for p in entry["ours"] if _is(p, DEFAULT)), entry["ours"][0])
+        drawn = draw(
+            self._write(Setting(*(ours[name] for name in ("quality", "step_mm", "references")))), numbers
+        )
+        columns = [
+            (
+                "filmed" if entry["kind"] == "filmed" else "rendered",
+                [self.prepared.frames[i] for i in numbers],
+            ),
+            (f"Sparse2Dense {ours['kbps']:.1f} kbit/s", [drawn[i] for i in numbers]),
+        ]
+        shown = set()
+        for name, anchor in sorted(entry["anchors"].items(), key=lambda item: item[0].endswith("-ld")):
+            codec, mode = name.split("-")
+            if codec in shown:
+                continue
+            shown.add(codec)
+            point = _nearest(anchor["points"], ours["kbps"])
+            stream, _ = self._stream(codec, mode, point["level"], point["shrink"])
+            frames = decode(stream, codec, *self.prepared.frames.shape[2:0:-1])
+            title = f"{codec} {mode} {point['kbps']:.1f} kbit/s"
+            columns.append((title, [frames[i] for i in numbers]))
+        return columns
+
+    def _anchor_point(self, codec: str, mode: str, level: int, shrink: int) -> dict[str, Any]:
+        stream, options = self._stream(codec, mode, level, shrink)
+        key = {"stream": stream.name, "options": options} | self._what_is_measured()
+        found = self._bench.cache.get(**key)
+        if found is None:
+            self._bench.check_time()
+            started = time.process_time() + os.times().children_user
+            size = (
+                stream.stat().st_size
+                if stream.is_file()
+                else encode(self.prepared.video, codec, mode, level, shrink, stream)
+            )
+            seconds = time.process_time() + os.times().children_user - started
+            frames = decode(stream, codec, *self.prepared.frames.shape[2:0:-1])
+            if len(frames) != len(self.prepared.frames):
+                raise S2DError(
+                    "frames", f"{stream} has {len(frames)} frames instead of {len(self.prepared.frames)}."
+                )
+            metrics = self._measure({number: frames[number] for number in self.numbers})
+            found = {"bytes": size, "encode_seconds": seconds, "metrics": metrics}
+            self._bench.cache.put(found, **key)
+        return {"level": level, "shrink": shrink, "kbps": self._kbps(found["bytes"])} | found
+
+    def _stream(self, codec: str, mode: str, level: int, shrink: int) -> tuple[Path, str]:
+        """Return where a stream lies or will lie, and the options that make it."""
+        options = " ".join((*CODECS[codec].options, *CODECS[codec].modes[mode]))
+        digest = hashlib.sha256(options.encode()).hexdigest()[:8]
+        name = f"{self.prepared.video.stem}_{codec}_{mode}_{level}_{shrink}_{digest}{CODECS[codec].suffix}"
+        return self._bench.work / "streams" / name, options
+
+    def _write(self, setting: Setting) -> Path:
+        captured = self.prepared.captured
+        path = (
+            self._bench.work
+            / "streams"
+            / (f"{self.prepared.video.stem}_{setting.quality}_{setting.step_mm:g}_{setting.references}.s2d")
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_clip(
+            replace(captured, references=captured.references[: setting.references]),
+            path,
+            step_mm=setting.step_mm,
+            reference_quality=setting.quality,
+            plate_quality=setting.plate_quality,
+        )
+        return path
+
+    def _measure(self, pictures: dict[int, np.ndarray]) -> dict[str, dict[str, float]]:
+        if self._meter is None:
+            self._meter = self._bench.meter(self)
+        return self._meter.measure(pictures)
+
+    def _what_is_measured(self) -> dict[str, Any]:
+        return {"clip": self.prepared.video.stem, "runs": self.runs, "metrics": self._bench.metric_names}
+
+    def _kbps(self, size: int) -> float:
+        return size * 8 / 1000 / self.prepared.seconds
+
+
+def draw(path: Path, numbers: list[int]) -> dict[int, np.ndarray]:
+    """Decode the frames ``numbers`` of a ``.s2d`` as decoding does, ``(H, W, 3)`` uint8 RGB each."""
+    clip: Clip = read_clip(path)
+    body = load_body(clip.body)
+    predictor = VertexPredictor(body, clip.shape, clip.fps, load_network("vertex_predictor", "cpu", 1))
+
+    def posed(frame: int) -> np.ndarray:
+        return predictor.predict(clip.keypoints, frame, frame + 1)[0]
+
+    synthesiser = FrameSynthesiser(
+        clip,
+        body,
+        [posed(reference.frame) for reference in clip.references],
+        lambda name: load_network(name, "cpu", 1),
+    )
+    return {number: synthesiser.frame(clip.keypoints[number], posed(number)) for number in numbers}
+
+
+def compare(entry: dict[str, Any]) -> None:
+    """Put ``bd_rate`` (ours against it) and ``crossing`` beside the points of every anchor of a clip."""
+    for anchor in entry["anchors"].values():
+        anchor["bd_rate"] = {region: {} for region in REGIONS}
+        anchor["crossing"] = {region: {} for region in REGIONS}
+        for region in REGIONS:
+            for metric in entry["ours"][0]["metrics"][region]:
+                ours, theirs = curve(entry["ours"], region, metric), curve(anchor["points"], region, metric)
+                found = bd_rate(theirs, ours)
+                if "overlap" in found and not METRICS[metric].rises:
+                    found["overlap"] = sorted(-value for value in found["overlap"])
+                anchor["bd_rate"][region][metric] = found
+                anchor["crossing"][region][metric] = crossing(ours, theirs)
+
+
+def curve(points: list[dict[str, Any]], region: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the front of ``points`` in one metric; where less is better its sign is turned."""
+    sign = 1 if METRICS[metric].rises else -1
+    return front((point["kbps"], sign * point["metrics"][region][metric]) for point in points)
+
+
+def summarise(clips: dict[str, Any]) -> dict[str, Any]:
+    """Return, by size, kind of clip, anchor, region and metric, what comes out over the clips.
+
+    ``bd_rate`` is the mean percent over the ``clips`` in which both curves reach common qualities
+    (``better`` and ``worse`` count those in which ours has the better or the worse of it at any rate).
+    ``crossing`` is the median kbit/s above which the anchor wins, a clip in which it always or never does
+    counting with the end of what was measured; ``always`` and ``never`` count those.
+    """
+    summary: dict[str, Any] = {}
+    for size in sorted({entry["size"] for entry in clips.values()}):
+        for kind in ("all", "filmed", "rendered"):
+            chosen = [e for e in clips.values() if e["size"] == size and kind in ("all", e["kind"])]
+            names = sorted({name for entry in chosen for name in entry["anchors"]})
+            summary.setdefault(str(size), {})[kind] = {
+                name: {
+                    region: {
+                        metric: _over_clips([e["anchors"][name] for e in chosen if name in e["anchors"]], *at)
+                        for metric in chosen[0]["ours"][0]["metrics"][region]
+                        for at in [(region, metric)]
+                    }
+                    for region in REGIONS
+                }
+                for name in names
+            }
+    return summary
+
+
+def _over_clips(anchors: list[dict[str, Any]], region: str, metric: str) -> dict[str, Any]:
+    rates = [anchor["bd_rate"][region][metric] for anchor in anchors]
+    crossings = [anchor["crossing"][region][metric] for anchor in anchors]
+    percents = [found["percent"] for found in rates if found["percent"] is not None]
+    why = [found.get("why") for found in rates]
+    kinds = [found["kind"] for found in crossings]
+    return {
+        "clips": len(anchors),
+        "bd_rate": float(np.mean(percents)) if percents else None,
+        "overlapping": len(percents),
+        "better": why.count("better at any rate"),
+        "worse": why.count("worse at any rate"),
+        "crossing": float(np.median([found["kbps"] for found in crossings])),
+        "always": kinds.count("always"),
+        "never": kinds.count("never"),
+    }
+
+
+def tables(figures: dict[str, Any]) -> list[str]:
+    """Return the summary as lines of Markdown: BD-rate, and where each anchor overtakes."""
+    lines = []
+    for size, kinds in figures["summary"].items():
+        for region in REGIONS:
+            names = kinds["all"]
+            if not names:
+                continue
+            metrics = list(next(iter(names.values()))[region])
+            titles = [f"{METRICS[metric].title} {METRICS[metric].arrow}" for metric in metrics]
+            lines += [
+                f"**{size}x{size}, {'whole picture' if region == 'whole' else 'person'}**: BD-rate of "
+                "Sparse2Dense (negative: it saves) | kbit/s above which the other wins",
+                "",
+                f"| against | clips | {' | '.join(titles)} |",
+                "| --- | --- |" + " --- |" * len(metrics),
+            ]
+            for name, found in names.items():
+                cells = [_cell(found[region][metric]) for metric in metrics]
+                lines.append(f"| {name} | {found[region][metrics[0]]['clips']} | {' | '.join(cells)} |")
+            lines.append("")
+    return lines
+
+
+def _cell(found: dict[str, Any]) -> str:
+    if found["bd_rate"] is None:
+        saved = "better" if found["better"] > found["worse"] else "worse"
+    else:
+        saved = f"{found['bd_rate']:+.0f} % ({found['overlapping']})"
+    if found["always"] == found["clips"]:
+        return f"{saved}; from {found['crossing']:.1f}"
+    if found["never"] == found["clips"]:
+        return f"{saved}; none to {found['crossing']:.0f}"
+    return f"{saved}; {found['crossing']:.1f}"
+
+
+def _best(points: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return the best that any point reaches in every metric."""
+    return {
+        region: {
+            metric: (max if METRICS[metric].rises else min)(p["metrics"][region][metric] for p in points)
+            for metric in points[0]["metrics"][region]
+        }
+        for region in REGIONS
+    }
+
+
+def _equals(metrics: dict[str, dict[str, float]], best: dict[str, dict[str, float]]) -> bool:
+    return all(
+        metrics[region][name] >= value if METRICS[name].rises else metrics[region][name] <= value
+        for region, values in best.items()
+        for name, value in values.items()
+    )
+
+
+def _is(point: dict[str, Any], setting: Setting) -> bool:
+    return all(point[name] == value for name, value in setting.__dict__.items())
+
+
+def _nearest(points: list[dict[str, Any]], kbps: float) -> dict[str, Any]:
+    """Return the cheapest unbeaten point that costs at least ``kbps``, else the dearest one."""
+    rates = curve(points, "whole", "vggcos")[0]
+    unbeaten = [point for point in points if point["kbps"] in rates]
+    return min(unbeaten, key=lambda p: (p["kbps"] < kbps, abs(p["kbps"] - kbps)))
