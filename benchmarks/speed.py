@@ -296,11 +296,11 @@ def measure_modules(networks: dict[str, dict[str, np.ndarray]]) -> dict[str, dic
 
 
 def lengthened(clip: Clip, frames: int) -> Clip:
-    """Return the clip walked to and fro until it has so many frames, 25 a second."""
+    """Return the clip walked to and fro until it has so many frames."""
     last = max(clip.frames - 1, 1)
     order = last - np.abs(np.arange(frames) % (2 * last) - last)
     references = [dataclasses.replace(item, frame=0) for item in clip.references]
-    return dataclasses.replace(clip, keypoints=clip.keypoints[order], references=references, fps=_FPS)
+    return dataclasses.replace(clip, keypoints=clip.keypoints[order], references=references)
 
 
 def scaled(clip: Clip, size: int) -> Clip:
@@ -354,7 +354,7 @@ def measure_decoding(
     """
     path, folder = work / "long.s2d", work / "decoded"
     frames = round(seconds * _FPS)
-    longer = lengthened(clip, frames)
+    longer = dataclasses.replace(lengthened(clip, frames), fps=_FPS)
     if only == "mesh":
         longer = dataclasses.replace(longer, references=[], plate=None)
     size = write_clip(longer, path)["total"]

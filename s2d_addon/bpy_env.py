@@ -35,7 +35,7 @@ def ensure_bpy(version: str) -> Path:
     It is kept in the folder that the environment variable ``S2D_BPY_CACHE`` names, ``.cache`` in the project
     by default. Raises BpyError where Python is not 3.11 or pip fails.
     """
-    folder = Path(os.environ.get("S2D_BPY_CACHE") or ROOT / ".cache") / f"bpy-{version}"
+    folder = _environment(version)
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if (folder / _READY).exists():
         return python
@@ -46,6 +46,11 @@ def ensure_bpy(version: str) -> Path:
     _run([str(python), "-m", "pip", "install", "--quiet", f"bpy=={version}", f"numpy=={NUMPY[version]}"])
     (folder / _READY).touch()
     return python
+
+
+def at_hand() -> list[str]:
+    """Return the versions of bpy that are installed already, oldest first."""
+    return [version for version in NUMPY if (_environment(version) / _READY).exists()]
 
 
 def module_command(python: Path, module: str, *arguments: str, sites: Sequence[Path] = ()) -> list[str]:
@@ -67,6 +72,10 @@ def main() -> int:
         return 1
     sites = [Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")]
     return subprocess.run(module_command(python, module, *arguments, sites=sites), check=False).returncode
+
+
+def _environment(version: str) -> Path:
+    return Path(os.environ.get("S2D_BPY_CACHE") or ROOT / ".cache") / f"bpy-{version}"
 
 
 def _run(command: Sequence[str]) -> None:

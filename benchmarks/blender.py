@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Measures the add-on in every Blender at hand: ``s2d bench blender``.
+
+A motion of CMU subject 11 or 13, walked to and fro until it is long enough, is imported, played, saved, and
+baked in every way that the add-on offers, by its own operators, in ``bpy`` without a window. Playing is going
+from frame to frame with the mesh evaluated; drawing it comes on top.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sysconfig
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..inference.clip import Camera, Clip
+from ..inference.errors import S2DError
+from ..inference.s2d_file import write_clip
+from ..models.body import load_body
+from ..models.keypoints import measure_bone_lengths
+from ..models.training.keypoint_statistics import posed_keypoints
+from ..models.training.motion import FPS, HELD_OUT_SUBJECTS
+from ..s2d_addon import bpy_env
+from .results import OUT, write_results
+from .speed import lengthened
+
+FRAMES = (300, 3000)
+_CANVAS = 256
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``s2d bench blender``."""
+    parser.add_argument("--data", type=Path, help="folder of the motion archive (default: S2D_DATA)")
+    parser.add_argument("--bpy", nargs="+", metavar="VERSION", help="which (default: all that are installed)")
+    parser.add_argument("--frames", type=int, nargs="+", default=FRAMES, help="lengths of the clip")
+    parser.add_argument("--minutes", type=float, default=8, help="time for one length in one Blender")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="where the results go")
+    parser.add_argument("--quick", action="store_true", help="a short clip in the newest, to try it")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure every version with every length, print the tables and write the figures."""
+    versions, lengths = args.bpy or bpy_env.at_hand(), args.frames
+    if not versions:
+        raise S2DError(
+            "no_blender", f"No bpy is installed; --bpy {max(bpy_env.NUMPY)} installs one (about 800 MB)."
+        )
+    if args.quick:
+        versions, lengths = versions[-1:], [30]
+    motion = held_out_motion(args.data)
+    blenders: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        clip = Path(name) / "motion.s2d"
+        for frames in lengths:
+            write_clip(lengthened(motion, frames), clip)
+            for version in versions:
+                found = measure(version, clip, 60 * args.minutes)
+                blenders.setdefault(version, {})[str(frames)] = found
+    results = {"quick": args.quick, "minutes": args.minutes, "blenders": blenders}
+    print("\n".join(tables(results)))
+    write_results("blender", results, args.out)
+
+
+def held_out_motion(folder: Path | None) -> Clip:
+    """Return the longest motion of the held-out subjects as a clip without pictures."""
+    tracks = posed_keypoints(folder, HELD_OUT_SUBJECTS, np.random.default_rng(7))
+    keypoints = max(tracks, key=len).astype(np.float32)
+    body = load_body()
+    shape = body.fit_shape(measure_bone_lengths(keypoints))
+    camera = Camera(_CANVAS, _CANVAS, _CANVAS / 2, _CANVAS / 2)
+    return Clip(Fraction(FPS), camera, _CANVAS, _CANVAS, keypoints, body.name, shape)
+
+
+def measure(version: str, clip: Path, seconds: float) -> dict[str, Any]:
+    """Return what Blender of a version took for ``clip``, by what plays the mesh, and what failed."""
+    sites = [Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")]
+    with tempfile.TemporaryDirectory() as folder:
+        command = bpy_env.module_command(
+            bpy_env.ensure_bpy(version), "benchmarks.blender_session", str(clip), folder, sites=sites
+        )
+        error = None
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+            said = done.stdout
+            if done.returncode:
+                error = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        except subprocess.TimeoutExpired as late:
+            said = (late.stdout or b"").decode(errors="replace")
+            error = f"stopped after {seconds / 60:g} minutes"
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith('{"name"')]
+    return {"ways": {line.pop("name"): line for line in lines}, "error": error}
+
+
+def tables(results: dict[str, Any]) -> list[str]:
+    """Return the lines of Markdown that say what was measured, and how it came out."""
+    lines = [
+        "A motion without pictures, imported by the add-on's operator (decoding in its own process included) "
+        "and baked from a fresh copy by each kind at the default tolerance. *Make* is the import or the "
+        "bake, *play* the median of going one frame on with the mesh evaluated and not drawn, *size* the "
+        "saved .blend (the point cache lies beside it) or the file that was exported.",
+        "",
+        "| Blender | frames | | make s | keys | play ms | save s | size MB |",
+        "| --- | ---: | --- |" + " ---: |" * 5,
+    ]
+    for version, lengths in results["blenders"].items():
+        for frames, found in lengths.items():
+            for name, way in found["ways"].items():
+                cells = [
+                    _shown(way.get("make_s"), 1),
+                    _shown(way.get("keys"), 0),
+                    _shown(way.get("play_ms"), 2),
+                    _shown(way.get("save_s"), 2),
+                    _shown(way["bytes"] / 1e6, 1),
+                ]
+                lines.append(f"| bpy {version} | {frames} | {name} | {' | '.join(cells)} |")
+            if found["error"]:
+                lines.append(
+                    f"| bpy {version} | {frames} | not measured further: {found['error']} |" + " |" * 5
+                )
+    return lines
+
+
+def _shown(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:,.{digits}f}"
