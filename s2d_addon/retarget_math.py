@@ -7,6 +7,7 @@ Only numpy is needed here: whole clips are carried over at once, from rest matri
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +18,10 @@ the character's own posture: its rest pose and the clip's are both taken as stan
 
 _TRUNK = "spine"
 _SOLE = (-0.05, 0.15, 0.21)  # heel, ball and toes: how far ahead of the ankle, of the hips' height
-_FLOOR_BAND = (
-    -0.02,
-    0.12,
-)  # of the hip's height: feet that reach down into it stand on the armature's origin
+_FLOOR_BAND = -0.02, 0.12  # of the hips' height: feet that reach into it stand on the armature's origin
 _LEVEL = 0.5  # sine: a foot bone that points less ahead does not say where the toes point
+_FIRST_SHARE = 3.0  # of the slack that is surely safe: channels seldom stray all at once
+_SHRINK = 0.95
 _LOOSE_END = 0.5  # cosine: a hand bone further off its forearm does not say where the hand points
 
 
@@ -385,14 +385,40 @@ def from_channels(values: np.ndarray, mode: str) -> np.ndarray:
     return result
 
 
-def channel_slack(values: np.ndarray, mode: str, tolerance: float) -> np.ndarray:
-    """Return how far each channel may stray so that the rotation stays within ``tolerance`` radians."""
+def keys_within(channels: list[np.ndarray], modes: list[str], angle: float) -> list[np.ndarray]:
+    """Choose keys (T,) of each bone's rotation channels (T, C), so that it stays within ``angle`` radians.
+
+    What a channel may stray is tried, beginning above what is safe, and measured; 0 keeps every frame.
+    """
+    if angle == 0:
+        return [np.ones(len(values), bool) for values in channels]
+    wanted = [from_channels(values, mode) for values, mode in zip(channels, modes, strict=True)]
+    slacks = [_safe_slack(values, mode, angle) for values, mode in zip(channels, modes, strict=True)]
+    share = np.full(len(channels), _FIRST_SHARE)
+    while True:
+        kept = thin(channels, [part * slack for part, slack in zip(share, slacks, strict=True)])
+        for i, (values, mode, keep) in enumerate(zip(channels, modes, kept, strict=True)):
+            worst = angles_between(from_channels(between_keys(values, keep), mode), wanted[i]).max()
+            share[i] = max(_SHRINK * angle / worst, 0.25) * share[i] if worst > angle else -share[i]
+        if (share < 0).all():
+            return kept
+        share = np.abs(share)
+
+
+def angles_between(rotations: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the angles (...), radians, between rotations (..., 3, 3)."""
+    cosine = (np.sum(rotations * others, axis=(-2, -1)) - 1) / 2
+    return np.arccos(np.clip(cosine, -1, 1))
+
+
+def _safe_slack(values: np.ndarray, mode: str, angle: float) -> np.ndarray:
+    """Return how far each channel may stray so that the rotation surely stays within ``angle`` radians."""
     if mode == "QUATERNION":
-        return np.full(4, tolerance / 4)  # a turn is twice the way on the sphere; four coordinates share it
+        return np.full(4, angle / 4)  # a turn is twice the way on the sphere; four coordinates share it
     if mode == "AXIS_ANGLE":
-        most = max(float(np.abs(values[:, 0]).max()), tolerance)
-        return np.array([tolerance / 2] + [tolerance / (4 * most)] * 3)
-    return np.full(3, tolerance / 3)
+        most = max(float(np.abs(values[:, 0]).max()), angle)
+        return np.array([angle / 2] + [angle / (4 * most)] * 3)
+    return np.full(3, angle / 3)
 
 
 def thin(channels: list[np.ndarray], slacks: list[np.ndarray]) -> list[np.ndarray]:
@@ -492,12 +518,11 @@ def _to_eulers(rotations: np.ndarray, order: str) -> np.ndarray:
     other = angles + np.pi
     other[:, j] = np.pi - angles[:, j]
     # every rotation has two triples of angles, and each of them turns of 360 degrees: take the nearest
-    for frame in range(1, len(m)):
-        before = angles[frame - 1]
-        choices = np.stack([angles[frame], other[frame]])
-        choices += np.round((before - choices) / (2 * np.pi)) * 2 * np.pi
-        angles[frame] = choices[np.abs(choices - before).sum(axis=1).argmin()]
-    return angles
+    both = np.stack([angles, other], axis=1)
+    steps = both[1:, None] - both[:-1, :, None]
+    nearest = np.abs((steps + np.pi) % (2 * np.pi) - np.pi).sum(axis=-1).argmin(axis=-1)
+    chosen = list(itertools.accumulate(nearest.tolist(), lambda before, after: after[before], initial=0))
+    return np.unwrap(both[np.arange(len(m)), chosen], axis=0)
 
 
 def _swing(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
