@@ -38,7 +38,8 @@ def _modules() -> tuple[ModuleType, ...]:
         panel,
         preferences,
         redecoding,
+        retargeting,
     )
 
     first = preferences, cache, importing, panel, redecoding
-    return *first, clip, onion, cleanup, baking, keeping
+    return *first, clip, onion, cleanup, baking, retargeting, keeping
