@@ -26,12 +26,14 @@ import numpy as np
 
 from ..models.body import BodyModel
 from ..models.keypoints import BONES, KEYPOINT_NAMES
+from ..models.measures import MEASURES, BodyMeasures
 from . import writers
 from .backends import load_network, weights_sha256
 from .bodies import open_body, rest_for_blender
 from .clip import Clip, Reference
+from .edits import Edits, apply_edits, edited_shape
 from .errors import InputError
-from .floor import estimate_floor
+from .floor import Floor, estimate_floor
 from .s2d_file import S2DFile
 from .skeleton import write_skeleton
 from .synthesis import FrameSynthesiser
@@ -76,6 +78,7 @@ def decode(
     body_file: str | Path | None = None,
     vertices: bool = False,
     video_format: str = "webm",
+    edits: Edits | None = None,
     progress: Progress | None = None,
     finished: Finished | None = None,
 ) -> DecodeResult:
@@ -87,6 +90,8 @@ def decode(
     a call of ``finished``.
     ``only`` is ``mesh``, ``video`` or None for both; ``video`` draws from the ``mesh.pc2`` that the folder
     has of the same clip, made with the same weights, and predicts the vertices where it has none.
+    ``edits`` clean the motion up (:mod:`.edits`); they go with ``only="mesh"``, since the video shows the
+    clip as it was filmed.
     ``device`` and ``threads``: see :func:`.backends.load_network`. ``body_file`` is the user's own model
     file where the clip's body is one of the SMPL family. Raises InputError for a bad file or folder and
     S2DError where the disk is full; parts that were finished before stay, no other file is left.
@@ -95,12 +100,14 @@ def decode(
         raise ValueError(f"only is 'mesh', 'video' or None, not {only!r}")
     if video_format not in VIDEO_FORMATS:
         raise ValueError(f"video_format is one of {VIDEO_FORMATS}, not {video_format!r}")
-    path, out_dir, progress = Path(path), Path(out_dir), progress or _no_progress
+    path, out_dir, progress, edits = Path(path), Path(out_dir), progress or _no_progress, edits or Edits()
+    if edits != Edits() and only != "mesh":
+        raise InputError("edits", "Edits change the mesh, not the video: decode with --only mesh.")
     file = S2DFile.open(path)
     references = file.references()
     if only == "video" and not references:
         raise InputError("no_video", f"{path} is a motion without pictures: decode it with --only mesh.")
-    session = _Session(file, device, threads, body_file)
+    session = _Session(file, device, threads, body_file, edits)
     with_mesh, with_video = only != "video", only != "mesh" and bool(references)
     writers.check_space(out_dir, session.bytes_needed(with_mesh, with_video, vertices))
     result = DecodeResult(str(out_dir), {}, file.header.frames, warnings=file.network_warnings())
@@ -113,12 +120,15 @@ def decode(
         with _timed(result, "keypoints"):
             keypoints = _spool_keypoints(file, staging / "keypoints.f32", progress)
         if with_mesh:
+            floor = estimate_floor(keypoints, file.header.fps, session.body, file.header.shape)
+            if edits != Edits():
+                with _timed(result, "edits"):
+                    keypoints = session.edit(keypoints, floor)
             with _timed(result, "vertices"):
                 bounds = session.write_point_cache(keypoints, staging / "mesh.pc2", progress)
                 files = session.write_mesh_data(keypoints, staging, vertices)
             with _timed(result, "skeleton"):
                 files["skeleton"] = session.write_skeleton(staging, progress)
-            floor = estimate_floor(keypoints, file.header.fps, session.body, file.header.shape)
             places = {name: value.tolist() for name, value in asdict(floor).items()}
             folder.publish("mesh", files, bounds=bounds.tolist(), floor=places)
         if with_video:
@@ -207,17 +217,28 @@ def _read_description(folder: Path) -> dict[str, Any]:
 def _same_mesh(before: dict[str, Any], now: dict[str, Any]) -> bool:
     """Whether an earlier decoding was of the same clip and its mesh would come out the same."""
     weights = before.get("weights", {})
-    return before.get("clip") == now["clip"] and all(
-        weights.get(name) == digest
-        for name, digest in now["weights"].items()
-        if name not in _PICTURE_NETWORKS
+    return (
+        before.get("clip") == now["clip"]
+        and before.get("edits") == now["edits"]
+        and all(
+            weights.get(name) == digest
+            for name, digest in now["weights"].items()
+            if name not in _PICTURE_NETWORKS
+        )
     )
 
 
 class _Session:
     """An open clip, with the body and the networks that turn its keypoints into meshes and pictures."""
 
-    def __init__(self, file: S2DFile, device: str, threads: int | None, body_file: str | Path | None) -> None:
+    def __init__(
+        self,
+        file: S2DFile,
+        device: str,
+        threads: int | None,
+        body_file: str | Path | None,
+        edits: Edits | None = None,
+    ) -> None:
         self.file = file
         self.header = file.header
         self.threads = threads
@@ -226,6 +247,8 @@ class _Session:
         self.load_on_one_thread = lambda name: load_network(name, device, 1)
         self.body = _body_of(file, body_file)
         self.vertex_count = len(self.body.vertices_mean)
+        self.edits = edits or Edits()
+        self.shape = edited_shape(self.body, self.header.shape, self.edits)
         # The network knows the body it was trained on; others are posed in closed form.
         self._mesh_networks = (_MESH_NETWORK,) if self.header.body == "anny" else ()
 
@@ -233,7 +256,7 @@ class _Session:
     def predictor(self) -> VertexPredictor:
         """The vertex predictor, loaded when vertices are first asked for."""
         networks = [self.load(name) for name in self._mesh_networks]
-        return VertexPredictor(self.body, self.header.shape, self.header.fps, *(networks or [None]))
+        return VertexPredictor(self.body, self.shape, self.header.fps, *(networks or [None]))
 
     def description(self, has_video: bool, with_video: bool, warnings: list[str]) -> dict[str, Any]:
         """Say what the clip is and what it is decoded with, as ``clip.json`` has it."""
@@ -247,11 +270,32 @@ class _Session:
             "height": header.height,
             "camera": asdict(header.camera),
             "body": header.body,
+            "measures": self._measures(),
+            "edits": self.edits.as_json(),
             "has_video": has_video,
             "weights": {name: weights_sha256(f"{name}.onnx")[:12] for name in networks},
             "files": {},
             "warnings": warnings,
         }
+
+    def _measures(self) -> dict[str, dict[str, Any]]:
+        """Say what measures the clip's own body has and in what range others may be asked for."""
+        return {
+            name: {
+                "value": found.value,
+                "min": found.least,
+                "max": found.most,
+                "unit": MEASURES[name].unit,
+                "label": MEASURES[name].label,
+                "description": MEASURES[name].description,
+            }
+            for name, found in BodyMeasures(self.body).of(self.header.shape).items()
+        }
+
+    def edit(self, keypoints: np.ndarray, floor: Floor) -> np.ndarray:
+        """Apply the edits to all keypoints of the clip."""
+        header = self.header
+        return apply_edits(keypoints, header.fps, self.body, header.shape, floor, self.edits)[0]
 
     def bytes_needed(self, mesh: bool, video: bool, vertices: bool) -> int:
         """Bound the bytes that a decoding writes."""
@@ -270,7 +314,7 @@ class _Session:
         """Write what is there before any keypoint is decoded: the body at rest and the reference picture."""
         body, files = self.body, {"body": staging / "body.npz"}
         arrays = {
-            "vertices": rest_for_blender(body, self.header.shape),
+            "vertices": rest_for_blender(body, self.shape),
             "faces": body.faces,
             "uv": body.uv[body.faces_uv].astype(np.float32),
         }
@@ -319,8 +363,8 @@ class _Session:
 
     def write_skeleton(self, staging: Path, progress: Progress) -> Path:
         """Fit the standard skeleton to the finished ``mesh.pc2`` and write ``skeleton.npz`` beside it."""
-        path, header = staging / "skeleton.npz", self.header
-        write_skeleton(path, self.body, header.shape, staging / "mesh.pc2", header.frames, progress)
+        path = staging / "skeleton.npz"
+        write_skeleton(path, self.body, self.shape, staging / "mesh.pc2", self.header.frames, progress)
         return path
 
     def write_video(
