@@ -32,7 +32,7 @@ class Floor:
 class DecodedClip:
     """What a scene is built from. Points are in Blender's axes (z up), metres, the camera at the origin.
 
-    What is not decoded yet is None.
+    What is not decoded yet, or was lost, is None.
     """
 
     name: str
@@ -62,13 +62,13 @@ class DecodedClip:
 def read_decoded(folder: Path, name: str) -> DecodedClip:
     """Read what is decoded by now; ``name`` is what the user calls the clip.
 
-    Raises OSError where the folder has no description or a file it names is gone.
+    Raises OSError where the folder has no description or no body.
     """
     description = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
     files, camera = description["files"], description["camera"]
     with np.load(folder / files["body"], allow_pickle=False) as arrays:
         rest, faces, uv = (arrays[name] for name in ("vertices", "faces", "uv"))
-    paths = {part: folder / name for part, name in files.items()}
+    paths = {part: folder / name for part, name in files.items() if (folder / name).is_file()}
     bounds, floor = description.get("bounds"), description.get("floor")
     return DecodedClip(
         name=name,

@@ -392,6 +392,7 @@ class S2D_FH_clip(bpy.types.FileHandler):
 def _select(items: Iterable[bpy.types.Object]) -> None:
     """Select these objects and nothing else, and make the last one active."""
     layer = bpy.context.view_layer
+    layer.update()  # until then it does not know new objects
     for other in list(layer.objects.selected):
         other.select_set(False)
     for item in items:

@@ -46,7 +46,8 @@ _PICTURE_FILL = 0.8  # of the picture's height that a person still at rest takes
 # does not repeat the last one.
 _TIME = "max((frame-start)*rate*speed*base/fps,0)"
 _CLIP_FRAME_EXPRESSION = (
-    f"min(first+(fmod(floor({_TIME}*4096+0.5)/4096,max(last-first+1,1)) if loop else {_TIME}),last,count-1)"
+    f"min(first+(fmod(floor({_TIME}*4096+0.5)/4096,max(min(last,count-1)-first+1,1)) if loop else {_TIME})"
+    ",last,count-1)"
 )
 
 

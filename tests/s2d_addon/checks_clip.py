@@ -1,26 +1,99 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An imported clip: its place in time and space, and what keeps it alive."""
+"""An imported clip: its place in time and space, its clean-up, and what keeps it alive."""
+
+import importlib
+import json
+import math
+import shutil
 
 import bpy
 import numpy as np
-from mathutils import Vector
+from mathutils import Matrix, Vector
 from session import (
+    CLIP,
+    CLIP_FPS,
+    DECODED,
     DESCRIPTION,
+    PACKAGE,
     START,
+    TRUTH,
     VERTICES,
     WORK,
     cache_gone,
     check,
     clip_frame,
+    contents,
     expected_vertices,
     import_clip,
     new_scene,
     part,
+    read_picture,
     shown_vertices,
     shown_video_frame,
     through_camera,
     vertex_error,
+    video_frames,
 )
+
+LAST = DESCRIPTION["frames"] - 1
+KEYPOINTS = TRUTH["keypoints"][..., [0, 2, 1]] * np.array([1, 1, -1], np.float32)
+NAMES = list(TRUTH["keypoint_names"])
+
+
+def root():
+    return next(item for item in bpy.data.objects if "clip_frame" in item)
+
+
+def activate(item):
+    bpy.context.view_layer.objects.active = item
+
+
+def set_properties(owner, **values):
+    for key, value in values.items():
+        owner[key] = value
+    owner.update_tag()
+
+
+def evaluated(item):
+    return item.evaluated_get(bpy.context.evaluated_depsgraph_get())
+
+
+def vertices_of(item):
+    mesh = evaluated(item).to_mesh()
+    points = np.empty(len(mesh.vertices) * 3, np.float32)
+    mesh.vertices.foreach_get("co", points)
+    return points.reshape(-1, 3)
+
+
+def children(owner, name):
+    return [child for child in owner.children if child.get("clip_part") == name]
+
+
+def video_frame(plane):
+    """The frame of the video that a plane is told to show."""
+    tree = evaluated(plane).material_slots[0].material.node_tree
+    return next(node for node in tree.nodes if node.type == "TEX_IMAGE").image_user.frame_offset
+
+
+def vertices_at(time):
+    before = int(time)
+    after = min(before + 1, LAST)
+    return VERTICES[before] + (time - before) * (VERTICES[after] - VERTICES[before])
+
+
+def assert_shows(owner, time, tolerance=1e-4):
+    mesh, plane = children(owner, "mesh")[0], children(owner, "video")[0]
+    assert np.abs(vertices_of(mesh) - vertices_at(time)).max() < tolerance, f"mesh is not at {time:.2f}"
+    assert abs(video_frame(plane) - time) <= 0.5 + 1e-3, f"video is at {video_frame(plane)}, not {time:.2f}"
+
+
+def drivers():
+    owners = [*bpy.data.objects, *(item.node_tree for item in bpy.data.materials if item.node_tree)]
+    animations = [owner.animation_data for owner in owners if owner.animation_data]
+    return [curve.driver for animation in animations for curve in animation.drivers]
+
+
+# ---- time ------------------------------------------------------------------------------------
 
 
 @check
@@ -36,10 +109,62 @@ def clip_keeps_its_rate_when_the_scenes_changes():
 def video_and_mesh_show_the_same_frame():
     new_scene(24)
     import_clip()
-    for frame in (START, START + 1, START + 14, START + 6, 1, 90):
+    for frame in (START, START + 1, START + 14, 1, 90):
         shown = shown_video_frame(frame)
         assert abs(shown - clip_frame(frame)) <= 0.5
         assert np.abs(shown_vertices(frame) - expected_vertices(frame)).max() < 1e-5
+
+
+@check
+def speed_start_in_and_out_points_and_loop_move_mesh_and_video_together():
+    scene_fps = 24
+    new_scene(scene_fps)
+    import_clip()
+    for start, first, last, speed, loop in (
+        (START, 0, LAST, 0.5, False),
+        (-3.5, 4, 11, 1.0, False),
+        (START, 4, 11, 2.0, True),
+        (START, 3, 3, 1.0, True),
+        (START, 0, LAST + 50, 1.0, True),
+    ):
+        values = {"start_frame": start, "clip_in": first, "clip_out": last, "speed": speed, "loop": loop}
+        set_properties(root(), **values)
+        for frame in (START - 30, START, START + 1, START + 9, START + 40):
+            time = max(frame - start, 0) / scene_fps * CLIP_FPS * speed
+            if loop:
+                time %= min(last, LAST) - first + 1
+            bpy.context.scene.frame_set(frame)
+            assert_shows(root(), min(first + time, last, LAST))
+    assert drivers()
+    assert all(driver.is_simple_expression and driver.is_valid for driver in drivers())
+
+
+@check
+def loop_repeats_every_frame_without_a_hitch():
+    new_scene(25)
+    import_clip()
+    set_properties(root(), loop=True)
+    for frame in range(2 * len(VERTICES) - 2, 2 * len(VERTICES) + 3):
+        bpy.context.scene.frame_set(START + frame)
+        assert_shows(root(), frame % len(VERTICES), 1e-6)
+
+
+@check
+def scene_is_set_to_the_clip_on_request():
+    new_scene(30)
+    import_clip()
+    set_properties(root(), clip_in=2, clip_out=12, speed=0.5)
+    assert bpy.ops.s2d.match_scene(resolution=True) == {"FINISHED"}
+    scene = bpy.context.scene
+    assert scene.render.fps / scene.render.fps_base == CLIP_FPS
+    assert (scene.frame_start, scene.frame_end) == (START, START + 20)
+    assert (scene.render.resolution_x, scene.render.resolution_y) == (256, 456)
+    for frame, time in ((scene.frame_start, 2), (scene.frame_end, 12)):
+        scene.frame_set(frame)
+        assert_shows(root(), time)
+
+
+# ---- place -----------------------------------------------------------------------------------
 
 
 @check
@@ -49,39 +174,173 @@ def mesh_and_video_line_up_through_the_camera():
         bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = width, height
         import_clip()
         bpy.context.view_layer.update()
-        corners = [through_camera(part("video"), corner.co) for corner in part("video").data.vertices]
-        (left, low), (right, high) = np.min(corners, axis=0), np.max(corners, axis=0)
-        scale = right - left
-        assert min(left, low) > -1e-4 and max(right, high) < 1 + 1e-4, "the whole video is in view"
-        assert max(scale, high - low) > 1 - 1e-4, "and fills it"
-        point, size = VERTICES[0][123], (DESCRIPTION["width"], DESCRIPTION["height"])
-        camera = DESCRIPTION["camera"]
-        pixel = (
-            camera["fx"] * point[0] / point[1] + camera["cx"],
-            camera["fy"] * -point[2] / point[1] + camera["cy"],
-        )
-        seen = (np.array(through_camera(part("mesh"), Vector(point))) - (left, low)) / (scale, high - low)
-        assert np.allclose(seen, (pixel[0] / size[0], 1 - pixel[1] / size[1]), atol=1e-4)
+        assert_lined_up()
+    bpy.context.scene.render.resolution_x = 400  # after the import: the view follows
+    bpy.ops.s2d.place_video(mode="BESIDE")
+    root().matrix_world = Matrix.Rotation(0.4, 4, "Z") @ Matrix.Translation((1, 2, 3))
+    bpy.ops.s2d.view_clip()
+    bpy.context.view_layer.update()
+    assert bpy.context.scene.camera == part("camera")
+    assert_lined_up()
+
+
+def assert_lined_up():
+    corners = [through_camera(part("video"), corner.co) for corner in part("video").data.vertices]
+    (left, low), (right, high) = np.min(corners, axis=0), np.max(corners, axis=0)
+    scale = right - left
+    assert min(left, low) > -1e-4 and max(right, high) < 1 + 1e-4, "the whole video is in view"
+    assert max(scale, high - low) > 1 - 1e-4, "and fills it"
+    point, size = VERTICES[0][123], (DESCRIPTION["width"], DESCRIPTION["height"])
+    camera = DESCRIPTION["camera"]
+    pixel = (
+        camera["fx"] * point[0] / point[1] + camera["cx"],
+        camera["fy"] * -point[2] / point[1] + camera["cy"],
+    )
+    seen = (np.array(through_camera(part("mesh"), Vector(point))) - (left, low)) / (scale, high - low)
+    assert np.allclose(seen, (pixel[0] / size[0], 1 - pixel[1] / size[1]), atol=1e-4)
+    distance = [
+        (part("camera").matrix_world.inverted() @ part(name).matrix_world).to_3x3() for name in ("mesh",)
+    ]
+    assert abs(distance[0].determinant() - 1) < 1e-5, "at true size"
 
 
 @check
-def person_stands_on_the_floor_at_the_origin():
+def person_stands_on_the_floor_facing_the_viewer():
     new_scene()
     import_clip()
     bpy.context.view_layer.update()
-    placed = shown_vertices(START) + np.array(part("mesh").matrix_world.translation)
-    assert np.abs(placed[:, :2]).max() < 1.5
-    assert 0 <= placed[:, 2].min() < 0.3
-    assert 1 < placed[:, 2].max() < 2.3
+
+    def placed(points):
+        matrix = np.array(root().matrix_world)
+        return points @ matrix[:3, :3].T + matrix[:3, 3]
+
+    standing = placed(VERTICES[0])
+    assert np.abs(standing[:, :2].mean(axis=0)).max() < 0.5
+    assert abs(placed(VERTICES.reshape(-1, 3))[:, 2].min()) < 0.1, "the feet are on the floor"
+    assert 1 < standing[:, 2].max() < 2.3
+    left, right = (placed(KEYPOINTS[0][NAMES.index(f"{side}_hip")]) for side in ("left", "right"))
+    assert left[0] > right[0] and abs(left[0] - right[0]) > abs(left[1] - right[1]), "faces the front view"
+
+    bpy.ops.s2d.place_clip(mode="CAMERA")
+    assert root().matrix_world == Matrix()
+    bpy.ops.s2d.place_clip(mode="FLOOR", height=0.5, turn=math.pi)
+    moved = placed(VERTICES[0])
+    assert np.abs(moved - (standing * (-1, -1, 1) + (0, 0, 0.5))).max() < 1e-4
+
+
+@check
+def video_stands_beside_the_person_as_a_card():
+    new_scene()
+    import_clip()
+    bpy.ops.s2d.place_video(mode="BESIDE")
+    bpy.context.view_layer.update()
+    card = np.array([(part("video").matrix_world @ corner.co)[:] for corner in part("video").data.vertices])
+    person = np.array(
+        [(root().matrix_world @ Vector(point))[:] for point in VERTICES[::5, ::50].reshape(-1, 3)]
+    )
+    assert card[:, 0].min() > person[:, 0].max(), "beside"
+    assert np.ptp(card[:, 1]) < 1e-4, "upright, facing the front view"
+    assert abs(card[:, 2].min()) < 1e-4, "on the floor"
+    camera, distance = DESCRIPTION["camera"], Vector(DESCRIPTION["floor"]["point"]).z
+    assert abs(np.ptp(card[:, 2]) - DESCRIPTION["height"] / camera["fy"] * distance) < 1e-3, "life-size"
+
+
+@check
+def opacity_fades_the_video_in_a_render():
+    new_scene()
+    import_clip()
+    world = bpy.data.worlds.new("black")
+    bpy.context.scene.world = world
+    world.color = (0, 0, 0)
+    shown_video_frame(START)
+    bpy.context.scene.render.resolution_percentage = 25
+    brightness = []
+    for opacity in (1.0, 0.5, 0.0):
+        set_properties(root(), video_opacity=opacity)
+        bpy.context.scene.cycles.samples = 4
+        bpy.ops.render.render(write_still=True)
+        brightness.append(read_picture(WORK / "picture.png").mean())
+    assert brightness[2] < 2 < 0.5 * brightness[0] < brightness[1] < 0.95 * brightness[0]
+
+
+@check
+def onion_skin_shows_the_keypoints_around_the_current_frame():
+    new_scene(25)
+    import_clip()
+    before = contents()
+    assert bpy.ops.s2d.onion_skin(before=1, after=2) == {"FINISHED"}
+    set_properties(root(), onion_step=3)
+    bpy.context.scene.frame_set(START + 6)
+    ghosts = children(root(), "ghost")
+    assert all(ghost.hide_render for ghost in ghosts)
+    shown = set()
+    for ghost in ghosts:
+        assert len(vertices_of(ghost)) > len(NAMES), "the bones have a thickness"
+        middle = vertices_of(ghost).mean(axis=0)
+        ghost.modifiers[-1].show_viewport = False
+        bpy.context.view_layer.update()
+        errors = np.abs(KEYPOINTS - vertices_of(ghost)).max(axis=(1, 2))
+        assert errors.min() < 1e-4
+        assert np.abs(KEYPOINTS[errors.argmin()].mean(axis=0) - middle).max() < 0.3
+        shown.add(int(errors.argmin()))
+    assert shown == {3, 9, 12}
+    bpy.ops.s2d.remove_onion_skin()
+    assert contents() == before
+    assert not bpy.data.node_groups
+
+
+# ---- clean-up --------------------------------------------------------------------------------
+
+
+@check
+def clean_up_changes_motion_and_body_and_goes_back():
+    new_scene(25)
+    import_clip()
+    bpy.ops.s2d.onion_skin(before=0, after=1)
+    bpy.ops.ed.undo_push(message="imported")
+    tallest = root().id_properties_ui("measure_stature").as_dict()["max"]
+    grown = tallest / root()["measure_stature"]
+    set_properties(root(), edit_mirror=True, edit_smoothing=1.0, measure_stature=tallest)
+    bpy.ops.ed.undo_push(message="set")
+    assert bpy.ops.s2d.apply_edits("EXEC_DEFAULT", True) == {"FINISHED"}
+
+    def assert_edited():
+        changed = shown_vertices(START + 6)
+        assert abs(np.ptp(changed[:, 2]) / np.ptp(VERTICES[6][:, 2]) / grown - 1) < 0.1, "a taller person"
+        raised = [KEYPOINTS[6][NAMES.index(f"{side}_wrist")][2] for side in ("left", "right")]
+        ghost = children(root(), "ghost")[0]
+        ghost.modifiers[-1].show_viewport = False
+        bpy.context.view_layer.update()
+        points = vertices_of(ghost)
+        mirrored = [points[NAMES.index(f"{side}_wrist")][2] for side in ("left", "right")]
+        assert np.sign(raised[0] - raised[1]) == -np.sign(mirrored[0] - mirrored[1]), "mirrored"
+
+    assert_edited()
+    bpy.ops.ed.undo()
+    assert vertex_error() < 1e-5
+    bpy.ops.ed.redo()
+    assert_edited()
+    activate(part("mesh"))
+    assert bpy.ops.s2d.reset_edits() == {"FINISHED"}
+    assert not root()["edit_mirror"]
+    assert vertex_error() < 1e-5
+
+
+# ---- keeps -----------------------------------------------------------------------------------
+
+
+def addon(module):
+    return importlib.import_module(f"{PACKAGE}.s2d_addon.{module}")
 
 
 @check
 def saved_file_plays_after_its_folder_has_moved():
-    home, moved = WORK / "önce 人", WORK / "sonra 人"
+    home, moved = WORK / "önce 人 🕺", WORK / "sonra 人 🕺"
     home.mkdir()
     new_scene(24)
     import_clip()  # before the first save: the clip waits elsewhere, and saving takes it along
     bpy.ops.wm.save_as_mainfile(filepath=str(home / "first.blend"))
+    shutil.copytree(home / "first_s2d", home / "second_s2d")
     new_scene(24)
     bpy.ops.wm.save_as_mainfile(filepath=str(home / "second.blend"))
     import_clip()
@@ -93,3 +352,131 @@ def saved_file_plays_after_its_folder_has_moved():
             bpy.ops.wm.open_mainfile(filepath=str(moved / f"{name}.blend"))
             assert vertex_error() < 1e-5
             assert shown_video_frame(START + 8) == round(clip_frame(START + 8))
+            assert root()["clip_folder"].startswith("//")
+
+
+@check
+def packed_clip_comes_back_from_the_blend_alone_and_relink_finds_moved_files():
+    home = WORK / "packed"
+    home.mkdir()
+    new_scene(25)
+    import_clip()
+    assert bpy.ops.s2d.pack_clip() == {"FINISHED"}
+    bpy.ops.wm.save_as_mainfile(filepath=str(home / "alone 人.blend"))
+    shutil.rmtree(home / "alone 人_s2d")
+    bpy.ops.wm.open_mainfile(filepath=str(home / "alone 人.blend"))
+    assert vertex_error() < 1e-5
+    assert shown_video_frame(START + 8) == 8
+
+    (home / "alone 人_s2d").rename(WORK / "elsewhere")
+    assert addon("keeping").missing_files(root())
+    activate(part("mesh"))
+    assert bpy.ops.s2d.relink_clip(directory=str(WORK)) == {"FINISHED"}
+    assert not addon("keeping").missing_files(root())
+    assert vertex_error() < 1e-5
+    try:
+        bpy.ops.s2d.relink_clip(directory=str(home))
+    except RuntimeError as error:
+        assert "import it again" in str(error)
+    else:
+        raise AssertionError("nothing was there to find")
+
+
+@check
+def clip_decoded_meanwhile_plays_when_its_file_is_opened():
+    home = WORK / "meanwhile"
+    folder = home / "late_s2d" / "clip"
+    folder.mkdir(parents=True)
+    new_scene(25)
+    bpy.ops.wm.save_as_mainfile(filepath=str(home / "late.blend"))
+    files = {name: DESCRIPTION["files"][name] for name in ("body", "reference")}
+    for name in files.values():
+        shutil.copy(DECODED / name, folder)
+    early = {key: value for key, value in DESCRIPTION.items() if key not in ("floor", "bounds")}
+    (folder / "clip.json").write_text(json.dumps(early | {"files": files}))
+    clip = addon("decoded").read_decoded(folder, "late")
+    addon("scene").build_clip(clip, bpy.context.scene, START)
+    bpy.context.view_layer.update()
+    body = shown_vertices(START) + np.array(root().matrix_world.translation)
+    assert np.abs(body[:, 2].min()) < 1e-4 and np.abs(body[:, :2].mean(axis=0)).max() < 0.3, (
+        "stands in for it"
+    )
+    bpy.ops.wm.save_mainfile()
+    for path in DECODED.iterdir():
+        shutil.copy(path, folder)
+    bpy.ops.wm.open_mainfile(filepath=str(home / "late.blend"))
+    assert vertex_error() < 1e-5
+    assert shown_video_frame(START + 8) == 8
+
+
+@check
+def duplicates_keep_their_own_time():
+    for linked in (False, True):
+        new_scene(25)
+        import_clip()
+        first = root()
+        bpy.ops.object.select_all(action="SELECT")
+        bpy.ops.object.duplicate(linked=linked)
+        bpy.context.view_layer.update()
+        second = next(item for item in bpy.data.objects if "clip_frame" in item and item != first)
+        set_properties(second, start_frame=START + 7.0)
+        bpy.context.scene.frame_set(START + 10)
+        assert_shows(first, 10)
+        assert_shows(second, 3)
+
+
+@check
+def clip_plays_appended_linked_and_overridden():
+    home = WORK / "library 人"
+    home.mkdir()
+    new_scene(25)
+    import_clip()
+    bpy.ops.wm.save_as_mainfile(filepath=str(home / "library.blend"))
+    for link, override in ((False, False), (True, False), (True, True)):
+        new_scene(25)
+        bpy.ops.wm.save_as_mainfile(filepath=str(WORK / "user.blend"))
+        with bpy.data.libraries.load(str(home / "library.blend"), link=link) as (found, wanted):
+            wanted.collections = found.collections
+        collection = wanted.collections[0]
+        scene = bpy.context.scene
+        scene.collection.children.link(collection)
+        time = 10
+        if override:
+            collection.override_hierarchy_create(scene, bpy.context.view_layer)
+        owner = next(item for item in scene.objects if "clip_frame" in item)
+        if override or not link:
+            set_properties(owner, start_frame=START + 7.0)
+            time = 3
+        scene.frame_set(START + 10)
+        assert_shows(owner, time)
+        assert not addon("keeping").missing_files(owner)
+
+
+@check
+def rendered_animation_has_every_frame_right():
+    new_scene(25)
+    import_clip()
+    shown_video_frame(START)
+    scene = bpy.context.scene
+    scene.frame_start, scene.frame_end = START + 3, START + 7
+    scene.render.filepath = str(WORK / "frame ")
+    bpy.ops.render.render(animation=True)
+    video = video_frames()
+    for frame in range(3, 8):
+        picture = read_picture(WORK / f"frame {START + frame:04d}.png").astype(float)
+        assert int(np.argmin([np.abs(picture - other).mean() for other in video])) == frame
+
+
+@check
+def odd_names_and_long_paths_play():
+    folder = WORK / "/".join(["a folder with a long name as Windows users have them 人"] * 5)
+    folder.mkdir(parents=True)
+    clip = folder / "Tänze 🕺 人 (final) v2.s2d"
+    shutil.copy(CLIP, clip)
+    new_scene(25)
+    import_clip(clip)
+    bpy.ops.wm.save_as_mainfile(filepath=str(folder / "szene 🎬.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(folder / "szene 🎬.blend"))
+    assert clip.stem[:20] in root().name
+    assert vertex_error() < 1e-5
+    assert shown_video_frame(START + 8) == 8
