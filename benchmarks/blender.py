@@ -97,6 +97,15 @@ def measure(version: str, clip: Path, seconds: float) -> dict[str, Any]:
     return {"ways": {line.pop("name"): line for line in lines}, "error": error}
 
 
+def summary(results: dict[str, Any]) -> list[str]:
+    """Return how fast the longest clip plays in the newest Blender, by what plays it."""
+    version, lengths = list(results["blenders"].items())[-1]
+    frames, found = list(lengths.items())[-1]
+    played = {name: way["play_ms"] for name, way in found["ways"].items() if "play_ms" in way}
+    shown = ", ".join(f"{name} {ms:.1f} ms" for name, ms in played.items())
+    return [f"Blender {version}, a frame of {frames}: {shown}."]
+
+
 def tables(results: dict[str, Any]) -> list[str]:
     """Return the lines of Markdown that say what was measured, and how it came out."""
     lines = [

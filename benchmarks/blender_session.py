@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs in a Python that has ``bpy``: imports a clip, plays, bakes and saves it, and says how long each took.
 
-``python -m … blender_session CLIP.s2d FOLDER``. Prints a line of JSON as soon as each way to play is known, so
-that one that takes too long does not take the others with it. Only the add-on's operators touch the clip.
+``python -m … blender_session CLIP.s2d FOLDER``. Prints a line of JSON as soon as each way to play is known,
+so that one that takes too long does not take the others with it. Only the add-on's operators touch the clip.
 """
 
 from __future__ import annotations

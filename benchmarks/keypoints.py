@@ -35,7 +35,7 @@ RAW_BITS = 96  # of a keypoint as three float32
 SHOWN_STEP = 6.0  # mm, the file format's default: the step whose stream is taken apart
 
 GENERATIVE = "generative-video scheme"
-_OVERHEAD = ("first frame and escapes", "index")
+_OVERHEAD = ("first frame and escapes", "index of groups")
 
 
 def _zstd(data: bytes) -> bytes:
@@ -251,6 +251,21 @@ def draw_curves(sets: dict[str, Any], path: Path) -> None:
     panels[0, 0].legend(fontsize=7)
     figure.savefig(path, dpi=90)
     pyplot.close(figure)
+
+
+def summary(results: dict[str, Any]) -> list[str]:
+    """Return, a set a line, what the coder takes at the default step beside the best of the others."""
+    lines = []
+    for name, values in results["sets"].items():
+        shown = next(step for step in values["steps"] if step["step_mm"] == SHOWN_STEP)
+        others = shown["at_equal_error"]
+        best = min(others, key=others.get)
+        lines.append(
+            f"Keypoints, {name}: {shown['bits']:.2f} bits a keypoint and frame at a mean error of "
+            f"{shown['error_mm']:.2f} mm; the best of the others at the same error, {best}, takes "
+            f"{others[best]:.2f}."
+        )
+    return lines
 
 
 def tables(results: dict[str, Any]) -> list[str]:

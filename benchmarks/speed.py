@@ -397,6 +397,22 @@ def _median(values: Any) -> float | None:
 # ---- what people read ------------------------------------------------------------------------
 
 
+def summary(results: dict[str, Any]) -> list[str]:
+    """Return the whole way's rates, and how memory grows with the clip's length."""
+    threads = results["threads"]
+    lines = [
+        f"Decoding {row['clip_seconds']:g} s {what}, {threads} thread(s): {row['seconds']:.1f} s, "
+        f"{row['frames'] / row['seconds']:.0f} frames a second."
+        for kind, what in (("mesh", "to the mesh"), ("video", "to mesh and video"))
+        for row in results[kind][:1]
+    ]
+    peaks = [(row["clip_seconds"], row["peak_mib"]) for row in results["mesh"] if row["peak_mib"]]
+    if len(peaks) > 1:
+        shown = ", ".join(f"{peak:.0f} MiB at {seconds:g} s" for seconds, peak in peaks)
+        lines.append(f"Memory of decoding the mesh, at its peak: {shown}.")
+    return lines
+
+
 def tables(results: dict[str, Any]) -> list[str]:
     """Return the lines of Markdown that say what was measured, and how it came out."""
     clip, encoding = results["clip"], results["encoding"]

@@ -290,6 +290,18 @@ def draw_heat_map(body: BodyModel, heat: dict[str, np.ndarray], path: Path) -> N
     pyplot.close(figure)
 
 
+def summary(results: dict[str, Any]) -> list[str]:
+    """Return, a condition a line, where the network stands among the methods."""
+    lines = []
+    for condition, values in results["conditions"].items():
+        raw = {name: errors["raw_mm"] for name, errors in values["methods"].items()}
+        ours = raw.pop("network")
+        best = min(raw, key=raw.get)
+        verdict = "ahead of" if ours < raw[best] else "behind"
+        lines.append(f"Vertices, {condition}: {ours:.1f} mm, {verdict} {best} at {raw[best]:.1f} mm.")
+    return lines
+
+
 def tables(results: dict[str, Any]) -> list[str]:
     """Return the lines of Markdown that say what was measured, and how it came out."""
     lines = [

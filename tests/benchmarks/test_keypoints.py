@@ -87,6 +87,7 @@ def test_the_bits_are_those_of_a_file(track, measured, tmp_path):
     assert measured["bits"] * track.shape[1] == pytest.approx(whole)
     assert sum(measured["bits_a_frame"].values()) == pytest.approx(whole)
     assert 0 <= measured["bits_a_frame"]["first frame and escapes"] < 0.5 * whole
+    assert measured["bits_a_frame"]["index of groups"] == 8 * sizes["index"] / len(track)
 
 
 def test_others_are_compared_at_our_own_error(track, measured):

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Puts all that was measured on one page: ``s2d bench report``.
+
+Reads what the other benches left in a folder and writes ``report.html`` there, with all pictures inside, and
+a Markdown page with a few small pictures beside it. What was not measured is said to be missing. Every figure
+comes from those files; this module only words them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import importlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from .results import OUT, machine, read_results
+
+PAGE = "report.html"
+_PICTURES = Path(__file__).resolve().parents[1] / "models" / "weights" / "pictures.json"
+_WIDEST = 1000  # pixels of a picture in the Markdown page
+_JPEG_QUALITY = 80
+_FIRST_PICTURES = 2  # of the rate bench, in the Markdown page: the first clip's curves and frames
+
+
+@dataclass(frozen=True)
+class Section:
+    """A bench's part of the page; ``about`` says what its module's tables do not."""
+
+    name: str
+    title: str
+    about: str
+
+
+SECTIONS = (
+    Section(
+        "rate",
+        "Rate and distortion",
+        "Whole `.s2d` files, every byte counted, beside block codecs at their slowest sensible settings, on "
+        "the same frames at the same size. BD-rate is over the qualities that both curves reach, on so many "
+        "clips as the number in brackets says; *better* or *worse* means that they reach no common quality. "
+        "The last number of a cell is the rate in kbit/s from which the block codec is the better one: "
+        "**above it, use the block codec**. VGGcos (HED) is a cosine distance of features of HED's VGG-16; "
+        "it is neither LPIPS nor DISTS.",
+    ),
+    Section("pictures", "Networks against simpler pictures", "From `s2d bench pictures`."),
+    Section("vertices", "Vertices", ""),
+    Section("keypoints", "Keypoint coding", ""),
+    Section("speed", "Speed and memory", ""),
+    Section("blender", "In Blender", ""),
+)
+
+_LIMITS = (
+    "The truth of the vertices is captured motion on bodies of the same model that the network predicts, and "
+    "its noise is drawn independently: a filmed person is neither. Optimisation and inverse kinematics "
+    "profit from that too.",
+    "The network and the coder's tables were trained on the same archive as they are measured on (CMU), "
+    "though on other subjects.",
+    "Filmed clips are few, and of one person each.",
+    "Times are of one machine, which may have been shared: its load stands beside them.",
+    "A general compressor or a block codec works on any content; this one knows one person only.",
+)
+
+_STYLE = """body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em }
+table { border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto }
+th, td { border: 1px solid #ccc; padding: 2px 8px; text-align: left } th { background: #f3f3f3 }
+img { max-width: 100% } code { background: #f3f3f3; padding: 0 3px }"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``s2d bench report``."""
+    parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="where the results are")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the page as Markdown too")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the page as HTML and, if asked, as Markdown; print where they are."""
+    found = {section.name: _results(section.name, args.out) for section in SECTIONS}
+    lines = page(found, args.out, pictures_of_rate=None)
+    args.out.mkdir(parents=True, exist_ok=True)
+    _write(args.out / PAGE, as_html("\n".join(lines), args.out))
+    print(args.out / PAGE)
+    if args.markdown:
+        lines = page(found, args.out, pictures_of_rate=_FIRST_PICTURES)
+        folder = args.markdown.with_name("results")
+        _write(args.markdown, take_pictures("\n".join(lines), args.out, folder) + "\n")
+        print(args.markdown)
+
+
+def _results(name: str, out: Path) -> dict[str, Any] | None:
+    if name == "pictures" and _PICTURES.is_file():
+        return json.loads(_PICTURES.read_text(encoding="utf-8"))
+    return read_results(name, out)
+
+
+def page(found: dict[str, dict[str, Any] | None], out: Path, pictures_of_rate: int | None) -> list[str]:
+    """Return the page's lines of Markdown; paths of pictures are as the results have them, below ``out``."""
+    here = next(
+        (results["machine"] for results in found.values() if results and "machine" in results), machine()
+    )
+    lines = [
+        "# Results",
+        "",
+        "What was measured, on what, and where others are better. This page is written by `s2d bench report` "
+        "from the files that the benches leave; no figure in it was typed by hand, but for those that are "
+        "marked as published by others.",
+        "",
+        f"Machine: {here['processor']}, {here['cores']} cores, {here['memory_gib']} GiB, {here['system']}.",
+        "",
+        "## In short",
+        "",
+    ]
+    for section in SECTIONS:
+        lines += [f"- {line}" for line in _summary(section, found[section.name])]
+    lines += ["", "## Limits", "", *(f"- {limit}" for limit in _LIMITS), ""]
+    for section in SECTIONS:
+        lines += [f"## {section.title}", "", *_body(section, found[section.name], out, pictures_of_rate), ""]
+    return lines
+
+
+def _summary(section: Section, results: dict[str, Any] | None) -> list[str]:
+    if results is None:
+        return []
+    if section.name == "rate":
+        return list(_rate_summary(results))
+    return getattr(_module(section), "summary", lambda _: [])(results)
+
+
+def _rate_summary(results: dict[str, Any]) -> Iterator[str]:
+    """Say, for the smallest size, how every codec fares in the first metric on person and whole picture."""
+    for size, kinds in list(results["summary"].items())[:1]:
+        for codec, regions in kinds["all"].items():
+            cells = []
+            for region in ("person", "whole"):
+                metric, values = next(iter(regions[region].items()))
+                saved = (
+                    "no common quality"
+                    if values["bd_rate"] is None
+                    else f"BD-rate {values['bd_rate']:+.0f} %"
+                )
+                cells.append(f"{region} {saved}, ahead below {values['crossing']:.1f} kbit/s")
+            title = results["settings"]["metrics"][metric]
+            yield f"Rate at {size}x{size} against {codec}, {title}: {'; '.join(cells)}."
+
+
+def _body(
+    section: Section, results: dict[str, Any] | None, out: Path, pictures_of_rate: int | None
+) -> list[str]:
+    command = f"`s2d bench {section.name}`"
+    if results is None:
+        return [f"Not run. Measure it with {command}."]
+    lines = [section.about, ""] if section.about else []
+    lines += _module(section).tables(results)
+    for path, caption in _pictures(section, results, pictures_of_rate):
+        if (out / path).is_file():
+            lines += ["", f"![{caption}]({path})", "", f"*{caption}*"]
+    if "command" in results:
+        load = results["machine"].get("load")
+        busy = f", load average {load[0]}" if load else ""
+        quick = " **A quick trial, not a measurement.**" if results.get("quick") else ""
+        versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+        lines += [
+            "",
+            f"`{results['command']}` at commit {results['commit']}, {results['date']}{busy}.{quick} With "
+            f"{versions}.",
+        ]
+    return lines
+
+
+def _pictures(section: Section, results: dict[str, Any], of_rate: int | None) -> Iterator[tuple[str, str]]:
+    if section.name != "rate":
+        yield from results.get("pictures", {}).items()
+        return
+    drawn = [
+        (path, f"{entry['title']}, {entry['size']}x{entry['size']}: {kind}")
+        for entry in results["clips"].values()
+        for kind, path in entry.get("pictures", {}).items()
+    ]
+    yield from drawn[:of_rate]
+
+
+def _module(section: Section) -> Any:
+    return importlib.import_module(f".{section.name}", __package__)
+
+
+def as_html(markdown_text: str, out: Path) -> str:
+    """Return the page as one HTML file, its pictures (below ``out``) inside."""
+    import markdown
+
+    body = markdown.markdown(markdown_text, extensions=["tables"])
+
+    def embed(match: re.Match[str]) -> str:
+        path = out / match.group(1)
+        kind = "jpeg" if path.suffix == ".jpg" else path.suffix[1:]
+        return f'src="data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"'
+
+    body = re.sub(r'src="([^"]+)"', embed, body)
+    head = f'<meta charset="utf-8"><title>Sparse2Dense: results</title><style>{_STYLE}</style>'
+    return f"<!doctype html><html lang=en><head>{head}</head><body>{body}</body></html>\n"
+
+
+def take_pictures(markdown_text: str, out: Path, folder: Path) -> str:
+    """Copy the pictures that the page shows into ``folder``, small; return the page with their new paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def take(match: re.Match[str]) -> str:
+        source = out / match.group(2)
+        target = folder / f"{source.stem}.jpg"
+        picture = cv2.imread(str(source))
+        shrink = min(1.0, _WIDEST / picture.shape[1])
+        picture = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(target), picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        return f"![{match.group(1)}]({folder.name}/{target.name})"
+
+    return re.sub(r"!\[([^\]]*)\]\(([^)]+)\)", take, markdown_text)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.tmp")
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, path)
