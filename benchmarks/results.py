@@ -35,6 +35,7 @@ _PACKAGES = (
     "ssimulacra2",
     "flip-evaluator",
     "bjontegaard",
+    "zstandard",
 )
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,12 +61,21 @@ def read_results(name: str, out: Path) -> dict[str, Any] | None:
 
 
 def machine() -> dict[str, Any]:
-    """Return the processor's name, how many cores this process may use, memory in GiB, and the system."""
+    """Return the processor's name, how many cores this process may use, memory in GiB, system and load.
+
+    The load is the average number of processes that wanted a core, over the last 1, 5 and 15 minutes.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gib = None
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         gib = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
-    return {"processor": _processor(), "cores": cores, "memory_gib": gib, "system": platform.platform()}
+    return {
+        "processor": _processor(),
+        "cores": cores,
+        "memory_gib": gib,
+        "system": platform.platform(),
+        "load": [round(load, 1) for load in os.getloadavg()] if hasattr(os, "getloadavg") else None,
+    }
 
 
 def versions() -> dict[str, str]:
