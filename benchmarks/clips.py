@@ -9,10 +9,12 @@ training saw. Everyone who codes a clip, this project or a block codec, is given
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -138,7 +140,7 @@ def prepare(
         before()
         if source.video is None:
             pictures, drawn = _render(source, size, data, backgrounds, frames)
-            np.savez_compressed(masks, masks=drawn)
+            _save(masks, masks=drawn)
         else:
             pictures = _square(source.video, size, frames)
         write_lossless(pictures, video, FPS)
@@ -191,9 +193,8 @@ def _render(
 def _capture(video: Path, size: int, path: Path) -> None:
     """Capture the lossless video, with as many references as are to be tried."""
     clip = capture(video, CaptureOptions(size=size, references=MOST_REFERENCES)).clip
-    aside = path.with_name(f".{path.name}")
-    np.savez_compressed(
-        aside,
+    _save(
+        path,
         camera=[clip.camera.fx, clip.camera.fy, clip.camera.cx, clip.camera.cy],
         keypoints=clip.keypoints,
         shape=clip.shape,
@@ -203,6 +204,11 @@ def _capture(video: Path, size: int, path: Path) -> None:
         plate=clip.plate,
         moving_camera=clip.moving_camera,
     )
+
+
+def _save(path: Path, **arrays: Any) -> None:
+    aside = path.with_name(f".{os.getpid()}_{path.name}")
+    np.savez_compressed(aside, **arrays)
     aside.replace(path)
 
 

@@ -10,6 +10,7 @@ decoding, and the better of both counts at every rate.
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ def encode(clip: Path, codec: str, mode: str, level: int, shrink: int, output: P
     """
     chosen = CODECS[codec]
     output.parent.mkdir(parents=True, exist_ok=True)
-    aside = output.with_name(f".{output.name}{chosen.suffix}")
+    aside = output.with_name(f".{os.getpid()}_{output.name}")
     pixels = "yuv420p10le" if chosen.depth == 10 else "yuv420p"
     smaller = f"scale=iw/{shrink}:ih/{shrink}:flags=lanczos+accurate_rnd+full_chroma_int"
     filters = f"{smaller}:out_color_matrix=bt709:out_range=tv,format={pixels}"
@@ -127,7 +128,7 @@ def write_lossless(frames: np.ndarray, path: Path, fps: int) -> None:
     """Write ``(T, H, W, 3)`` uint8 RGB as a lossless video (FFV1), whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frames.shape[1:3]
-    aside = path.with_name(f".{path.stem}.part{path.suffix}")
+    aside = path.with_name(f".{os.getpid()}_{path.name}")
     _ffmpeg(
         "-y",
         *("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(fps), "-i", "-"),

@@ -36,6 +36,9 @@ from .results import OUT, Cache, write_results
 MOST_KBPS = 400
 """Above this rate no block codec is followed further."""
 
+HALF_SIZE_LEVELS, FULL_SIZE_FROM = 4, 2
+"""How many of a block codec's levels are tried at half size, and the first one at full size."""
+
 _FIRST_CLIPS = 4
 _TIERS = {"vvc": 0, "x265": 0, "x264": 0, "svtav1": 1, "ra": 0, "ld": 1}
 _NETWORKS = ("vertex_predictor.onnx", "reference_encoder.onnx", "generator.onnx")
@@ -58,6 +61,7 @@ class Setting:
 DEFAULT = Setting(35, 6, 1)
 SETTINGS = (
     DEFAULT,
+    Setting(4, 14, 1),
     Setting(10, 9, 1),
     Setting(22, 7, 1),
     Setting(50, 6, 1),
@@ -290,22 +294,18 @@ class _OpenClip:
             yield setting.__dict__ | {"bytes": size, "kbps": self._kbps(size), "parts": parts} | found
 
     def anchor(self, codec: str, mode: str, best: dict[str, dict[str, float]]) -> Iterator[dict[str, Any]]:
-        """Yield the points of a block codec, the coarsest first.
+        """Yield the points of a block codec: at half size for the lowest rates, then at full size.
 
-        At full size up to where it equals ``best`` in everything, then at half size up to twice the rate
-        of its coarsest full-size point, beyond which the full size has taken over.
+        Half size takes the coarser levels. Full size goes on where half size has been overtaken, up to
+        where it equals ``best`` in everything or costs more than :data:`MOST_KBPS`.
         """
-        least = float("inf")
-        for level in CODECS[codec].levels:
+        levels = CODECS[codec].levels
+        for level in levels[:HALF_SIZE_LEVELS]:
+            yield self._anchor_point(codec, mode, level, 2)
+        for level in levels[FULL_SIZE_FROM:]:
             point = self._anchor_point(codec, mode, level, 1)
-            least = min(least, point["kbps"])
             yield point
             if point["kbps"] > MOST_KBPS or _equals(point["metrics"], best):
-                break
-        for level in CODECS[codec].levels:
-            point = self._anchor_point(codec, mode, level, 2)
-            yield point
-            if point["kbps"] > 2 * least:
                 break
 
     def at_equal_rate(self, entry: dict[str, Any]) -> list[tuple[str, list[np.ndarray]]]:
