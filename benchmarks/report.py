@@ -168,10 +168,15 @@ def _body(
         versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
         lines += [
             "",
-            f"`{results['command']}` at commit {results['commit']}, {results['date']}{busy}.{quick} With "
-            f"{versions}.",
+            f"`{_without_folders(results['command'])}` at commit {results['commit']}, {results['date']}{busy}."
+            f"{quick} With {versions}.",
         ]
     return lines
+
+
+def _without_folders(command: str) -> str:
+    """Return a command line with absolute paths cut to their last name: where it ran is nobody's concern."""
+    return re.sub(r"(?<=\s)/\S*/", "", command)
 
 
 def _pictures(section: Section, results: dict[str, Any], of_rate: int | None) -> Iterator[tuple[str, str]]:
