@@ -168,8 +168,8 @@ def _body(
         versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
         lines += [
             "",
-            f"`{_without_folders(results['command'])}` at commit {results['commit']}, {results['date']}{busy}."
-            f"{quick} With {versions}.",
+            f"`{_without_folders(results['command'])}` at commit {results['commit']}, {results['date']}"
+            f"{busy}.{quick} With {versions}.",
         ]
     return lines
 
