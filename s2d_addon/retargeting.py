@@ -401,7 +401,7 @@ def read_rig(target: bpy.types.Object, bone_map: dict[str, str]) -> retarget_mat
             add(carrier, (*above, bone.name))
         order[bone.name] = carrier.name if carrier else None, same
 
-    mapped = set(bone_map.values())
+    mapped = list(bone_map.values())
     for name in mapped:
         add(target.pose.bones[name])
     for ours, theirs in bone_map.items():
@@ -588,13 +588,12 @@ def _differences(
         angles = np.degrees(retarget_math.angles_between(shown, wanted))
         worst = {name: max(worst[name], float(angle)) for name, angle in zip(names, angles, strict=True)}
     context.scene.frame_set(math.floor(before), subframe=before % 1)
-    off = {name: angle for name, angle in worst.items() if angle > _NOTICEABLE}
+    off = [name for name, angle in worst.items() if angle > _NOTICEABLE]
     if not off:
         return []
-    most = max(off, key=off.get)
     return [
-        f'Constraints or drivers turn {len(off)} bones away from the motion, "{most}" by {off[most]:.0f}°: '
-        "mute them, or map the bones that control these."
+        f'Constraints or drivers turn "{off[0]}" and the bones on it by {max(worst.values()):.0f}° away from '
+        "the motion: mute them, or map the bones that control these."
     ]
 
 

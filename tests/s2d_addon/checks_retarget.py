@@ -314,7 +314,6 @@ def feet_are_as_high_above_the_floor_as_the_persons():
             off[keep_feet] = max(off[keep_feet], abs(theirs - max(ours, 0)) * hips)
     assert off[True] < 0.002, f"{off[True]} m at a person's size"
     assert off[False] > 2 * off[True], "without it, legs of another shape do not reach the floor"
-    print(off)
 
 
 @check
@@ -349,7 +348,7 @@ def keys_are_fewer_within_the_tolerance():
             counts.append(sum(len(curve.keyframe_points) for curve in curves))
             off = worst_angle(person, item, parts, frames())
             assert off < 0.1 + 3 * angle, off
-        assert counts[-1] < 0.8 * counts[-2], counts
+        assert counts[-1] < 0.85 * counts[-2], counts
     said = [float(word[:-1]) for word in settings.outcome.split() if word.endswith("°")]
     assert 0 < said[0] < said[1] < 8 and off < said[1] + 0.1, settings.outcome
 
