@@ -104,6 +104,7 @@ def decode(
     if edits != Edits() and only != "mesh":
         raise InputError("edits", "Edits change the mesh, not the video: decode with --only mesh.")
     file = S2DFile.open(path)
+    file.check()  # before the first part appears
     references = file.references()
     if only == "video" and not references:
         raise InputError("no_video", f"{path} is a motion without pictures: decode it with --only mesh.")

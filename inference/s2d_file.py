@@ -187,6 +187,14 @@ class S2DFile:
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
+    def check(self) -> None:
+        """Compare every part with its checksum; InputError where one was altered or damaged."""
+        for part in self._parts:
+            try:
+                self._read(part)
+            except InputError as error:
+                raise _at(self.path, error) from None
+
     def keypoints(self, start: int, stop: int) -> np.ndarray:
         """Return frames ``start`` to ``stop`` as ``(stop - start, 23, 3)`` float32, metres in camera space.
 
