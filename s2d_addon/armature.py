@@ -21,9 +21,10 @@ from .keyframes import add_curve
 from .retarget_math import Motion, between_keys, pose, simple_rig, thin, to_matrices
 
 SKELETON_FILE = "skeleton.npz"
-_FIRST_SHARE = 4.0
-"""Share of the tolerance that each bone is tried with first; strays of a chain's bones seldom add up."""
-_SAFETY = 0.9
+_FIRST_SHARE = 2.0
+"""Share of the tolerance that each bone is tried with first: the strays of a chain's bones seldom add up."""
+_SAFETY = 0.95
+_GREATEST_STEP = 0.5
 _FRAMES_AT_ONCE = 32
 _MEETS = 1e-5  # metres
 _SHORTEST_REACH = 1e-3  # metres
@@ -121,17 +122,30 @@ def _keys_within(
     channels = [*rotations, location]
     if tolerance == 0 or len(location) < 2:
         return [np.ones(len(location), bool)] * len(channels)
-    corners, reach = _corners(skeleton), _reach(skeleton)
+    corners = _corners(skeleton)
     wanted = _corner_places(skeleton, skeleton.move(rotations, location), corners)
-    slacks = [np.full(4, tolerance / (2 * arm)) for arm in reach] + [np.full(3, tolerance / np.sqrt(3))]
-    share = _FIRST_SHARE
+    slacks = [np.full(4, tolerance / (2 * arm)) for arm in _reach(skeleton)]
+    slacks.append(np.full(3, tolerance / np.sqrt(3)))
+    above = _above(skeleton)
+    shares = np.full(len(channels), _FIRST_SHARE)
     while True:
-        kept = thin(channels, [share * slack for slack in slacks])
+        kept = thin(channels, [share * slack for share, slack in zip(shares, slacks, strict=True)])
         shown = _corner_places(skeleton, skeleton.move(*_between(rotations, location, kept)), corners)
-        worst = np.linalg.norm(shown - wanted, axis=-1).max()
-        if worst <= tolerance:
+        worst = np.linalg.norm(shown - wanted, axis=-1).max(axis=(0, 2))
+        if (worst <= tolerance).all():
             return kept
-        share *= _SAFETY * max(tolerance / worst, 0.25)
+        shrunk = np.where(worst > tolerance, np.maximum(_SAFETY * tolerance / worst, _GREATEST_STEP), 1.0)
+        shares *= np.where(above, shrunk[:, None], 1.0).min(axis=0)
+
+
+def _above(skeleton: Skeleton) -> np.ndarray:
+    """Tell ``(J, J + 1)`` which channels move each bone: its own, those above it and the root's location."""
+    above = np.eye(len(skeleton.names), len(skeleton.names) + 1, dtype=bool)
+    above[:, -1] = True
+    for bone, parent in enumerate(skeleton.parents):
+        if parent >= 0:
+            above[bone] |= above[parent]
+    return above
 
 
 def _between(
