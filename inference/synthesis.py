@@ -24,7 +24,7 @@ from .clip import Clip, Reference
 from .errors import InputError
 
 _BLOCK = 8  # canvas pixels; the networks take whole blocks
-_MARGIN = 24  # canvas pixels drawn around the person, so that the networks see some background
+_MARGIN = 16  # canvas pixels drawn around the person, so that the networks see some background
 _FADE = 8  # canvas pixels over which what is drawn fades into the plate, at the margin's outer rim
 
 

@@ -263,7 +263,8 @@ class VideoWriter:
     _frames = 0
 
     def _count_frames(self) -> int:
-        capture = cv2.VideoCapture(str(self._aside), cv2.CAP_FFMPEG)
+        # Format -1 is packets as they are: to count them they need not be decoded.
+        capture = cv2.VideoCapture(str(self._aside), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
         count = 0
         while capture.grab():
             count += 1
