@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measures the vertex predictor on motion and people that it never saw: ``s2d bench vertices``.
 
-The middle three seconds of every motion of CMU subjects 11 and 13, each on another held-out person. Keypoints
+The middle (three seconds) of every motion of CMU subjects 11 and 13, each on another held-out person. Keypoints
 are exact, or have independent noise, or were coded and decoded. Every method knows the person's true shape
 and sees the same keypoints. The rivals are inverse kinematics + skinning, a linear map and an optimisation;
 where one needs to know how wrong its keypoints are, it is told the truth.
@@ -99,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder of the motion archive (default: S2D_DATA)")
     parser.add_argument("--noise", type=float, nargs="*", default=[0, 10, 20], help="of the keypoints, mm")
     parser.add_argument("--steps", type=float, nargs="*", default=[3, 6, 9, 12], help="of the coder, mm")
+    parser.add_argument("--excerpt", type=int, default=EXCERPT, help="frames of the middle of each motion")
     parser.add_argument("--seed", type=int, default=7, help="of the keypoints' noise")
     parser.add_argument("--threads", type=int, default=1, help="of the network")
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="where the results go")
@@ -108,7 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Measure every method under every condition, print the tables, write the figures and the heat map."""
     body = load_body()
-    clips = list(held_out_clips(body, args.data, 20 if args.quick else EXCERPT))
+    clips = list(held_out_clips(body, args.data, 20 if args.quick else args.excerpt))
     if args.quick:
         clips = clips[::9]
     conditions = [Condition(f"noise {level:g} mm", noise_mm=level) for level in args.noise]
