@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure every version with every length, print the tables and write the figures."""
+    """Measure every version with every length, writing the figures after each, and print the tables."""
     versions, lengths = args.bpy or bpy_env.at_hand(), args.frames
     if not versions:
         raise S2DError(
@@ -59,12 +59,11 @@ def run(args: argparse.Namespace) -> None:
         clip = Path(name) / "motion.s2d"
         for frames in lengths:
             write_clip(lengthened(motion, frames), clip)
-            for version in versions:
+            for version in reversed(versions):
                 found = measure(version, clip, 60 * args.minutes)
                 blenders.setdefault(version, {})[str(frames)] = found
-    results = {"quick": args.quick, "minutes": args.minutes, "blenders": blenders}
-    print("\n".join(tables(results)))
-    write_results("blender", results, args.out)
+                write_results("blender", {"quick": args.quick, "blenders": blenders}, args.out)
+    print("\n".join(tables({"blenders": blenders})))
 
 
 def held_out_motion(folder: Path | None) -> Clip:
@@ -98,8 +97,8 @@ def measure(version: str, clip: Path, seconds: float) -> dict[str, Any]:
 
 
 def summary(results: dict[str, Any]) -> list[str]:
-    """Return how fast the longest clip plays in the newest Blender, by what plays it."""
-    version, lengths = list(results["blenders"].items())[-1]
+    """Return how fast the longest clip measured plays in the newest Blender, by what plays it."""
+    version, lengths = next(iter(results["blenders"].items()))
     frames, found = list(lengths.items())[-1]
     played = {name: way["play_ms"] for name, way in found["ways"].items() if "play_ms" in way}
     shown = ", ".join(f"{name} {ms:.1f} ms" for name, ms in played.items())

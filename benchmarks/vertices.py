@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measures the vertex predictor on motion and people that it never saw: ``s2d bench vertices``.
 
-The middle (three seconds) of every motion of CMU subjects 11 and 13, each on another held-out person. Keypoints
-are exact, or have independent noise, or were coded and decoded. Every method knows the person's true shape
-and sees the same keypoints. The rivals are inverse kinematics + skinning, a linear map and an optimisation;
+The middle of every motion of CMU subjects 11 and 13, each on another held-out person. Keypoints are exact, or
+have independent noise, or were coded and decoded. Every method knows the person's true shape and sees the
+same keypoints. The rivals are inverse kinematics + skinning, a linear map and an optimisation;
 where one needs to know how wrong its keypoints are, it is told the truth.
 """
 
