@@ -10,7 +10,6 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 from session import (
-    CLIP,
     CLIP_FPS,
     DECODED,
     DESCRIPTION,
@@ -249,9 +248,7 @@ def video_stands_beside_the_person_as_a_card():
 def opacity_fades_the_video_in_a_render():
     new_scene()
     import_clip()
-    world = bpy.data.worlds.new("black")
-    bpy.context.scene.world = world
-    world.color = (0, 0, 0)
+    bpy.context.scene.world = None  # black
     shown_video_frame(START)
     bpy.context.scene.render.resolution_percentage = 25
     brightness = []
@@ -468,15 +465,13 @@ def rendered_animation_has_every_frame_right():
 
 
 @check
-def odd_names_and_long_paths_play():
+def long_paths_play():
     folder = WORK / "/".join(["a folder with a long name as Windows users have them 人"] * 5)
     folder.mkdir(parents=True)
-    clip = folder / "Tänze 🕺 人 (final) v2.s2d"
-    shutil.copy(CLIP, clip)
     new_scene(25)
-    import_clip(clip)
+    import_clip()
     bpy.ops.wm.save_as_mainfile(filepath=str(folder / "szene 🎬.blend"))
-    bpy.ops.wm.open_mainfile(filepath=str(folder / "szene 🎬.blend"))
-    assert clip.stem[:20] in root().name
-    assert vertex_error() < 1e-5
-    assert shown_video_frame(START + 8) == 8
+    with cache_gone():
+        bpy.ops.wm.open_mainfile(filepath=str(folder / "szene 🎬.blend"))
+        assert vertex_error() < 1e-5
+        assert shown_video_frame(START + 8) == 8
