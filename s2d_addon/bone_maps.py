@@ -20,6 +20,8 @@ LIMBS = ("shoulder", "upper_arm", "forearm", "hand", "thigh", "shin", "foot", "t
 BONES = TRUNK + tuple(f"{limb}.{side}" for side in "LR" for limb in LIMBS)
 """All bones that can be mapped, from the hips up, then the left and the right limbs."""
 
+_TRUNK_LABELS = ("Hips", "Spine", "Spine 2", "Chest", "Neck", "Neck 2", "Head")
+
 SUFFIX = ".json"
 _MOST_BYTES = 1 << 20
 _LONGEST_NAME = 255
@@ -93,6 +95,13 @@ SWITCHES = {"IK_FK": 1.0, "FK_limb_follow": 0.0, "neck_follow": 1.0, "head_follo
 
 RESTING = ("hips", "chest")
 """Rigify's controls that move the spine besides its FK controls, and so have to be at rest."""
+
+
+def label(ours: str) -> str:
+    """Return what animators call a bone of the clip's skeleton."""
+    if ours in TRUNK:
+        return _TRUNK_LABELS[TRUNK.index(ours)]
+    return ours.replace("_", " ").title()
 
 
 def is_rigify(names: Iterable[str]) -> bool:

@@ -73,7 +73,7 @@ class S2DRetargetSettings(bpy.types.PropertyGroup):
         default=True,
     )
     angle: bpy.props.FloatProperty(
-        name="Angle",
+        name="Key Tolerance",
         description="How far a bone may turn away between two keys. 0: a key for every frame",
         subtype="ANGLE",
         default=math.radians(1),
@@ -81,7 +81,7 @@ class S2DRetargetSettings(bpy.types.PropertyGroup):
         soft_max=math.radians(5),
     )
     distance: bpy.props.FloatProperty(
-        name="Distance (mm)",
+        name="Hips (mm)",
         description="How far the hips may stray between two keys, at a person's size",
         default=2.0,
         min=0.0,
@@ -246,7 +246,7 @@ class S2D_UL_bone_map(bpy.types.UIList):
         """Draw a line."""
         target = context.scene.s2d_retarget.target
         row = layout.split(factor=0.4)
-        row.label(text=item.name, translate=False)
+        row.label(text=bone_maps.label(item.name), translate=False)
         row.prop_search(item, "theirs", target.data, "bones", text="")
 
 
@@ -270,6 +270,9 @@ class S2D_OT_retarget(MapOperator):
         if not super().poll(context):
             return False
         target = context.scene.s2d_retarget.target
+        if context.view_layer.objects.get(target.name) != target:
+            cls.poll_message_set("The armature is not in this view layer: add it, or choose another")
+            return False
         if target.library:
             cls.poll_message_set("The armature is linked from another file: make a library override first")
             return False
@@ -343,6 +346,8 @@ def apply_motion(
     errors = retarget_math.direction_errors(posed, result.wanted)
     if target.data.pose_position == "REST":
         warnings = ["The armature shows its rest position: set it to Pose Position to see the motion."]
+    elif not target.visible_get():
+        warnings = []  # Blender does not pose what is hidden
     else:
         warnings = _differences(target, posed, list(result.rotations), times, context)
     return Applied(
@@ -372,7 +377,7 @@ def _checked_map(settings: S2DRetargetSettings, ours: retarget_math.Rig) -> dict
     if twice := [theirs for theirs in mapped.values() if list(mapped.values()).count(theirs) > 1]:
         raise ValueError(f'"{twice[0]}" is in the list twice: keep one, empty the other.')
     if ours.names[0] not in mapped:
-        raise ValueError(f'The hips are not mapped: pick a bone for "{ours.names[0]}" in the list.')
+        raise ValueError("The hips are not mapped: pick a bone for them in the list.")
     if settings.target.data.bones[mapped[ours.names[0]]].use_connect:
         raise ValueError(
             f'"{mapped[ours.names[0]]}" is connected to its parent and cannot travel: disconnect it in Edit '
@@ -617,6 +622,7 @@ class S2D_PT_retarget(ClipPanel, bpy.types.Panel):
         """Draw the choice of armature, the map of bones, and the button."""
         layout, settings = self.layout, context.scene.s2d_retarget
         layout.use_property_split = True
+        layout.use_property_decorate = False
         layout.prop(settings, "target", icon="ARMATURE_DATA")
         if settings.target is None:
             return
