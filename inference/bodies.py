@@ -12,6 +12,12 @@ from .errors import InputError
 from .writers import to_blender
 
 _BODY_FILES = (".npz", ".pkl")
+_USUAL_NAMES = {
+    "smpl": ("SMPL_NEUTRAL.*", "basic[mM]odel_neutral_*.*", "SMPL_*.*", "basic[mM]odel_*.*"),
+    "smplh": ("SMPLH_NEUTRAL.*", "neutral/model.npz", "SMPLH_*.*"),
+    "smplx": ("SMPLX_NEUTRAL*.*", "SMPLX_*.*"),
+}
+"""Patterns of the names that the files are published by, the neutral body first."""
 
 
 def open_body(name: str, path: str | Path | None = None) -> BodyModel:
@@ -29,10 +35,14 @@ def open_body(name: str, path: str | Path | None = None) -> BodyModel:
 def _file_in(folder: Path, name: str) -> Path | None:
     if name == "anny":
         return None
-    found = sorted(folder.rglob(f"{name.upper()}_NEUTRAL.*")) + sorted(folder.rglob(f"{name.upper()}_*.*"))
-    return next(
-        (path for path in found if path.suffix in _BODY_FILES), folder / f"{name.upper()}_NEUTRAL.npz"
-    )
+    found = (path for pattern in _USUAL_NAMES.get(name, ()) for path in sorted(folder.rglob(pattern)))
+    file = next((path for path in found if path.suffix in _BODY_FILES), None)
+    if file is None:
+        raise ValueError(
+            f"No file of the body model '{name}' is in {folder}: "
+            f"put it there under the name it comes with, such as {name.upper()}_NEUTRAL.npz."
+        )
+    return file
 
 
 def rest_for_blender(body: BodyModel, shape: np.ndarray) -> np.ndarray:

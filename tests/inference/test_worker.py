@@ -3,6 +3,7 @@
 
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -97,3 +98,15 @@ def test_worker_ends_when_its_parent_dies(long_file, tmp_path):
     parent.communicate()
     assert json.loads(last)["code"] == "cancelled"
     assert sorted(os.listdir(tmp_path / "out")) == BODY_FILES
+
+
+def test_probe_says_what_this_python_decodes_with(start_worker):
+    """The add-on asks a Python that its user points it to, before it relies on it."""
+    process = start_worker("probe")
+    (event,) = [json.loads(line) for line in process.stdout]
+    assert process.wait(60) == 0
+    assert event["type"] == "result"
+    assert event["python"] == platform.python_version()
+    assert set(event["missing"]) <= {"torch", "safetensors"}, "the rest is installed with this package"
+    assert bool(event["torch"]) == ("torch" not in event["missing"])
+    assert event["device"] in ("cpu", "cuda", "mps")
