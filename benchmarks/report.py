@@ -21,7 +21,8 @@ from typing import Any
 
 import cv2
 
-from .results import OUT, machine, read_results
+from ..inference.backends import weights_sha256
+from .results import OUT, machine, read_results, versions
 
 PAGE = "report.html"
 _PICTURES = Path(__file__).resolve().parents[1] / "models" / "weights" / "pictures.json"
@@ -50,7 +51,11 @@ SECTIONS = (
         "**above it, use the block codec**. VGGcos (HED) is a cosine distance of features of HED's VGG-16; "
         "it is neither LPIPS nor DISTS.",
     ),
-    Section("pictures", "Networks against simpler pictures", "From `s2d bench pictures`."),
+    Section(
+        "pictures",
+        "Networks against simpler pictures",
+        "What the networks add to pictures that need none, from the same decoded reference, plate and mesh.",
+    ),
     Section("vertices", "Vertices", ""),
     Section("keypoints", "Keypoint coding", ""),
     Section("speed", "Speed and memory", ""),
@@ -102,9 +107,10 @@ def _results(name: str, out: Path) -> dict[str, Any] | None:
 
 def page(found: dict[str, dict[str, Any] | None], out: Path, pictures_of_rate: int | None) -> list[str]:
     """Return the page's lines of Markdown; paths of pictures are as the results have them, below ``out``."""
-    here = next(
-        (results["machine"] for results in found.values() if results and "machine" in results), machine()
-    )
+    told = [results for results in found.values() if results and "machine" in results]
+    latest = max(told, key=lambda results: results["date"], default={})
+    here = latest.get("machine") or machine()
+    software = latest.get("versions") or versions()
     lines = [
         "# Results",
         "",
@@ -113,6 +119,8 @@ def page(found: dict[str, dict[str, Any] | None], out: Path, pictures_of_rate: i
         "marked as published by others.",
         "",
         f"Machine: {here['processor']}, {here['cores']} cores, {here['memory_gib']} GiB, {here['system']}.",
+        "",
+        f"Software: {', '.join(f'{name} {version}' for name, version in software.items())}.",
         "",
         "## In short",
         "",
@@ -157,6 +165,10 @@ def _body(
     if results is None:
         return [f"Not run. Measure it with {command}."]
     lines = [section.about, ""] if section.about else []
+    if section.name == "pictures":
+        shipped = weights_sha256("generator.onnx")
+        if results["generator_sha256"] != shipped:
+            lines += [f"Measured before the generator that is shipped now ({shipped[:12]}) was exported.", ""]
     lines += _module(section).tables(results)
     for path, caption in _pictures(section, results, pictures_of_rate):
         if (out / path).is_file():
@@ -165,11 +177,10 @@ def _body(
         load = results["machine"].get("load")
         busy = f", load average {load[0]}" if load else ""
         quick = " **A quick trial, not a measurement.**" if results.get("quick") else ""
-        versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
         lines += [
             "",
             f"`{_without_folders(results['command'])}` at commit {results['commit']}, {results['date']}"
-            f"{busy}.{quick} With {versions}.",
+            f"{busy}.{quick}",
         ]
     return lines
 

@@ -420,9 +420,9 @@ def tables(results: dict[str, Any]) -> list[str]:
         f"{clip['name']}, {clip['frames']} frames of {'x'.join(map(str, clip['size']))}; networks on "
         f"{results['threads']} thread(s), BLAS on {results['blas_threads']}, the median of {results['runs']} "
         f"run(s); load average when it began {results['load_before'] or 0:.1f}. *Clock* includes waiting for "
-        "other work on the machine, *processor* does not.",
+        "other work on the machine, *processor* does not. Milliseconds are a frame's, but for *once a clip*.",
         "",
-        "| stage | clock ms a frame | processor ms a frame |",
+        "| stage | clock ms | processor ms |",
         "| --- | ---: | ---: |",
         f"| **encode, the whole way** | {encoding['wall_ms']:.1f} | {encoding['processor_ms']:.1f} |",
     ]
