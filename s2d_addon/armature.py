@@ -2,7 +2,7 @@
 """Turn a mesh that plays a point cache into a mesh on an armature with keyframes, from ``skeleton.npz``.
 
 The skeleton was fitted to the vertices by the engine. Here each bone's rotation, and the root's location, get
-keys of their own; frames that lie on straight lines between keys need none. How far the keys may stray is
+keys of their own, joined by smooth curves; frames that lie on them need no key. How far they may stray is
 told by what they do: the corners of a box round each bone's vertices bound how far any vertex strays.
 """
 
@@ -17,14 +17,10 @@ from mathutils import Vector
 
 from . import compat
 from .bake import Baked, Progress
-from .keyframes import add_curve
-from .retarget_math import Motion, between_keys, pose, simple_rig, thin, to_matrices
+from .keyframes import add_smooth_curve, furthest_added, smooth_between, smooth_keys
+from .retarget_math import Motion, pose, simple_rig, to_matrices
 
 SKELETON_FILE = "skeleton.npz"
-_FIRST_SHARE = 2.0
-"""Share of the tolerance that each bone is tried with first: the strays of a chain's bones seldom add up."""
-_SAFETY = 0.95
-_GREATEST_STEP = 0.5
 _FRAMES_AT_ONCE = 32
 _MEETS = 1e-5  # metres
 _SHORTEST_REACH = 1e-3  # metres
@@ -88,12 +84,13 @@ def bake_armature(
     paths = [*(f"{bone}.rotation_quaternion" for bone in bones), f"{bones[0]}.location"]
     for path, values, keep in zip(paths, [*rotations, location], kept, strict=True):
         for index, column in enumerate(values.T):
-            add_curve(curves, path, times[keep], column[keep], index)
+            add_smooth_curve(curves, path, times, column, keep, index)
     compat.group_curves(item.animation_data.action)
     _skin(mesh, skeleton, item)
-    motion = skeleton.move(*_between(rotations, location, kept))
+    *turns, place = map(smooth_between, [*rotations, location], kept)
+    motion = skeleton.move(turns, place)
     mean, worst = _distances(skeleton, motion, points, progress)
-    return item, Baked(sum(int(keep.sum()) for keep in kept), len(points), mean, worst)
+    return item, Baked(sum(map(len, kept)), len(points), mean, worst)
 
 
 def remove_armature(mesh: bpy.types.Object, armatures: list[bpy.types.Object]) -> None:
@@ -118,24 +115,29 @@ def remove_armature(mesh: bpy.types.Object, armatures: list[bpy.types.Object]) -
 def _keys_within(
     skeleton: Skeleton, rotations: list[np.ndarray], location: np.ndarray, tolerance: float
 ) -> list[np.ndarray]:
-    """Choose the frames (T,) that get keys, for each bone's rotation and last for the root's location."""
+    """Choose the frames ``(K,)`` that get keys, for each bone's rotation and last for the root's location."""
     channels = [*rotations, location]
-    if tolerance == 0 or len(location) < 2:
-        return [np.ones(len(location), bool)] * len(channels)
+    if tolerance == 0:
+        return [np.arange(len(location))] * len(channels)
     corners = _corners(skeleton)
     wanted = _corner_places(skeleton, skeleton.move(rotations, location), corners)
-    slacks = [np.full(4, tolerance / (2 * arm)) for arm in _reach(skeleton)]
-    slacks.append(np.full(3, tolerance / np.sqrt(3)))
+    arms = np.append(2 * _reach(skeleton), 1.0)  # metres for a unit of a quaternion, or of the location
+    kept = [smooth_keys(values, tolerance / arm) for values, arm in zip(channels, arms, strict=True)]
     above = _above(skeleton)
-    shares = np.full(len(channels), _FIRST_SHARE)
     while True:
-        kept = thin(channels, [share * slack for share, slack in zip(shares, slacks, strict=True)])
-        shown = _corner_places(skeleton, skeleton.move(*_between(rotations, location, kept)), corners)
-        worst = np.linalg.norm(shown - wanted, axis=-1).max(axis=(0, 2))
-        if (worst <= tolerance).all():
+        *turns, place = shown = [smooth_between(*channel) for channel in zip(channels, kept, strict=True)]
+        corners_shown = _corner_places(skeleton, skeleton.move(turns, place), corners)
+        strayed = np.linalg.norm(corners_shown - wanted, axis=-1).max(axis=2)
+        worst = strayed.max(axis=1)
+        frames = np.flatnonzero(worst > tolerance)
+        if not len(frames):
             return kept
-        shrunk = np.where(worst > tolerance, np.maximum(_SAFETY * tolerance / worst, _GREATEST_STEP), 1.0)
-        shares *= np.where(above, shrunk[:, None], 1.0).min(axis=0)
+        # A chain's strays add up there: of its channels the one that strays most gets a key.
+        own = [np.linalg.norm(has - values, axis=1) for has, values in zip(shown, channels, strict=True)]
+        shares = np.stack(own, axis=1)[frames] * arms * above[strayed[frames].argmax(axis=1)]
+        guilty = shares.argmax(axis=1)
+        for channel in np.unique(guilty):
+            kept[channel] = furthest_added(kept[channel], frames[guilty == channel], worst)
 
 
 def _above(skeleton: Skeleton) -> np.ndarray:
@@ -146,14 +148,6 @@ def _above(skeleton: Skeleton) -> np.ndarray:
         if parent >= 0:
             above[bone] |= above[parent]
     return above
-
-
-def _between(
-    rotations: list[np.ndarray], location: np.ndarray, kept: list[np.ndarray]
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return what straight lines between the keys make of the channels."""
-    *turns, place = map(between_keys, [*rotations, location], kept)
-    return turns, place
 
 
 def _corners(skeleton: Skeleton) -> np.ndarray:

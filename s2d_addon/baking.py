@@ -22,7 +22,8 @@ _KINDS = (
     (
         "EXPORTABLE",
         "Exportable Shape Keys",
-        "Relative shape keys: glTF and FBX carry them. Slow beyond some hundred keys",
+        "Relative shape keys: glTF carries them, and FBX with NLA Strips and All Actions off in its "
+        "exporter. Slow beyond some hundred keys",
         "SHAPEKEY_DATA",
         0,
     ),
@@ -80,7 +81,7 @@ class S2D_OT_bake(_MotionOperator):
     tolerance: bpy.props.FloatProperty(
         name="Tolerance (mm)",
         description="How far a vertex may stray between two keys. 0: a key for every frame",
-        default=1.0,
+        default=5.0,
         min=0.0,
         soft_max=20.0,
     )
