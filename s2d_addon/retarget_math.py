@@ -120,13 +120,17 @@ def retarget(
 ) -> Retargeted:
     """Find what the bones of ``target`` do so that it moves as the person does.
 
-    ``bone_map`` names, for bones of the clip's skeleton, bones of the target; the first bone of the clip's
-    skeleton must be among them. With ``keep_feet`` the lower foot is as high above the floor as the
-    person's, to scale, and never below it. Raises RetargetError where the map leaves the target's
-    facing open.
+    ``bone_map`` names bones of the target for standard bones, the root first; those that the clip's skeleton
+    does not have only tell where the others point. With ``keep_feet`` the lower foot is as high above the
+    floor as the person's, to scale, and never below it. Raises RetargetError where the map leaves the
+    target's facing open.
     """
     source = motion.rig
-    pairs = [(source.index(ours), target.index(theirs)) for ours, theirs in bone_map.items()]
+    pairs = [
+        (source.index(ours), target.index(theirs))
+        for ours, theirs in bone_map.items()
+        if ours in source.names
+    ]
     upright = rest_facing(source, target, bone_map)
     own = {name: name for name in source.names}
     aligned = _alignment(source, target, bone_map, upright)
@@ -239,7 +243,7 @@ def _alignment(
                 aligned[ours] = _swing(has, wanted)
         elif _kind(ours) == "toe":
             aligned[ours] = above
-    return {target.index(theirs): aligned[ours] for ours, theirs in bone_map.items()}
+    return {target.index(theirs): aligned[ours] for ours, theirs in bone_map.items() if ours in aligned}
 
 
 def _above(rig: Rig, name: str) -> str:

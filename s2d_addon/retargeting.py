@@ -370,7 +370,7 @@ def _read_motion(root: bpy.types.Object, frames: np.ndarray) -> retarget_math.Mo
 
 
 def _checked_map(settings: S2DRetargetSettings, ours: retarget_math.Rig) -> dict[str, str]:
-    """Return the map, the hips first, of bones that both skeletons have."""
+    """Return the map, the hips first. Raises ValueError where it cannot be used."""
     mapped, names = _mapped(settings), set(_bone_names(settings.target))
     if gone := [theirs for theirs in mapped.values() if theirs not in names]:
         raise ValueError(f'"{settings.target.name}" has no bone "{gone[0]}": pick another in the list.')
@@ -383,7 +383,7 @@ def _checked_map(settings: S2DRetargetSettings, ours: retarget_math.Rig) -> dict
             f'"{mapped[ours.names[0]]}" is connected to its parent and cannot travel: disconnect it in Edit '
             "Mode, or map the hips to another bone."
         )
-    return {name: mapped[name] for name in ours.names if name in mapped}
+    return mapped
 
 
 # ---- the armature ----------------------------------------------------------------------------
@@ -500,7 +500,7 @@ def _place(
     if max(scales) - min(scales) > _UNIFORM * max(scales) or target.matrix_world.determinant() < 0:
         raise ValueError(f'"{target.name}" is scaled unevenly: apply its scale first (Ctrl A, Scale).')
     upright = retarget_math.rest_facing(ours, rig, bone_map)
-    own = {name: name for name in bone_map}
+    own = {name: name for name in ours.names if name in bone_map}
     scale = retarget_math.hip_height(rig, bone_map, upright) / retarget_math.hip_height(ours, own, np.eye(3))
     floor = scene.floor_placement(root)
     stands = root.matrix_world

@@ -114,11 +114,14 @@ def new_armature(name, bones):
     return item
 
 
-def new_rig(kind, *, droop=0.0, size=1.0, up="Z", roll=0.0, mode="QUATERNION", scale=1.0, turn=0.0):
+def new_rig(
+    kind, *, droop=0.0, size=1.0, up="Z", roll=0.0, mode="QUATERNION", scale=1.0, turn=0.0, loose=False
+):
     """Build a person as a kind of rig, and return it with the bone that each of the body's parts begins with.
 
     ``droop`` lowers the arms from the T-pose (radians), ``size`` is the person's, in the armature's units,
-    ``up`` the axis that is up in the armature's space, ``scale`` and ``turn`` the object's.
+    ``up`` the axis that is up in the armature's space, ``scale`` and ``turn`` the object's. ``loose`` bones
+    do not point to the next joint, as other programs' axes often do not.
     """
     trunk, arm, leg, sides = RIGS[kind]
     bones, parts = [], {}
@@ -151,7 +154,11 @@ def new_rig(kind, *, droop=0.0, size=1.0, up="Z", roll=0.0, mode="QUATERNION", s
     bpy.ops.object.mode_set(mode="EDIT")
     for i, bone in enumerate(item.data.edit_bones):
         bone.roll += roll * (i + 1)
+        if loose:
+            bone.use_connect = False
+            bone.tail = bone.head + Vector((0.02, 0.05, 0.04)) * size
     bpy.ops.object.mode_set(mode="OBJECT")
+    item["loose"] = loose
     for bone in item.pose.bones:
         bone.rotation_mode = mode
     lift = Matrix.Rotation(math.pi / 2, 4, "X") if up == "Y" else Matrix()
@@ -197,7 +204,8 @@ def limb_directions(item, parts):
             for limb, (name, after) in zip(chain, pairwise(names), strict=False):
                 directions[f"{limb}.{side}"] = (world @ (bones[after].head - bones[name].head)).normalized()
         hand = bones[parts[f"hand.{side}"]]
-        directions[f"hand.{side}"] = (world @ (hand.tail - hand.head)).normalized()
+        if not item.get("loose"):  # else a hand without fingers does not show where it points
+            directions[f"hand.{side}"] = (world @ (hand.tail - hand.head)).normalized()
     return directions
 
 
@@ -230,6 +238,7 @@ def motion_fits_every_kind_of_rig_and_rest_pose():
             "mode": "XYZ",
             "size": 100.0,
             "scale": 0.01,
+            "loose": True,
         },
         "Unreal 5": {"droop": 0.6, "roll": -1.1, "mode": "ZYX", "turn": 1.0},
         "MPFB Default, MakeHuman": {"droop": 0.75, "mode": "AXIS_ANGLE", "size": 0.1, "scale": 12.0},
