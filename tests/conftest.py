@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What several folders of tests need: a filmed clip as a file, and the built extension."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -21,3 +22,13 @@ def extension_zip(tmp_path_factory):
     from sparse2dense.s2d_addon import build
 
     return build.build(tmp_path_factory.mktemp("dist"), "linux-x64", build.extension_tool())
+
+
+@pytest.fixture(scope="session")
+def cut_off():
+    """What runs a command without any network, where this machine lets us; otherwise nothing."""
+    command = ["unshare", "--net"]
+    try:
+        return command if subprocess.run([*command, "true"], check=False).returncode == 0 else []
+    except FileNotFoundError:
+        return []

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs inside a Blender with its window: imports a clip through the operator a user presses, and looks at it.
+"""Runs inside a Blender with its window: uses the extension as a user would, and looks at it.
 
-``blender --python window_session.py -- CLIP RESULTS.json PICTURE.png``: ``PICTURE`` is what the 3D view shows
-through the clip's camera. A timer drives it, so that Blender's own loop runs in between, as for a user.
+``blender --python window_session.py -- CLIP WORK [PART...]``: writes ``WORK/results.json``, ``WORK/picture.png`` (what
+the 3D view shows through the clip's camera) and a picture of the window in each state of the panel. A timer
+drives it, so that Blender's own loop runs in between, as for a user.
 """
 
+import contextlib
+import importlib
 import json
 import os
+import shutil
+import subprocess
 import sys
 import time
 import traceback
@@ -14,9 +19,56 @@ from pathlib import Path
 
 import bpy
 
-CLIP, RESULTS, PICTURE = map(Path, sys.argv[sys.argv.index("--") + 1 :])
-TICK = 0.05
-results = {"ticks": 0}
+CLIP, WORK, *PARTS = sys.argv[sys.argv.index("--") + 1 :]
+CLIP, WORK = Path(CLIP), Path(WORK)
+PACKAGE = "bl_ext.user_default.sparse2dense"
+TICK = 0.005
+PATIENCE = 300
+importing = importlib.import_module(f"{PACKAGE}.s2d_addon.importing")
+results = {"pictures": {}}
+ours = {}  # longest call into the extension by name: seconds by the clock, and of processor time
+gaps = []  # between two turns of Blender's loop while an import is at work, seconds
+
+
+# ---- watching --------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def timed(name):
+    started = time.perf_counter(), time.thread_time()
+    try:
+        yield
+    finally:
+        took = time.perf_counter() - started[0], time.thread_time() - started[1]
+        ours[name] = list(map(max, ours.get(name, (0, 0)), took))
+
+
+def watch_the_extension():
+    """Time everything of the extension that Blender calls while an import runs."""
+    for name in ("_tick", "_tell", "_redraw"):
+        setattr(importing, name, timed(name)(getattr(importing, name)))
+    for name in ("build_clip", "update_clip"):
+        setattr(importing.scene, name, timed(name)(getattr(importing.scene, name)))
+    for name in dir(bpy.types):
+        cls = getattr(bpy.types, name)
+        if getattr(cls, "__module__", "").startswith(PACKAGE):
+            for method in {"draw", "execute", "poll"} & set(vars(cls)):
+                watch_method(cls, method)
+
+
+def watch_method(cls, method):
+    original = getattr(cls, method)
+    name = f"{cls.__name__}.{method}"
+
+    def of_class(_cls, context):
+        with timed(name):
+            return original(context)
+
+    def of_object(self, context):  # Blender counts the parameters
+        with timed(name):
+            return original(self, context)
+
+    setattr(cls, method, classmethod(of_class) if method == "poll" else of_object)
 
 
 def view3d():
@@ -25,53 +77,208 @@ def view3d():
     return {"window": window, "area": area, "region": next(r for r in area.regions if r.type == "WINDOW")}
 
 
-def use():
-    """The user's way through the add-on; yields where Blender's loop should run."""
-    results["background"] = bpy.app.background
-    results["online"] = bpy.app.online_access
-    results["panel"] = bpy.types.S2D_PT_main.bl_category
+def in_view(operator, *arguments, **options):
+    with bpy.context.temp_override(**view3d()):
+        return sorted(operator(*arguments, **options))
+
+
+def photograph(name):
+    """Keep a picture of the window, and where in it the panel is."""
+    path = WORK / f"{name}.png"
+    if shutil.which("import"):  # ImageMagick's: Blender itself reads nothing but black from software OpenGL
+        subprocess.run(["import", "-window", "root", path], check=True)
+    else:
+        in_view(bpy.ops.screen.screenshot, filepath=str(path))
+    area = view3d()["area"]
+    panel = next(region for region in area.regions if region.type == "UI")
+    results["pictures"][name] = {
+        "panel": (panel.x, panel.y, panel.width, panel.height),
+        "view": (area.x, area.y, area.width, area.height),
+    }
+
+
+# ---- the user's hands ------------------------------------------------------------------------
+
+
+def work(*paths):
+    """Import files as the file browser does; returns what the operator answered."""
+    files = [{"name": path.name} for path in paths]
+    return in_view(bpy.ops.s2d.import_clip, "EXEC_DEFAULT", directory=f"{paths[0].parent}/", files=files)
+
+
+def until(condition):
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < PATIENCE, importing.Imports.current
+        yield
+
+
+def placeholders():
+    return [item for item in bpy.data.objects if item.get("clip_part") == "mesh"]
+
+
+def moving():
+    return [item for item in placeholders() if item.modifiers]
+
+
+def at_work():
+    return importing.Jobs.running() or importing.Imports.current is not None
+
+
+def task():
+    return importing.Jobs.current.tasks[0]
+
+
+def forget_clips():
+    """Remove everything, and what was decoded, so that an import has work to do."""
     for item in list(bpy.data.objects):
         bpy.data.objects.remove(item)
-    view3d()["area"].spaces[0].show_region_ui = True
-    yield
-    with bpy.context.temp_override(**view3d()):
-        results["started"] = sorted(
-            bpy.ops.s2d.import_clip(
-                "EXEC_DEFAULT", filepath=str(CLIP), set_frame_rate=True, set_resolution=True
-            )
-        )
+    bpy.data.orphans_purge(do_recursive=True)
+    bpy.ops.s2d.clear_cache()
+
+
+# ---- the ways through ------------------------------------------------------------------------
+
+
+def imports_while_the_window_lives():
+    results["background"], results["online"] = bpy.app.background, bpy.app.online_access
+    area = view3d()["area"]
+    area.spaces[0].show_region_ui = True
+    forget_clips()
+    yield from pause(1)
+    panel = next(region for region in area.regions if region.type == "UI")
+    panel.active_panel_category = bpy.types.S2D_PT_main.bl_category
+    yield from pause(1)
+    photograph("panel-empty")
     started = time.monotonic()
-    while not bpy.data.collections.get(CLIP.stem):
-        assert time.monotonic() - started < 300, "the import never ended"
-        results["ticks"] += 1
-        yield
-    results["parts"] = sorted(item.get("clip_part", "root") for item in bpy.data.objects)
+    results["answer"] = work(CLIP)
+    yield from until(placeholders)
+    results["placeholder_seconds"] = time.monotonic() - started
+    results["placeholder"] = sorted(item.get("clip_part", "root") for item in bpy.data.objects)
+    yield from until(moving)
+    results["motion_seconds"] = time.monotonic() - started
+    yield from until(lambda: task().finished or importing.Jobs.current.stage == "video")
+    yield from pause(0.5)
+    photograph("panel-running")
+    yield from until(lambda: not at_work())
+    results["video_seconds"] = time.monotonic() - started
+    results["errors"] = importing.Jobs.current.errors
+    in_view(bpy.ops.view3d.view_selected)
+    yield from pause(1)
+    photograph("panel-done")
+    in_view(bpy.ops.ed.undo)
+    results["after_undo"] = len(placeholders())
+    in_view(bpy.ops.ed.redo)
     yield
-    with bpy.context.temp_override(**view3d()):
-        results["viewed"] = sorted(bpy.ops.s2d.view_clip())
-        space = view3d()["area"].spaces[0]
-        results["perspective"] = space.region_3d.view_perspective
-        space.overlay.show_overlays = False
+
+
+def shows_mesh_over_video():
+    in_view(bpy.ops.s2d.match_scene, frame_rate=True, resolution=True)
+    in_view(bpy.ops.s2d.view_clip)
+    view3d()["area"].spaces[0].overlay.show_overlays = False
     bpy.context.scene.frame_set(8)
+    yield from pause(0.5)
+    bpy.context.scene.render.filepath = str(WORK / "picture.png")
+    in_view(bpy.ops.render.opengl, write_still=True, view_context=True)
+    view3d()["area"].spaces[0].overlay.show_overlays = True
+
+
+def says_what_is_wrong_with_a_file():
+    bad = WORK / "not a clip.s2d"
+    bad.write_bytes(b"no clip at all" * 100)
+    work(bad)
+    yield from until(lambda: not at_work())
+    yield from pause(0.5)
+    results["said"] = importing.Jobs.current.errors
+    photograph("panel-error")
+
+
+def stands_all_clips_before_any_video_and_cancels():
+    forget_clips()
+    clips = [WORK / name for name in ("a second clip.s2d", "ikinci 人.s2d")]
+    for clip in clips:
+        clip.write_bytes(CLIP.read_bytes())
+    work(*clips)
+    yield from until(lambda: len(moving()) == 2)
+    results["videos_before_all_moved"] = sum(task.finished for task in importing.Jobs.current.tasks)
+    folders = [task.folder for task in importing.Jobs.current.tasks]
+    started, pid = time.monotonic(), importing.Jobs.current.worker_pid
+    in_view(bpy.ops.s2d.cancel)
+    yield from until(lambda: not at_work())
+    results["cancel_seconds"] = time.monotonic() - started
+    results["after_cancel"] = {
+        "objects": len(bpy.data.objects),
+        "folders": sum(folder.exists() for folder in folders),
+        "worker": pid is not None and Path(f"/proc/{pid}").exists(),
+    }
+
+
+def lets_go_of_what_the_user_deletes():
+    work(CLIP)
+    yield from until(placeholders)
+    results["worker_of_deleted"] = importing.Jobs.current.worker_pid is not None
+    for item in list(bpy.data.objects):
+        bpy.data.objects.remove(item)
+    yield from until(lambda: not at_work())
+    results["after_deleting"] = {"objects": len(bpy.data.objects), "errors": importing.Jobs.current.errors}
+
+
+def ends_with_its_file():
+    forget_clips()
+    work(CLIP)
+    yield from until(lambda: importing.Jobs.current.worker_pid)
+    pid = importing.Jobs.current.worker_pid
+    bpy.ops.wm.read_homefile(app_template="")
     yield
-    with bpy.context.temp_override(**view3d()):
-        bpy.context.scene.render.filepath = str(PICTURE)
-        bpy.ops.render.opengl(write_still=True, view_context=True)
+    results["after_loading"] = {
+        "worker": Path(f"/proc/{pid}").exists(),
+        "import": importing.Jobs.current is not None,
+    }
 
 
-steps = use()
+def pause(seconds):
+    started = time.monotonic()
+    while time.monotonic() - started < seconds:
+        yield
+
+
+def session():
+    watch_the_extension()
+    for part in (
+        imports_while_the_window_lives,
+        shows_mesh_over_video,
+        says_what_is_wrong_with_a_file,
+        stands_all_clips_before_any_video_and_cancels,
+        lets_go_of_what_the_user_deletes,
+        ends_with_its_file,
+    ):
+        if PARTS and part.__name__ not in PARTS:
+            continue
+        started = time.monotonic()
+        yield from part()
+        print(f"{part.__name__}: {time.monotonic() - started:.1f} s", flush=True)
+
+
+steps = session()
+turns = []  # when this session let go of Blender's loop
 
 
 def tick():
+    if turns and importing.Jobs.running():
+        gaps.append(time.perf_counter() - turns[-1])
     try:
         next(steps)
+        turns.append(time.perf_counter())
         return TICK
     except StopIteration:
         pass
     except Exception:
         results["failure"] = traceback.format_exc()
-    RESULTS.write_text(json.dumps(results))
+    results["ours"] = ours
+    results["gaps"] = sorted(gaps)[-20:]
+    (WORK / "results.json").write_text(json.dumps(results, indent=1))
     os._exit(0)
 
 
-bpy.app.timers.register(tick, first_interval=2)
+bpy.context.preferences.view.show_splash = False
+bpy.app.timers.register(tick, first_interval=2, persistent=True)

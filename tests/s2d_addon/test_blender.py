@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The extension in Blender 4.2, 4.5 and 5.0: installed from its zip, used through its operators.
+"""The extension in Blender 4.2, 4.5 and 5.0: installed from its zip, used through its operators, without a network.
 
 One ``bpy`` a process: ``session.py`` makes all checks of a version in one, and each is a test here.
 """
@@ -36,14 +36,14 @@ def decoded_folder(filmed_clip, tmp_path_factory):
 
 
 @pytest.fixture(scope="module", params=NUMPY)
-def outcome(request, extension_zip, filmed_clip, decoded_folder, tmp_path_factory):
+def outcome(request, extension_zip, filmed_clip, decoded_folder, cut_off, tmp_path_factory):
     """What became of each check in one version of Blender."""
     work = tmp_path_factory.mktemp(f"bpy-{request.param}")
     python = ensure_bpy(request.param)
     clip, results = work / ODD_NAME, work / "results.json"
     shutil.copy(filmed_clip, clip)
-    command = [python, "-I", SESSION, extension_zip, clip, decoded_folder, work, results]
-    environment = os.environ | {"BLENDER_USER_RESOURCES": str(work / "user")}
+    command = [*cut_off, python, "-I", SESSION, extension_zip, clip, decoded_folder, work, results]
+    environment = os.environ | {"BLENDER_USER_RESOURCES": str(work / "user"), "S2D_TORCH": sys.executable}
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=900, check=False, cwd=work
     )
