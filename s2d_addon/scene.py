@@ -312,13 +312,14 @@ def _build_mesh(clip: DecodedClip) -> bpy.types.Object:
     data = bpy.data.meshes.new(clip.name)
     corners = clip.faces.size
     data.vertices.add(len(clip.rest))
-    data.vertices.foreach_set("co", (clip.rest + offset).astype(np.float32).ravel())
     data.loops.add(corners)
-    data.loops.foreach_set("vertex_index", clip.faces.ravel())
     data.polygons.add(len(clip.faces))
+    # Attributes take a whole array at once; vertices, loops and faces would be set one by one.
+    data.attributes["position"].data.foreach_set("vector", (clip.rest + offset).astype(np.float32).ravel())
+    data.attributes[".corner_vert"].data.foreach_set("value", clip.faces.ravel())
     data.polygons.foreach_set("loop_start", np.arange(0, corners, 3, dtype=np.int32))
-    data.polygons.foreach_set("use_smooth", np.ones(len(clip.faces), bool))
-    data.uv_layers.new(name="UVMap").data.foreach_set("uv", clip.uv.ravel())
+    data.uv_layers.new(name="UVMap").uv.foreach_set("vector", clip.uv.ravel())
+    data.shade_smooth()
     data.update(calc_edges=True)
     return bpy.data.objects.new(f"{clip.name} mesh", data)
 
