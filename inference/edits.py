@@ -44,6 +44,7 @@ _ENTER, _LEAVE = (0.07, 0.25, 0.25), (0.1, 0.5, 0.5)  # m above the lowest, m/s 
 _LOWEST_WITHIN = 0.75  # seconds either side in which a foot is compared with the lowest
 _SHORTEST = 0.1  # seconds, of a contact and of a gap between two
 _BLEND = 0.2  # seconds over which a lock comes and goes
+_FARTHEST_LOCK = 0.1  # metres; a foot that goes further while planted does slide
 _LENGTH_SMOOTHING = 0.5  # seconds; what changes faster is no bone but noise, which would rock a planted foot
 _SNAP_SMOOTHING = 0.05  # seconds
 _SNAP_REACH = 0.25  # metres from the floor beyond which a contact is one with something else
@@ -144,9 +145,8 @@ def apply_edits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Edit keypoints ``(T, 23, 3)`` in camera space, of a body of ``shape`` ``(S,)`` on ``floor``.
 
-    Returns the edited keypoints, float32, and the shape they then belong to. A few copies of the keypoints
-    are held (300 bytes a frame each), whatever else is needed goes block by block. InputError ``edits`` for
-    measures that the body cannot have.
+    Returns the edited keypoints, float32, and the shape they then belong to. About 2 kB a frame are held at
+    most: a minute of video takes 4 MB. InputError ``edits`` for measures that the body cannot have.
     """
     keypoints, fps = np.array(keypoints, np.float32), float(fps)
     if edits.smoothing:
@@ -272,10 +272,10 @@ def _hip_height(body: BodyModel, shape: np.ndarray) -> float:
 
 def _mirror(keypoints: np.ndarray, floor: Floor) -> np.ndarray:
     """Swap left and right about the upright plane through the person's mean place, where they mostly face."""
-    across = np.cross(facing(keypoints, floor.up), floor.up)
+    across = np.cross(facing(keypoints, floor.up), floor.up).astype(np.float32)
     middle = keypoints[:, _HIPS].mean(axis=(0, 1))
     aside = (keypoints - middle) @ across
-    return (keypoints - 2 * aside[..., None] * across)[:, _MIRROR].astype(np.float32)
+    return (keypoints - 2 * aside[..., None] * across)[:, _MIRROR]
 
 
 # ---- feet ------------------------------------------------------------------------------------
@@ -387,7 +387,9 @@ def _lock_point(places: np.ndarray, planted: np.ndarray, fps: float) -> tuple[np
         total += weight[:, None] * held
         weights += weight
     share = np.maximum(weights, 1.0)
-    return total / share[:, None], weights / share
+    shift = total / share[:, None]
+    far = np.linalg.norm(shift, axis=-1, keepdims=True) / _FARTHEST_LOCK
+    return shift / (1 + far**4) ** 0.25, weights / share
 
 
 def _leg_mobility() -> np.ndarray:

@@ -50,7 +50,7 @@ def _both_sides(*joints: str) -> tuple[tuple[str, str], ...]:
 
 MEASURES: dict[str, Measure] = {
     "stature": Measure("Stature", "m", "Height from the soles to the top of the head", 1, 0.25),
-    "weight": Measure("Weight", "kg", "Weight of the body: a slimmer or a heavier build", 2, 0.75),
+    "weight": Measure("Weight", "kg", "Weight of the body: a slimmer or a heavier build", 2, 0.6),
     "leg_length": Measure(
         "Leg Length",
         "m",
