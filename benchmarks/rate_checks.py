@@ -16,7 +16,8 @@ from ..inference.errors import S2DError
 from . import clips, codecs
 from .curves import bd_rate, crossing, front
 from .metrics import METRICS, PERSON_MARGIN, PictureMeter, bursts, load_vgg, vmaf
-from .rate import DEFAULT, Bench, add_arguments, tables
+from .rate import DEFAULT, Bench, add_arguments
+from .rate_summary import tables
 
 _PERFECT = {"vggcos": 0, "ssimulacra2": 100, "flip": 0, "ms_ssim": 1, "temporal": 0}
 _SIDE = 192

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from .metrics import METRICS, REGIONS
-from .rate import curve
+from .rate_summary import curve
 
 _COLOURS = {"vvc": "tab:red", "x265": "tab:blue", "x264": "tab:green", "svtav1": "tab:purple"}
 _STYLES = {"ra": "-", "ld": ":"}

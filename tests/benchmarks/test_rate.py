@@ -13,7 +13,7 @@ import torch
 from sparse2dense.benchmarks.clips import forth_and_back
 from sparse2dense.benchmarks.curves import crossing, front
 from sparse2dense.benchmarks.metrics import bursts, ms_ssim
-from sparse2dense.benchmarks.rate import compare, summarise, tables
+from sparse2dense.benchmarks.rate_summary import compare, summarise, tables
 from sparse2dense.benchmarks.results import Cache, read_results, write_results
 from sparse2dense.inference.cli import main
 from sparse2dense.inference.errors import InputError
