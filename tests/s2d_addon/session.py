@@ -53,9 +53,10 @@ def clip_frame(frame, start=START):
     return min(max(seconds * CLIP_FPS, 0), len(VERTICES) - 1)
 
 
-def shown_vertices(frame):
-    bpy.context.scene.frame_set(frame)
-    item = part("mesh").evaluated_get(bpy.context.evaluated_depsgraph_get())
+def shown_vertices(frame, item=None):
+    """The vertices of the clip's mesh, or of ``item``, as they are shown at a frame (or a fraction)."""
+    bpy.context.scene.frame_set(int(frame), subframe=frame % 1)
+    item = (item or part("mesh")).evaluated_get(bpy.context.evaluated_depsgraph_get())
     mesh = item.to_mesh()
     points = np.empty(len(mesh.vertices) * 3, np.float32)
     mesh.vertices.foreach_get("co", points)
