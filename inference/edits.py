@@ -80,21 +80,21 @@ def read_edits(given: str) -> Edits:
         try:
             text = Path(given).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise InputError("edits", f"--edits {given}: neither a JSON object nor a file.") from error
+            raise InputError("edits", f"Edits {given}: neither a JSON object nor a file.") from error
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError("edits", f"--edits: this is not JSON ({error}).") from error
+        raise InputError("edits", f"Edits: this is not JSON ({error}).") from error
     if not isinstance(content, dict):
-        raise InputError("edits", '--edits: a JSON object is needed, such as {"smoothing": 1}.')
+        raise InputError("edits", 'Edits: a JSON object is needed, such as {"smoothing": 1}.')
     unknown = sorted(set(content) - {known.name for known in fields(Edits)})
     if unknown:
-        raise InputError("edits", f"--edits: there is no edit '{unknown[0]}'.")
+        raise InputError("edits", f"Edits: there is no edit '{unknown[0]}'.")
     measures = content.get("measures", {})
     if not isinstance(measures, dict):
-        raise InputError("edits", '--edits: measures are an object, such as {"stature": 1.9}.')
+        raise InputError("edits", 'Edits: measures are an object, such as {"stature": 1.9}.')
     for name in set(measures) - set(MEASURES):
-        raise InputError("edits", f"--edits: there is no measure '{name}': use {', '.join(MEASURES)}.")
+        raise InputError("edits", f"Edits: there is no measure '{name}': use {', '.join(MEASURES)}.")
     return Edits(
         smoothing=_number(content, "smoothing", 0, STRONGEST),
         foot_lock=_number(content, "foot_lock", 0, 1),
@@ -107,14 +107,14 @@ def read_edits(given: str) -> Edits:
 def _number(content: dict[str, Any], name: str, least: float, most: float) -> float:
     value = content.get(name, 0.0)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
-        raise InputError("edits", f"--edits: {name} is a number from {least:g} to {most:g}, not {value!r}.")
+        raise InputError("edits", f"Edits: {name} is a number from {least:g} to {most:g}, not {value!r}.")
     return float(value)
 
 
 def _flag(content: dict[str, Any], name: str) -> bool:
     value = content.get(name, False)
     if not isinstance(value, bool):
-        raise InputError("edits", f"--edits: {name} is true or false, not {value!r}.")
+        raise InputError("edits", f"Edits: {name} is true or false, not {value!r}.")
     return value
 
 
@@ -127,17 +127,17 @@ def edited_shape(body: BodyModel, shape: np.ndarray, edits: Edits) -> np.ndarray
     for name, value in edits.measures.items():
         kind, offered = MEASURES[name], ranges.get(name)
         if offered is None:
-            raise InputError("edits", f"--edits: the body model {body.name} has no measure '{name}'.")
+            raise InputError("edits", f"Edits: the body model {body.name} has no measure '{name}'.")
         if not offered.least * (1 - _ROUNDING) <= value <= offered.most * (1 + _ROUNDING):
             raise InputError(
                 "edits",
-                f"--edits: {name} is from {offered.least:.3f} to {offered.most:.3f} {kind.unit}, "
+                f"Edits: {name} is from {offered.least:.3f} to {offered.most:.3f} {kind.unit}, "
                 f"not {value:g}.",
             )
     try:
         return measures.shape_of(shape, edits.measures)
     except ValueError as error:
-        raise InputError("edits", f"--edits: {error}.") from error
+        raise InputError("edits", f"Edits: {error}.") from error
 
 
 def apply_edits(

@@ -249,3 +249,10 @@ def test_wrong_edits_are_said_in_one_line(given, said):
 def test_impossible_bodies_are_refused(body, shape, edit, held_out_motions, measures):
     with pytest.raises(InputError, match=r"1\.305 to 2\.152 m|no body is built|cannot have"):
         edit(held_out_motions["stand"] + AWAY, measures=measures)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_the_shortest_clips_are_edited_too(held_out_motions, edit, frames):
+    motion = held_out_motions["walk"][:frames] + AWAY
+    edited = edit(motion, smoothing=10, foot_lock=1, ground_snap=True, mirror=True, measures={"stature": 1.8})
+    assert edited.shape == motion.shape and np.isfinite(edited).all()
