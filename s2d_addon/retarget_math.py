@@ -121,9 +121,9 @@ def retarget(
     """Find what the bones of ``target`` do so that it moves as the person does.
 
     ``bone_map`` names bones of the target for standard bones, the root first; those that the clip's skeleton
-    does not have only tell where the others point. With ``keep_feet`` the lower foot is as high above the
-    floor as the person's, to scale, and never below it. Raises RetargetError where the map leaves the
-    target's facing open.
+    does not have only tell where the others point. With ``keep_feet`` the lower of the mapped feet is as high
+    above the floor as the person's, to scale, and never below it. Raises RetargetError where the map leaves
+    the target's facing open.
     """
     source = motion.rig
     pairs = [
@@ -333,8 +333,6 @@ def _soles(motion: Motion, bone_map: dict[str, str], upright: np.ndarray) -> np.
             ground = ankle + (level - ankle @ up) * up + way * size * ahead
             local = rig.rest[bone, :3, :3].T @ (ground - rig.rest[bone, :3, 3])
             points.append(motion.heads[:, bone] + motion.rotations[:, bone] @ local)
-    if not points:
-        raise RetargetError("Feet cannot be kept on the floor: map at least one foot, or switch it off.")
     return np.stack(points, axis=1)
 
 

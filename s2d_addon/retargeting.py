@@ -270,6 +270,10 @@ class S2D_OT_retarget(MapOperator):
         if not super().poll(context):
             return False
         target = context.scene.s2d_retarget.target
+        mesh = scene.find_part(scene.find_root(context.object), "mesh")
+        if mesh and scene.WAITING in mesh:
+            cls.poll_message_set("The clip's motion is still being decoded")
+            return False
         if context.view_layer.objects.get(target.name) != target:
             cls.poll_message_set("The armature is not in this view layer: add it, or choose another")
             return False
@@ -287,7 +291,7 @@ class S2D_OT_retarget(MapOperator):
         try:
             applied = apply_motion(root, settings, context)
         except (OSError, ValueError) as error:
-            self.report({"ERROR"}, _message(error, "Import the clip again."))
+            self.report({"ERROR"}, _message(error, "Relink the clip's folder, or import the clip again."))
             return {"CANCELLED"}
         for warning in applied.warnings:
             self.report({"WARNING"}, warning)
@@ -333,11 +337,12 @@ def apply_motion(
     frames = np.array(scene.frames_shown(root))
     motion = _read_motion(root, frames)
     bone_map = _checked_map(settings, motion.rig)
-    rigify = bone_maps.is_rigify(bone_map.values())
-    fixed = _switch_to_fk(target) if rigify else []
-    context.view_layer.update()  # the switches' drivers set how strongly constraints act
-    rig = read_rig(target, bone_map)
+    rig, fixed = read_rig(target, bone_map), []
     place = _place(root, target, rig, motion.rig, bone_map, settings.place)
+    if bone_maps.is_rigify(bone_map.values()):
+        fixed = _switch_to_fk(target)
+        context.view_layer.update()  # the switches' drivers set how strongly constraints act
+        rig = read_rig(target, bone_map)
     result = retarget_math.retarget(motion, rig, bone_map, place, keep_feet=settings.keep_feet)
     channels = _thinned(target, result, settings.angle, settings.distance / 1000 * place.scale)
     times = scene.scene_frames(root, frames, context.scene)
@@ -378,6 +383,8 @@ def _checked_map(settings: S2DRetargetSettings, ours: retarget_math.Rig) -> dict
         raise ValueError(f'"{twice[0]}" is in the list twice: keep one, empty the other.')
     if ours.names[0] not in mapped:
         raise ValueError("The hips are not mapped: pick a bone for them in the list.")
+    if settings.keep_feet and not {"foot.L", "foot.R"} & mapped.keys():
+        raise ValueError('No foot is mapped: pick a bone for one, or switch "Keep Feet on Floor" off.')
     if settings.target.data.bones[mapped[ours.names[0]]].use_connect:
         raise ValueError(
             f'"{mapped[ours.names[0]]}" is connected to its parent and cannot travel: disconnect it in Edit '
@@ -502,6 +509,8 @@ def _place(
     upright = retarget_math.rest_facing(ours, rig, bone_map)
     own = {name: name for name in ours.names if name in bone_map}
     scale = retarget_math.hip_height(rig, bone_map, upright) / retarget_math.hip_height(ours, own, np.eye(3))
+    if scale <= 0:
+        raise ValueError(f'The hips of "{target.name}" are not above its feet: mend the map of its legs.')
     floor = scene.floor_placement(root)
     stands = root.matrix_world
     if np.allclose(stands, Matrix(), atol=1e-4):  # in camera space, where up is not the world's
