@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> None:
     body = load_body()
     clips = list(held_out_clips(body, args.data, 20 if args.quick else args.excerpt))
     if args.quick:
-        clips = clips[::9]
+        clips, args.noise, args.steps = clips[::9], [0, 10], [6]
     conditions = [Condition(f"noise {level:g} mm", noise_mm=level) for level in args.noise]
     conditions += [Condition(f"coded, step {step:g} mm", step_mm=step) for step in args.steps]
     network = load_network("vertex_predictor", "cpu", args.threads)
