@@ -212,7 +212,7 @@ def _build(mesh: bpy.types.Object, skeleton: Skeleton, context: bpy.types.Contex
     item = bpy.data.objects.new(name, bpy.data.armatures.new(name))
     item.show_in_front = True
     item.parent = mesh.parent
-    item.matrix_local = mesh.matrix_local
+    item.matrix_parent_inverse, item.matrix_basis = mesh.matrix_parent_inverse, mesh.matrix_basis
     layer = context.view_layer
     active = layer.objects.active
     context.scene.collection.objects.link(item)  # bones are made in edit mode, for which it must be in view
