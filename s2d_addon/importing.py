@@ -51,9 +51,13 @@ class ClipImport:
     def advance(self) -> bool:
         """Show one thing more, so that no single call takes long; returns whether there was one."""
         for number, task in enumerate(self.job.tasks):
-            if number in self.roots and _find(bpy.data.objects, self.roots[number]) is None:
+            standing = number in self.roots
+            if standing and self.root(number) is None:
                 if not task.over:
                     self.job.drop(task)  # the user has deleted it, or undone the import
+            elif task.lost:
+                if standing:
+                    scene.remove_clip(self.root(number))
             elif task.clip is not self.shown.get(number):
                 self._show(number, task.clip)
                 return True

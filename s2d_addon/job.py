@@ -232,6 +232,11 @@ class ClipTask:
         return self.clip is not None and is_complete(self.clip)
 
     @property
+    def lost(self) -> bool:
+        """Whether it failed before there was a mesh, so that nothing is left of it."""
+        return bool(self.error) and not (self.clip and self.clip.mesh)
+
+    @property
     def over(self) -> bool:
         """Whether nothing more will come."""
         return self.finished or self.dropped or bool(self.error)
@@ -270,7 +275,7 @@ class ImportJob(Job):
                 if not task.over:
                     self._advance(task, only)
         for folder, task in self._begun.items():
-            kept = task.finished or (not self.cancelled and task.clip and task.clip.mesh) or self.ended
+            kept = self.ended or task.finished or not (self.cancelled or task.lost)
             leftovers = folder.glob(".*") if kept else [folder]  # a killed worker leaves its staging folder
             for leftover in leftovers:
                 shutil.rmtree(leftover, ignore_errors=True)

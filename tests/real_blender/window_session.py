@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs inside a Blender with its window: uses the extension as a user would, and looks at it.
 
-``blender --python window_session.py -- CLIP WORK [PART...]``: writes ``WORK/results.json``, ``WORK/picture.png`` (what
-the 3D view shows through the clip's camera) and a picture of the window in each state of the panel. A timer
-drives it, so that Blender's own loop runs in between, as for a user.
+``blender --python window_session.py -- CLIP WORK [PART...]``: writes ``WORK/results.json``,
+``WORK/picture.png`` (what the 3D view shows through the clip's camera) and a picture of the window in each
+state of the panel. A timer drives it, so that Blender's own loop runs in between, as for a user.
 """
 
 import contextlib

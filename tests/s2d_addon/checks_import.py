@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Installing, importing, cancelling, bad files: through the operators."""
+"""Installing, importing, encoding, cancelling, bad files, preferences: through the operators."""
 
+import contextlib
 import importlib.util
+import json
 import os
+import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -29,10 +33,16 @@ from session import (
     while_at_work,
 )
 
+MOVIE = Path(__file__).parents[2] / "inference" / "data" / "balance.mp4"
+
+
+def clip_folder():
+    return Path(part("mesh").modifiers[0].filepath).parent
+
 
 @check
 def installs_offline_with_its_wheels():
-    for package in ("onnxruntime", "cv2", "constriction"):
+    for package in ("onnxruntime", "cv2", "constriction", "ai_edge_litert"):
         assert "extensions" in importlib.util.find_spec(package).origin, f"{package} is not the extension's"
     assert not bpy.app.online_access
     assert PACKAGE in bpy.context.preferences.addons
@@ -95,6 +105,109 @@ def undo_takes_an_import_back_in_one_step():
     assert contents() == before
     bpy.ops.ed.redo()
     assert vertex_error() < 1e-5
+
+
+@check
+def several_clips_are_one_undo_step():
+    new_scene()
+    clips = [WORK / f"{name} {CLIP.name}" for name in ("one", "another")]
+    for clip in clips:
+        clip.write_bytes(CLIP.read_bytes())
+    bpy.ops.ed.undo_push(message="before")
+    before = contents()
+    files = [{"name": clip.name} for clip in clips]
+    bpy.ops.s2d.import_clip("EXEC_DEFAULT", True, directory=f"{WORK}/", files=files)
+    assert sum(item.get("clip_part") == "mesh" for item in bpy.data.objects) == 2
+    bpy.ops.ed.undo()
+    assert contents() == before
+
+
+@check
+def decoded_clips_are_not_decoded_again_and_begun_ones_are_finished():
+    new_scene()
+    import_clip()
+    folder = clip_folder()
+    made = {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.suffix != ".json"}
+    new_scene()
+    import_clip()
+    assert {name: (folder / name).stat().st_mtime_ns for name in made} == made
+    description = json.loads((folder / "clip.json").read_text())
+    (folder / description["files"].pop("video")).unlink()
+    (folder / "clip.json").write_text(json.dumps(description))
+    new_scene()
+    import_clip()
+    assert (folder / "video.webm").is_file()
+    assert (folder / "mesh.pc2").stat().st_mtime_ns == made["mesh.pc2"]
+    assert (folder / "clip.s2d").read_bytes() == CLIP.read_bytes()
+
+
+@check
+def cache_keeps_what_plays_and_forgets_the_rest():
+    new_scene()
+    import_clip()
+    used, idle = clip_folder(), clip_folder().with_name("idle")
+    shutil.copytree(used, idle)
+    preferences = bpy.context.preferences.addons[PACKAGE].preferences
+    preferences.cache_limit = 0
+    import_clip()
+    preferences.cache_limit = 20
+    started = time.monotonic()
+    while idle.exists() and time.monotonic() - started < 5:
+        time.sleep(0.05)
+    assert not idle.exists() and used.exists()
+    shutil.copytree(used, idle)
+    assert bpy.ops.s2d.clear_cache() == {"FINISHED"}
+    assert not idle.exists() and used.exists()
+
+
+@check
+def movie_becomes_a_clip_without_a_network():
+    new_scene()
+    movie, size = WORK / "filmed ö.mp4", 128
+    shutil.copy(MOVIE, movie)
+    options = {"start": 1.0, "end": 1.6, "size": size, "start_frame": START}
+    assert bpy.ops.s2d.encode_video("EXEC_DEFAULT", True, filepath=str(movie), **options) == {"FINISHED"}
+    assert movie.with_suffix(".s2d").stat().st_size < 20_000
+    root = part("camera").parent
+    assert min(root["clip_info"]["size"]) == size
+    assert abs(root["clip_frames"] / root["clip_fps"] - 0.6) < 0.05
+    heights = shown_vertices(START)[:, 2]
+    assert 1 < np.ptp(heights) < 2.3
+    assert "no movie" in encode_error(WORK / "no movie.mp4")
+    assert CLIP.stem in encode_error(CLIP)
+
+
+def encode_error(path):
+    try:
+        bpy.ops.s2d.encode_video("EXEC_DEFAULT", True, filepath=str(path))
+    except RuntimeError as error:
+        return str(error)
+    raise AssertionError("no error was reported")
+
+
+@check
+def device_test_says_what_a_python_has():
+    preferences = bpy.context.preferences.addons[PACKAGE].preferences
+    test = bpy.types.S2D_OT_test_device
+    preferences.python = str(WORK / "no python")
+    with contextlib.suppress(RuntimeError):
+        bpy.ops.s2d.test_device()
+    assert "no python" in test.said
+    preferences.python = os.environ["S2D_TORCH"]
+    bpy.ops.s2d.test_device()
+    assert "PyTorch" in test.said
+    assert preferences.torch_device in {"cpu", "cuda", "mps"}
+    preferences.property_unset("python")
+
+
+@check
+def diagnostics_hold_versions_and_the_last_error():
+    new_scene()
+    reported_error(WORK / "gone.s2d")
+    module = sys.modules[f"{PACKAGE}.s2d_addon.preferences"]
+    text = module.diagnostics()
+    for wanted in (bpy.app.version_string, "Sparse2Dense 0.", "vertex_predictor.onnx", "gone.s2d"):
+        assert wanted in text
 
 
 @check

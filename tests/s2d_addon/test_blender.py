@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The extension in Blender 4.2, 4.5 and 5.0: installed from its zip, used through its operators, without a network.
+"""The extension in Blender 4.2, 4.5 and 5.0: installed from its zip, used through its operators, no network.
 
 One ``bpy`` a process: ``session.py`` makes all checks of a version in one, and each is a test here.
 """
