@@ -7,7 +7,7 @@ import bpy
 
 from . import edits, panel, redecoding, scene
 from .clip import ClipOperator, ClipPanel
-from .redecoding import PACKED, Order, Redecoding
+from .redecoding import Redecoding
 
 
 class _MotionOperator(ClipOperator):
@@ -21,6 +21,9 @@ class _MotionOperator(ClipOperator):
         mesh = scene.find_part(scene.find_root(context.object), "mesh")
         if mesh is None or scene.point_cache(mesh) is None:
             cls.poll_message_set("The mesh is baked or still being decoded: its motion cannot be changed")
+            return False
+        if mesh.data.library:
+            cls.poll_message_set("The clip's mesh belongs to another file: clean it up there")
             return False
         if redecoding.busy():
             cls.poll_message_set("A clip is being decoded: wait for it, or cancel it")
@@ -38,10 +41,8 @@ class S2D_OT_apply_edits(_MotionOperator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Have the engine do it aside."""
         root = scene.find_root(context.object)
-        folder, wanted = scene.clip_folder(root), edits.wanted_edits(root)
-        errors = redecoding.decode_again(
-            [Order(root.session_uid, root.name, folder, root.get(PACKED), wanted)]
-        )
+        order = redecoding.order(root, scene.clip_folder(root), edits.wanted_edits(root))
+        errors = redecoding.decode_again([order])
         for error in errors:
             self.report({"ERROR"}, error)
         return {"CANCELLED"} if errors else {"FINISHED"}

@@ -34,6 +34,7 @@ class ClipPanel:
     bl_region_type = "UI"
     bl_category = "Sparse2Dense"
     bl_parent_id = "S2D_PT_clip"
+    bl_order = 1  # after what is wrong with the clip
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -58,12 +59,12 @@ class S2D_OT_view_clip(ClipOperator):
         info = root[scene.CLIP_INFO]
         picture.fit_camera(camera.data, info["size"], info["focal"], info["centre"], context.scene)
         context.scene.camera = camera
-        if plane and picture.is_card(plane):
-            picture.place_behind(plane, scene.clip_bounds(root)[1, 1])
+        bounds = scene.clip_bounds(root)
+        if plane and bounds is not None:
+            picture.place_behind(plane, bounds[1, 1])
+        _show_textures(context)
         if context.area and context.area.type == "VIEW_3D":
-            space = context.space_data
-            space.region_3d.view_perspective = "CAMERA"
-            space.shading.color_type = "TEXTURE"  # Solid shading shows the video then
+            context.space_data.region_3d.view_perspective = "CAMERA"
             region = next(region for region in context.area.regions if region.type == "WINDOW")
             with context.temp_override(region=region):
                 bpy.ops.view3d.view_center_camera()
@@ -186,7 +187,14 @@ class S2D_OT_place_video(ClipOperator):
             picture.place_behind(plane, bounds[1, 1])
         else:
             picture.place_beside(plane, scene.floor_placement(root), bounds)
+        _show_textures(context)
         return {"FINISHED"}
+
+
+def _show_textures(context: bpy.types.Context) -> None:
+    """Let Solid shading show the video too."""
+    if context.area and context.area.type == "VIEW_3D" and context.space_data.shading.type == "SOLID":
+        context.space_data.shading.color_type = "TEXTURE"
 
 
 class S2D_PT_clip(ClipPanel, bpy.types.Panel):

@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import bpy
 from bpy.app.handlers import persistent
@@ -20,7 +21,7 @@ from . import cache, edits, panel, picture, redecoding, scene
 from .clip import ClipOperator, ClipPanel
 from .decoded import DESCRIPTION_FILE, read_decoded
 from .job import CLIP_FILE
-from .redecoding import PACKED, Order
+from .redecoding import PACKED, Redecoding
 
 _MOST_FOLDERS = 20_000  # searched by Relink
 _LARGEST_CLIP = 100_000_000  # bytes; a file of this size is no .s2d that is worth reading whole
@@ -47,18 +48,20 @@ class S2D_OT_relink_clip(ClipOperator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Search, and play what was found; decode it again where only the .s2d was found."""
         root, top = scene.find_root(context.object), Path(bpy.path.abspath(self.directory))
+        errors = []
         if found := _find_decoded(top, root[scene.CLIP_KEY]):
             scene.relink(root, found)
             _bring_up_to_date(root)
-            self.report({"INFO"}, f"Found in {found}.")
+            if missing_files(root):  # such as a cleaned-up motion that was not kept
+                errors = redecoding.decode_again([redecoding.order(root, found, _applied_edits(root))])
         elif found := _find_file(top, root[scene.CLIP_KEY]):
-            for error in _restore([root], found.read_bytes()):
-                self.report({"ERROR"}, error)
+            errors = _restore([root], found.read_bytes())
         else:
             said = f"Neither the clip's decoded files nor its .s2d are in {top}"
-            self.report({"ERROR"}, f"{said}: choose another folder, or import it again.")
-            return {"CANCELLED"}
-        return {"FINISHED"}
+            errors = [f"{said}: choose another folder, or import it again."]
+        for error in errors:
+            self.report({"ERROR"}, error)
+        return {"CANCELLED"} if errors else {"FINISHED"}
 
 
 class S2D_OT_pack_clip(ClipOperator):
@@ -117,19 +120,17 @@ def _to_restore() -> list[bpy.types.Object]:
 
 
 def _restore(roots: list[bpy.types.Object], packed: bytes | None = None) -> list[str]:
-    home = cache.cache_root()
+    folders = [cache.cache_root() / scene.clip_folder(root).name for root in roots]
     return redecoding.decode_again(
         [
-            Order(
-                root.session_uid,
-                root.name,
-                home / scene.clip_folder(root).name,
-                packed or root[PACKED],
-                edits.wanted_edits(root) if root.get(scene.CLIP_EDIT) else {},
-            )
-            for root in roots
+            redecoding.order(root, folder, _applied_edits(root), packed)
+            for root, folder in zip(roots, folders, strict=True)
         ]
     )
+
+
+def _applied_edits(root: bpy.types.Object) -> dict[str, Any]:
+    return edits.wanted_edits(root) if root.get(scene.CLIP_EDIT) else {}
 
 
 def _find_decoded(top: Path, key: str) -> Path | None:
@@ -184,6 +185,7 @@ class S2D_PT_missing(ClipPanel, bpy.types.Panel):
     """What to do about the clip's missing files."""
 
     bl_label = "Missing Files"
+    bl_order = 0
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -198,6 +200,7 @@ class S2D_PT_missing(ClipPanel, bpy.types.Panel):
         missing = missing_files(root)
         names = " and ".join(path.name for path in missing)
         lines = [f"{names}: missing in {missing[0].parent}. Put the folder back, or find it with Relink."]
+        lines += Redecoding.current.errors if Redecoding.current else []
         panel.draw_messages(layout, context, lines, "ERROR")
         row = layout.row(align=True)
         row.operator(S2D_OT_relink_clip.bl_idname, icon="FILE_REFRESH")

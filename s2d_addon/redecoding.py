@@ -37,6 +37,11 @@ class Order:
     edits: dict[str, Any]
 
 
+def order(root: bpy.types.Object, folder: Path, wanted: dict[str, Any], packed: bytes | None = None) -> Order:
+    """Return the order to decode a clip of the scene to ``folder`` with the edits ``wanted``."""
+    return Order(root.session_uid, root.name, folder, packed or root.get(PACKED), wanted)
+
+
 class RedecodingJob(Job):
     """Decodes what the orders ask for and is not there yet."""
 
