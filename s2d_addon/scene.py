@@ -20,7 +20,7 @@ import numpy as np
 from mathutils import Matrix, Vector
 
 from . import edits, picture
-from .cache import link_path
+from .cache import CLIP_FOLDER, link_path
 from .decoded import DecodedClip, Floor, open_point_cache, read_decoded
 from .drivers import add_property, drive, read_scene
 
@@ -32,7 +32,6 @@ SPEED = "speed"
 LOOP = "loop"
 CLIP_FPS = "clip_fps"
 CLIP_FRAMES = "clip_frames"
-CLIP_FOLDER = "clip_folder"
 CLIP_KEY = "clip_key"
 CLIP_EDIT = "clip_edit"  # name of the folder, inside the clip's own, with the cleaned-up motion it shows
 CLIP_INFO = "clip_info"  # what operators need to know of the clip where its files are missing
