@@ -64,6 +64,9 @@ class _MotionOperator(ClipOperator):
         if mesh is None:
             cls.poll_message_set("The clip's mesh was deleted: import the clip again")
             return False
+        if mesh.data.library:
+            cls.poll_message_set("The clip's mesh belongs to another file: bake it there")
+            return False
         if scene.WAITING in mesh:
             cls.poll_message_set("The clip's motion is still being decoded")
             return False
@@ -117,6 +120,9 @@ class S2D_OT_bake(_MotionOperator):
         try:
             with _progress(context) as progress:
                 baked = self._export(root, context) if to_file else self._bake(root, context, progress)
+        except ValueError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
         except OSError as error:
             cure = "Choose another folder." if to_file else "Relink the clip's folder, or import it again."
             self.report({"ERROR"}, f"{error.filename}: {error.strerror}. {cure}")

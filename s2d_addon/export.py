@@ -21,21 +21,30 @@ def export_mesh(mesh: bpy.types.Object, path: Path, frames: range, context: bpy.
     """Write ``mesh`` alone, in the world's space, at the scene frames ``frames`` to ``path``.
 
     The kind is told by ``path``'s ending. Frames spread over the range are read back and compared. Raises
-    OSError where the file cannot be written.
+    OSError where the file cannot be written, ValueError where the mesh is hidden, which is then not written.
     """
+    if not mesh.visible_get():
+        raise ValueError("The clip's mesh is hidden: show it to have it written.")
     staged = path.with_name(f".{os.getpid()}-{path.name}")
     writer = _write_alembic if path.suffix == SUFFIXES["ALEMBIC"] else _write_usd
     reader = bpy.ops.wm.alembic_import if writer is _write_alembic else bpy.ops.wm.usd_import
     try:
+        _try(staged, path)
         with _alone(mesh, context), _kept_time(context.scene):
             writer(str(staged), frames, context.scene)
-            if not staged.is_file():
-                raise OSError(0, "Blender's exporter wrote nothing", str(path))
             mean, worst = _differences(mesh, staged, reader, frames, context)
         os.replace(staged, path)
     finally:
         staged.unlink(missing_ok=True)
     return Baked(len(frames), len(frames), mean, worst)
+
+
+def _try(staged: Path, path: Path) -> None:
+    """Raise OSError, naming ``path``, where no file can be made beside it: exporters say less."""
+    try:
+        staged.touch()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _write_alembic(path: str, frames: range, _scene: bpy.types.Scene) -> None:
@@ -47,7 +56,12 @@ def _write_alembic(path: str, frames: range, _scene: bpy.types.Scene) -> None:
 def _write_usd(path: str, frames: range, scene: bpy.types.Scene) -> None:
     scene.frame_start, scene.frame_end = frames[0], frames[-1]
     bpy.ops.wm.usd_export(
-        filepath=path, selected_objects_only=True, export_animation=True, export_materials=False
+        filepath=path,
+        selected_objects_only=True,
+        export_animation=True,
+        export_materials=False,
+        export_armatures=False,  # the mesh as they move it
+        export_shapekeys=False,
     )
 
 

@@ -20,6 +20,7 @@ _STAGES = {
     "pictures": "Choosing pictures",
     "keypoints": "Keypoints",
     "vertices": "Mesh",
+    "skeleton": "Skeleton",
     "video": "Video",
 }
 

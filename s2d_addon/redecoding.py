@@ -23,7 +23,7 @@ PACKED = "packed_clip"
 """The custom property that holds a packed clip's ``.s2d``."""
 
 _TICK_SECONDS = 0.1
-_STAGES = {"keypoints": "Keypoints", "vertices": "Mesh", "video": "Video"}
+_STAGES = {"keypoints": "Keypoints", "vertices": "Mesh", "skeleton": "Skeleton", "video": "Video"}
 
 
 @dataclass(frozen=True)
