@@ -439,12 +439,18 @@ def clip_plays_appended_linked_and_overridden():
         scene.collection.children.link(collection)
         time = 10
         if override:
-            collection.override_hierarchy_create(scene, bpy.context.view_layer)
-        owner = next(item for item in scene.objects if "clip_frame" in item)
+            collection = collection.override_hierarchy_create(
+                scene, bpy.context.view_layer, do_fully_editable=True
+            )
+        owner = next(item for item in collection.all_objects if "clip_frame" in item)
+        assert bool(owner.library) == (link and not override)
         if override or not link:
             set_properties(owner, start_frame=START + 7.0)
             time = 3
-        scene.frame_set(START + 10)
+            bpy.ops.wm.save_mainfile()
+            bpy.ops.wm.open_mainfile(filepath=bpy.data.filepath)
+            owner = next(item for item in bpy.data.objects if "clip_frame" in item and not item.library)
+        bpy.context.scene.frame_set(START + 10)
         assert_shows(owner, time)
         assert not addon("keeping").missing_files(owner)
 
