@@ -89,9 +89,8 @@ class S2D_PT_cleanup(ClipPanel, bpy.types.Panel):
         if redecoding.draw_redecoding(layout):
             return
         row = layout.row(align=True)
-        part = row.row(align=True)
-        part.alert = applied != wanted  # what is set is not what is shown
-        part.operator(S2D_OT_apply_edits.bl_idname, text="Apply", icon="CHECKMARK")
+        pending = applied != wanted  # what is set is not what is shown
+        row.operator(S2D_OT_apply_edits.bl_idname, text="Apply", icon="CHECKMARK", depress=pending)
         row.operator(S2D_OT_reset_edits.bl_idname, icon="LOOP_BACK")
         if Redecoding.current and Redecoding.current.errors:
             panel.draw_messages(layout, context, Redecoding.current.errors, "ERROR")
