@@ -22,7 +22,7 @@ import torch
 
 from ..inference.backends import load_network, weights_sha256
 from ..inference.clip import Clip
-from ..inference.errors import S2DError
+from ..inference.errors import InputError, S2DError
 from ..inference.s2d_file import S2DFile, read_clip, write_clip
 from ..inference.synthesis import FrameSynthesiser
 from ..inference.vertices import VertexPredictor
@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs to stand people before")
     parser.add_argument("--clips", type=Path, metavar="DIR", help="measure the videos of this folder instead")
-    parser.add_argument("--clips-limit", type=int, metavar="N", help="only the first clips of the set")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="only these clips, such as rendered_0")
     parser.add_argument("--held-out", type=int, default=8, metavar="N", help="rendered clips (8)")
     parser.add_argument("--seed", type=int, default=0, help="of the rendered clips")
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 384], help="pixels a side (256 384)")
@@ -112,7 +112,12 @@ def run(args: argparse.Namespace) -> None:
     sources = (
         own_clips(args.clips) if args.clips else standard_clips(args.data, work, args.held_out, args.seed)
     )
-    bench = Bench(args, work, sources[: args.clips_limit])
+    if args.only:
+        known = ", ".join(source.name for source in sources)
+        sources = [source for source in sources if source.name in args.only]
+        if len(sources) < len(set(args.only)):
+            raise InputError("no_clip", f"--only names a clip that is not in the set ({known}).")
+    bench = Bench(args, work, sources)
     bench.measure()
     bench.report(pictures=True)
     print("\n".join(tables(bench.figures)))
