@@ -108,26 +108,24 @@ def test_bad_file_is_named(results):
 
 
 def test_panel_shows_each_state(results, work):
-    """Each state looks different from the one before; the pictures are kept for the user guide."""
-    kept = os.environ.get("S2D_PICTURES")
-    panels = {}
+    """Each state looks different from the empty panel; the pictures are kept for the user guide."""
+    kept, panels = os.environ.get("S2D_PICTURES"), {}
     for name, boxes in results["pictures"].items():
-        window = read_picture(work / f"{name}.png")
-        panels[name] = crop(window, boxes["panel"])
-        assert panels[name].std() > 3, f"{name} is blank"
-        if kept:
-            Path(kept).mkdir(parents=True, exist_ok=True)
-            cv2.imencode(".png", window)[1].tofile(Path(kept) / f"{name.replace('panel', 'window')}.png")
-            for kind, box in boxes.items():
-                cv2.imencode(".png", crop(window, box))[1].tofile(
-                    Path(kept) / f"{name.replace('panel', kind)}.png"
-                )
+        screen = read_picture(work / f"{name}.png")
+        for kind, box in boxes.items():
+            picture = crop(screen, box)
+            assert picture.std() > 3, f"{kind} of {name} is blank"
+            if kept:
+                Path(kept).mkdir(parents=True, exist_ok=True)
+                cv2.imencode(".png", picture)[1].tofile(Path(kept) / f"{name.replace('panel', kind)}.png")
+            if kind == "panel":
+                panels[name] = picture.astype(int)
     if kept:
         shutil.copyfile(work / "picture.png", Path(kept) / "mesh-over-video.png")
-    assert sorted(panels) == ["panel-done", "panel-empty", "panel-error", "panel-running"]
-    for name in ("panel-running", "panel-done", "panel-error"):
-        other = panels["panel-empty"]
-        assert np.abs(panels[name].astype(int) - other).mean() > 0.2, f"{name} looks like the empty panel"
+    empty = panels.pop("panel-empty")
+    assert sorted(panels) == ["panel-baked", "panel-done", "panel-error", "panel-running"]
+    for name, panel in panels.items():
+        assert np.abs(panel - empty).mean() > 0.2, f"{name} looks like the empty panel"
 
 
 def test_picture_shows_the_mesh_over_the_video(results, work, filmed_clip, tmp_path):
@@ -155,6 +153,6 @@ def read_picture(path):
 
 
 def crop(window, box):
-    """Cut a region of Blender's window out of its picture; Blender counts rows from below."""
+    """Cut a part of Blender's screen out of its picture; Blender counts rows from below."""
     x, y, width, height = box
-    return window[len(window) - y - height : len(window) - y, x : x + width]
+    return window[max(len(window) - y - height, 0) : len(window) - y, x : x + width]
