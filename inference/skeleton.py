@@ -42,27 +42,20 @@ def write_skeleton(
     - ``weight_bones`` ``(V, 4)`` uint8 and ``weight_values`` ``(V, 4)``, rows sum to 1;
     - ``rotations`` ``(T, J, 4)``, continuous unit quaternions, w first, as pose bones take them;
     - ``locations`` ``(T, 3)``, where the root's head stands, the camera at the origin. The root pose bone's
-      own ``location`` is ``matrices[0][:3, :3].T @ (locations - heads[0])``;
-    - ``error`` ``(2,)``, mean and largest distance from the cache's vertices.
+      own ``location`` is ``matrices[0][:3, :3].T @ (locations - heads[0])``.
     """
     sample = np.unique(np.linspace(0, frames - 1, _CALIBRATION_FRAMES).astype(int))
     shown = np.concatenate([writers.read_pc2(cache, frame, frame + 1) for frame in sample])
     skeleton = calibrate(build_skeleton(body, shape), shown)
     rotations, roots = np.empty((frames, len(skeleton.names), 3, 3), np.float32), np.empty((frames, 3))
-    total, worst = 0.0, 0.0
     for start in range(0, frames, _BATCH):
         stop = min(start + _BATCH, frames)
-        vertices = writers.read_pc2(cache, start, stop)
-        turned, roots[start:stop] = fit_pose(skeleton, vertices)
-        distances = np.linalg.norm(skeleton.pose(turned, roots[start:stop]) - vertices, axis=-1)
-        total, worst = total + float(distances.sum()), max(worst, float(distances.max()))
-        rotations[start:stop] = turned
+        rotations[start:stop], roots[start:stop] = fit_pose(skeleton, writers.read_pc2(cache, start, stop))
         progress("skeleton", stop, frames)
     arrays = {
         **_rest_arrays(skeleton),
         "rotations": local_quaternions(skeleton, rotations),
         "locations": writers.to_blender(roots).astype(np.float32),
-        "error": np.array([total / (frames * len(skeleton.vertices)), worst], np.float32),
     }
     writers.write_npz(path, arrays, {})
 

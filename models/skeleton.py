@@ -9,7 +9,7 @@ vertices themselves: with rotations ``R_a`` since rest and the root's head at ``
     c_ia = w_ia (x_i - h_a) + sum over children b of W_ib (h_b - h_a)
 
 with rest vertex ``x_i``, heads ``h``, skinning weights ``w`` and their sums ``W`` over what hangs on a bone.
-The ``c`` are constant, so that least squares over all vertices needs only one matrix product with them for a
+The ``c`` are constant, so that least squares over the vertices needs only one matrix product with them for a
 frame; what follows is small. Everything is in camera space (:mod:`.body`).
 """
 
@@ -55,6 +55,8 @@ INFLUENCES = 4
 
 _LEFT = np.array([1.0, 0.0, 0.0])
 _FORWARD = np.array([0.0, 0.0, -1.0])
+
+_FITTED_VERTICES = 4500
 
 _ITERATIONS = 3
 """Gauss-Newton steps from the linear solution: further ones change less than 0.01 mm."""
@@ -111,9 +113,9 @@ class Skeleton:
         return np.concatenate([arms, np.ones((len(arms), 1))], axis=1).astype(np.float32)
 
     @cached_property
-    def gram(self) -> np.ndarray:
-        """The readout's normal matrix ``(3J + 1, 3J + 1)``."""
-        return (self.readout.T @ self.readout).astype(np.float64)
+    def fitted(self) -> slice:
+        """The vertices that fits look at: so many that all would say the same."""
+        return slice(None, None, max(len(self.vertices) // _FITTED_VERTICES, 1))
 
 
 def build_skeleton(body: BodyModel, shape: np.ndarray) -> Skeleton:
@@ -157,11 +159,12 @@ def calibrate(skeleton: Skeleton, vertices: np.ndarray) -> Skeleton:
     names = skeleton.names
     mirrored = [names.index(name[:-1] + {"L": "R", "R": "L"}.get(name[-1], name[-1])) for name in names]
     below, above = np.arange(1, len(names)), skeleton.parents[1:]
-    carried = skeleton.carried[:, 1:]
+    carried, vertices = skeleton.carried[skeleton.fitted, 1:], vertices[:, skeleton.fitted]
     overlap = carried.T @ carried
     for _ in range(_CALIBRATIONS):
-        rotations, root = fit_pose(skeleton, vertices)
-        left_over = vertices - skeleton.pose(rotations, root)
+        readout = skeleton.readout[skeleton.fitted]
+        rotations, root = _fit(readout, vertices)
+        left_over = vertices - apply_readout(readout, _unknowns(rotations, root))
         turned = rotations[:, above]
         normal = np.einsum("bc,tbki,tckj->bicj", overlap, turned, turned, optimize=True)
         normal = normal.reshape(3 * len(below), -1)
@@ -177,22 +180,13 @@ def calibrate(skeleton: Skeleton, vertices: np.ndarray) -> Skeleton:
 
 
 def fit_pose(skeleton: Skeleton, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fit the bones to vertices ``(T, V, 3)``: least squares over all vertices of each frame.
+    """Fit the bones to vertices ``(T, V, 3)``: least squares over the vertices of each frame.
 
     Starts from the rotations nearest to the linear solution and takes Gauss-Newton steps in all rotations and
     the root's place at once. Returns world rotations since rest ``(T, J, 3, 3)`` and where the root's head
     stands ``(T, 3)``.
     """
-    readout, gram = skeleton.readout, skeleton.gram
-    middle = vertices.mean(axis=1, keepdims=True)
-    wide = (vertices - middle).astype(np.float32).transpose(1, 0, 2).reshape(len(readout), -1)
-    seen = (readout.T @ wide).reshape(len(gram), len(vertices), 3).transpose(1, 0, 2).astype(np.float64)
-    damping = 1e-5 * len(readout) * np.eye(len(gram))
-    affine = np.linalg.solve(gram + damping, seen)[:, :-1].reshape(len(vertices), -1, 3, 3)
-    rotations = np.swapaxes(_nearest_rotations(affine), -1, -2)
-    for _ in range(_ITERATIONS):
-        rotations = _gauss_newton_step(gram, seen, rotations)
-    return rotations, _best_root(gram, seen, rotations) + middle[:, 0]
+    return _fit(skeleton.readout[skeleton.fitted], vertices[:, skeleton.fitted])
 
 
 def local_quaternions(skeleton: Skeleton, rotations: np.ndarray) -> np.ndarray:
@@ -267,6 +261,19 @@ def _shifted(skeleton: Skeleton, shift: np.ndarray) -> Skeleton:
 
 
 # ---- least squares ---------------------------------------------------------------------------
+
+
+def _fit(readout: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    gram = (readout.T @ readout).astype(np.float64)
+    middle = vertices.mean(axis=1, keepdims=True)
+    wide = (vertices - middle).astype(np.float32).transpose(1, 0, 2).reshape(len(readout), -1)
+    seen = (readout.T @ wide).reshape(len(gram), len(vertices), 3).transpose(1, 0, 2).astype(np.float64)
+    damping = 1e-5 * len(readout) * np.eye(len(gram))
+    affine = np.linalg.solve(gram + damping, seen)[:, :-1].reshape(len(vertices), -1, 3, 3)
+    rotations = np.swapaxes(_nearest_rotations(affine), -1, -2)
+    for _ in range(_ITERATIONS):
+        rotations = _gauss_newton_step(gram, seen, rotations)
+    return rotations, _best_root(gram, seen, rotations) + middle[:, 0]
 
 
 def _unknowns(rotations: np.ndarray, root: np.ndarray) -> np.ndarray:

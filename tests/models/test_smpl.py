@@ -2,12 +2,14 @@
 """Models in SMPL's format, made here: cubes round a skeleton, since the real files may not be shipped."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from sparse2dense.models.body import load_body
 from sparse2dense.models.keypoints import KEYPOINT_INDEX, KEYPOINT_NAMES
+from sparse2dense.models.skeleton import build_skeleton, fit_pose
 
 smplx = pytest.importorskip("smplx")
 torch = pytest.importorskip("torch")
@@ -129,6 +131,20 @@ def test_closed_form_pose_follows_a_bent_limb_from_a_straight_rest(model_file):
     bent = Rotation.from_matrix(solved[body.bone_names.index("left_elbow")]).magnitude()
     assert turned < np.radians(20)
     assert bent == pytest.approx(np.radians(70), abs=np.radians(20))
+
+
+def test_it_gets_the_standard_skeleton(tmp_path):
+    path = tmp_path / "smplx.npz"
+    np.savez(path, **model_fields(55))
+    body = replace(load_body("smplx", path), pose_basis=None)
+    turns = Rotation.from_rotvec(0.3 * np.sin(np.arange(3 * 22 * 3)).reshape(-1, 3)).as_matrix()
+    rotations = np.tile(np.eye(3), (3, 55, 1, 1))
+    rotations[:, :22] = turns.reshape(3, 22, 3, 3)
+    vertices = body.pose(np.zeros(10), rotations, np.ones((3, 3)))
+    skeleton = build_skeleton(body, np.zeros(10))
+    assert {"spine.004", "spine.006", "hand.L", "toe.R"} < set(skeleton.names)
+    assert len(skeleton.names) == 22, "fingers ride on hands, jaw and eyes on the head"
+    assert np.abs(skeleton.pose(*fit_pose(skeleton, vertices)) - vertices).max() < 1e-3
 
 
 def test_a_pickle_that_would_run_code_is_refused(tmp_path):
