@@ -7,6 +7,9 @@ from typing import Any
 
 import bpy
 
+CLIP_FRAME = "clip_frame"
+"""The custom property of a clip's empty that says which of its frames is shown."""
+
 
 def add_property(
     owner: bpy.types.Object, key: str, value: float | bool, description: str, **limits: Any

@@ -12,9 +12,10 @@ from mathutils import Matrix, Vector
 
 from .cache import link_path
 from .decoded import DecodedClip
-from .drivers import drive
+from .drivers import CLIP_FRAME, drive
 
 OPACITY = "video_opacity"
+_OWN_PATHS = {f'["{CLIP_FRAME}"]', f'["{OPACITY}"]'}  # what the plane's drivers read of the clip's empty
 _MARGIN = 0.5  # metres between the person's farthest reach and the video
 _SENSOR = 36.0  # millimetres
 _BEFORE_ALL_FRAMES = -1_000_000
@@ -122,8 +123,8 @@ def own_material(plane: bpy.types.Object, root: bpy.types.Object) -> None:
 def _material_variables(plane: bpy.types.Object) -> list[bpy.types.DriverVariable]:
     material = plane.active_material
     animation = material.node_tree.animation_data if material and material.node_tree else None
-    curves = animation.drivers if animation else ()
-    return [variable for curve in curves for variable in curve.driver.variables]
+    variables = [v for curve in animation.drivers for v in curve.driver.variables] if animation else []
+    return [variable for variable in variables if variable.targets[0].data_path in _OWN_PATHS]
 
 
 def _build_material(clip: DecodedClip, root: bpy.types.Object) -> bpy.types.Material:
@@ -157,5 +158,5 @@ def _build_material(clip: DecodedClip, root: bpy.types.Object) -> bpy.types.Mate
     user.frame_duration = 1
     user.frame_start = _BEFORE_ALL_FRAMES
     frame = f'nodes["{picture.name}"].image_user.frame_offset'
-    drive(material.node_tree, frame, "floor(clip_frame + 0.5)", root, clip_frame="clip_frame")
+    drive(material.node_tree, frame, "floor(clip_frame + 0.5)", root, clip_frame=CLIP_FRAME)
     return material

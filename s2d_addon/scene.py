@@ -22,9 +22,8 @@ from mathutils import Matrix, Vector
 from . import edits, picture
 from .cache import CLIP_FOLDER, link_path
 from .decoded import DecodedClip, Floor, open_point_cache, read_decoded
-from .drivers import add_property, drive, read_scene
+from .drivers import CLIP_FRAME, add_property, drive, read_scene
 
-CLIP_FRAME = "clip_frame"
 START_FRAME = "start_frame"
 CLIP_IN = "clip_in"
 CLIP_OUT = "clip_out"
