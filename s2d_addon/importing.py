@@ -173,9 +173,12 @@ class ClipImporter:
             "Give the scene the clip's frame rate, beginning and end. "
             "The clip plays at its right speed either way"
         ),
+        options={"SKIP_SAVE"},
     )
     set_resolution: bpy.props.BoolProperty(
-        name="Set Resolution", description="Give the scene the clip's resolution and look through its camera"
+        name="Set Resolution",
+        description="Give the scene the clip's resolution and look through its camera",
+        options={"SKIP_SAVE"},
     )
 
     @classmethod
@@ -275,7 +278,6 @@ class S2D_OT_encode_video(ClipImporter, bpy.types.Operator, ImportHelper):
     output: bpy.props.StringProperty(
         name="Save As",
         description="The .s2d file that is made. Empty: beside the movie, under its name",
-        subtype="FILE_PATH",
         options={"SKIP_SAVE"},
     )
     start: bpy.props.FloatProperty(

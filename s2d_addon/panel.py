@@ -21,6 +21,7 @@ _STAGES = {
     "keypoints": "Keypoints",
     "vertices": "Mesh",
     "skeleton": "Skeleton",
+    "skeleton": "Skeleton",
     "video": "Video",
 }
 

@@ -35,8 +35,8 @@ class S2DPreferences(bpy.types.AddonPreferences):
     python: bpy.props.StringProperty(
         name="Python",
         description=(
-            "The Python with PyTorch: its python or python.exe, in which "
-            'pip install "sparse2dense[train]" was run'
+            "The program python or python.exe of a Python with PyTorch. "
+            "Test says which packages it lacks, if any"
         ),
         subtype="FILE_PATH",
         update=lambda self, _context: self.property_unset("torch_device"),
@@ -87,22 +87,22 @@ class S2DPreferences(bpy.types.AddonPreferences):
         """Draw the settings."""
         layout = self.layout
         layout.use_property_split = True
-        column = layout.column(heading="Computing")
-        column.prop(self, "device")
+        layout.label(text="Computing")
+        layout.prop(self, "device")
         if self.device == "TORCH":
-            column.prop(self, "python")
-            row = column.row()
-            row.operator(S2D_OT_test_device.bl_idname, icon="PLAY")
+            layout.prop(self, "python")
+            layout.operator(S2D_OT_test_device.bl_idname, icon="PLAY")
             if S2D_OT_test_device.said:
-                column.label(text=S2D_OT_test_device.said, icon="INFO")
-        column.prop(self, "body_folder")
-        column = layout.column(heading="Decoded Clips")
-        column.prop(self, "cache_folder")
-        column.prop(self, "cache_limit")
-        column.operator("s2d.clear_cache", icon="TRASH")
-        column = layout.column(heading="Import")
-        column.prop(self, "set_scene")
-        column.prop(self, "set_resolution")
+                layout.label(text=S2D_OT_test_device.said, icon="INFO")
+        layout.prop(self, "body_folder")
+        layout.label(text="Decoded Clips")
+        layout.prop(self, "cache_folder")
+        layout.prop(self, "cache_limit")
+        layout.operator("s2d.clear_cache", icon="TRASH")
+        layout.label(text="Import")
+        layout.prop(self, "set_scene")
+        layout.prop(self, "set_resolution")
+        layout.separator()
         layout.operator(S2D_OT_copy_diagnostics.bl_idname, icon="COPYDOWN")
 
 

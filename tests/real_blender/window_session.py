@@ -224,8 +224,9 @@ def stands_all_clips_before_any_video_and_cancels():
     folders = [task.folder for task in importing.Jobs.current.tasks]
     started, pid = time.monotonic(), importing.Jobs.current.worker_pid
     in_view(bpy.ops.s2d.cancel)
-    yield from until(lambda: not at_work())
+    importing.Jobs.current.wait()
     results["cancel_seconds"] = time.monotonic() - started
+    yield from until(lambda: not at_work())
     results["after_cancel"] = {
         "objects": len(bpy.data.objects),
         "folders": sum(folder.exists() for folder in folders),
