@@ -245,8 +245,8 @@ def draw_curves(sets: dict[str, Any], path: Path) -> None:
             axes.plot(errors, bits, ".--", label=other)
         axes.set_title(name, fontsize=9)
         axes.set_xlabel("mean 3D error, mm")
-        axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
+    panels[0, 0].set_ylim(bottom=0)  # once all curves are there: the panels share it
     panels[0, 0].set_ylabel("bits a keypoint and frame")
     panels[0, 0].legend(fontsize=7)
     figure.savefig(path, dpi=90)
