@@ -21,7 +21,6 @@ _STAGES = {
     "keypoints": "Keypoints",
     "vertices": "Mesh",
     "skeleton": "Skeleton",
-    "skeleton": "Skeleton",
     "video": "Video",
 }
 
