@@ -8,6 +8,7 @@ so that one that takes too long does not take the others with it. Only the add-o
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import time
@@ -91,6 +92,7 @@ def main(arguments: Sequence[str]) -> None:
     clip, folder = map(Path, arguments)
     register()
     measure(clip, folder)
+    os._exit(0)  # bpy as a module may crash or hang while Python shuts down
 
 
 if __name__ == "__main__":
