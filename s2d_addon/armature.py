@@ -94,19 +94,29 @@ def bake_armature(
 
 
 def remove_armature(mesh: bpy.types.Object, armatures: list[bpy.types.Object]) -> None:
-    """Take ``mesh`` off ``armatures`` and these out of the file, with their curves and vertex groups."""
-    for item in armatures:
-        for modifier in [modifier for modifier in mesh.modifiers if modifier.type == "ARMATURE"]:
-            if modifier.object == item:
-                mesh.modifiers.remove(modifier)
-        for bone in item.data.bones:
-            group = mesh.vertex_groups.get(bone.name)
-            if group:
-                mesh.vertex_groups.remove(group)
-        action = item.animation_data.action if item.animation_data else None
-        bpy.data.armatures.remove(item.data)  # and the object with it
-        if action and not action.users:
-            bpy.data.actions.remove(action)
+    """Take ``mesh`` off that of ``armatures`` which moves it, and this out of the file with its curves.
+
+    An armature that moves other meshes too stays.
+    """
+    for modifier in [modifier for modifier in mesh.modifiers if modifier.type == "ARMATURE"]:
+        item = modifier.object
+        if item is None:  # the user has deleted it
+            mesh.modifiers.remove(modifier)
+        elif item in armatures:
+            mesh.modifiers.remove(modifier)
+            for bone in item.data.bones:
+                group = mesh.vertex_groups.get(bone.name)
+                if group:
+                    mesh.vertex_groups.remove(group)
+            if not any(_moves(item, other) for other in bpy.data.objects):
+                action = item.animation_data.action if item.animation_data else None
+                bpy.data.armatures.remove(item.data)  # and the object with it
+                if action and not action.users:
+                    bpy.data.actions.remove(action)
+
+
+def _moves(armature: bpy.types.Object, other: bpy.types.Object) -> bool:
+    return any(modifier.type == "ARMATURE" and modifier.object == armature for modifier in other.modifiers)
 
 
 # ---- keys ------------------------------------------------------------------------------------
@@ -245,7 +255,9 @@ def _skin(mesh: bpy.types.Object, skeleton: Skeleton, item: bpy.types.Object) ->
     mesh.data.vertices.foreach_set("co", np.ascontiguousarray(skeleton.rest_vertices).ravel())
     mesh.data.update()
     for bone, name in enumerate(skeleton.names):
-        group = mesh.vertex_groups.get(name) or mesh.vertex_groups.new(name=name)
+        if name in mesh.vertex_groups:
+            mesh.vertex_groups.remove(mesh.vertex_groups[name])
+        group = mesh.vertex_groups.new(name=name)
         chosen = (skeleton.weight_bones == bone) & (skeleton.weight_values > 0)
         vertices, values = np.nonzero(chosen)[0], skeleton.weight_values[chosen]
         for value in np.unique(values):  # one call for all vertices of a weight: most have the weight 1

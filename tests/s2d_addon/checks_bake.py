@@ -149,6 +149,24 @@ def baked_clip_is_baked_again_and_plays_its_cache_again():
 
 
 @check
+def bake_leaves_duplicates_alone_and_mends_what_was_deleted():
+    imported()
+    bpy.ops.s2d.bake(kind="ARMATURE")
+    mesh, armature = part("mesh"), part("armature")
+    copy = mesh.copy()
+    bpy.context.collection.objects.link(copy)
+    shown = shown_vertices(START + 7, copy)
+    assert bpy.ops.s2d.bake(kind="ARMATURE") == {"FINISHED"}
+    np.testing.assert_array_equal(shown_vertices(START + 7, copy), shown)
+    bpy.data.objects.remove(copy)
+    bpy.data.objects.remove(armature)
+    bpy.data.objects.remove(part("armature"))
+    assert bpy.ops.s2d.bake(kind="ARMATURE") == {"FINISHED"}
+    assert [modifier.type for modifier in mesh.modifiers] == ["ARMATURE"]
+    assert distances(SOME).max() < 0.03
+
+
+@check
 def armature_bake_is_one_step_to_undo_and_redo():
     imported()
     bpy.ops.ed.undo_push(message="imported")
