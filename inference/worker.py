@@ -2,10 +2,10 @@
 """The engine as a child process: one JSON object a line on standard output, and nothing else there.
 
 ``python -m sparse2dense.inference worker decode CLIP.s2d -o DIR …`` (or ``encode …``) runs what the
-command line would, with the same options, and says
+command line would, with the same options; ``probe`` says what this Python can decode with. It says
 
 - ``{"type": "progress", "stage": "vertices", "done": 64, "total": 300}`` as the work goes on,
-- ``{"type": "part", "part": "mesh"}`` when a part of a decoded clip (``body``, ``mesh``, ``video``) is there,
+- ``{"type": "part", "part": "mesh"}`` when a part of a decoded clip (``body``, ``mesh``, ``skeleton``, ``video``) is there,
 - ``{"type": "result", …}`` once, with the fields of the job's result, or
 - ``{"type": "error", "code": "damaged", "message": "…"}`` once, with exit status 1 or 2.
 
