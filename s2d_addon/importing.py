@@ -138,11 +138,11 @@ def _tick() -> float | None:
 
 
 def _scene_in_use() -> bool:
-    """Whether Blender renders or the user edits a mesh, when nothing in the scene may be changed."""
+    """Whether Blender renders or the user edits a mesh, which is then held apart from the scene."""
     return (
         any(map(bpy.app.is_job_running, ("RENDER", "OBJECT_BAKE")))
         or not bpy.context.window_manager.windows
-        or bpy.context.mode == "EDIT_MESH"
+        or bpy.context.mode in {"EDIT_MESH", "SCULPT"}
     )
 
 
