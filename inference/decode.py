@@ -44,7 +44,7 @@ Progress = Callable[[str, int, int], None]
 """Called with the stage's name, how much of it is done, and how much there is; may raise Cancelled."""
 
 Finished = Callable[[str], None]
-"""Called with the name of a part, ``body``, ``mesh`` or ``video``, when its files are there."""
+"""Called with the name of a part, ``body``, ``mesh``, ``skeleton`` or ``video``, when its files are there."""
 
 VIDEO_FORMATS = ("webm", "mp4")
 DESCRIPTION = "clip.json"
@@ -60,9 +60,7 @@ class DecodeResult:
     """What :func:`decode` or :func:`decode_frame` wrote."""
 
     folder: str
-    files: dict[
-        str, str
-    ]  # names in the folder: body, reference, mesh, keypoints, mesh_data, video, frame, clip
+    files: dict[str, str]  # their names in the folder, by what they hold: body, reference, mesh, …, clip
     frames: int
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
     warnings: list[str] = field(default_factory=list)
@@ -85,7 +83,7 @@ def decode(
     """Decode a ``.s2d`` to a folder: its body, its mesh, and its video if it has pictures.
 
     Writes, part by part, ``body.npz`` and ``reference.png``; ``mesh.pc2`` and ``keypoints.pc2`` (Blender's
-    axes), ``mesh.npz`` (camera space; with ``vertices`` also every vertex of every frame) and
+    axes), ``mesh.npz`` (camera space; with ``vertices`` also every vertex of every frame);
     ``skeleton.npz`` (:mod:`.skeleton`); then ``video.webm`` or ``.mp4``; after each part ``clip.json`` and
     a call of ``finished``.
     ``only`` is ``mesh``, ``video`` or None for both; ``video`` draws from the ``mesh.pc2`` that the folder
@@ -128,10 +126,11 @@ def decode(
             with _timed(result, "vertices"):
                 bounds = session.write_point_cache(keypoints, staging / "mesh.pc2", progress)
                 files = session.write_mesh_data(keypoints, staging, vertices)
-            with _timed(result, "skeleton"):
-                files["skeleton"] = session.write_skeleton(staging, progress)
             places = {name: value.tolist() for name, value in asdict(floor).items()}
             folder.publish("mesh", files, bounds=bounds.tolist(), floor=places)
+            with _timed(result, "skeleton"):
+                skeleton = session.write_skeleton(staging, folder.path_of("mesh"), progress)
+            folder.publish("skeleton", {"skeleton": skeleton})
         if with_video:
             with _timed(result, "video"):
                 video = staging / f"video.{video_format}"
@@ -362,10 +361,10 @@ class _Session:
         writers.write_npz(files["mesh_data"], arrays, streams)
         return files
 
-    def write_skeleton(self, staging: Path, progress: Progress) -> Path:
-        """Fit the standard skeleton to the finished ``mesh.pc2`` and write ``skeleton.npz`` beside it."""
+    def write_skeleton(self, staging: Path, cache: Path, progress: Progress) -> Path:
+        """Fit the standard skeleton to the finished point cache and write ``skeleton.npz``."""
         path = staging / "skeleton.npz"
-        write_skeleton(path, self.body, self.shape, staging / "mesh.pc2", self.header.frames, progress)
+        write_skeleton(path, self.body, self.shape, cache, self.header.frames, progress)
         return path
 
     def write_video(

@@ -42,6 +42,7 @@ class DecodedClip:
     mesh: Path | None  # the PC2 point cache of the body's vertices
     keypoints: Path | None  # the PC2 point cache of the keypoints
     mesh_data: Path | None  # the npz file that says what the keypoints are
+    skeleton: Path | None  # the npz file of the standard skeleton and its motion
     reference: Path | None  # the reference picture
     video: Path | None
     frames: int
@@ -78,6 +79,7 @@ def read_decoded(folder: Path, name: str) -> DecodedClip:
         mesh=paths.get("mesh"),
         keypoints=paths.get("keypoints"),
         mesh_data=paths.get("mesh_data"),
+        skeleton=paths.get("skeleton"),
         reference=paths.get("reference"),
         video=paths.get("video"),
         frames=description["frames"],

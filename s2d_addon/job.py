@@ -4,7 +4,7 @@
 Nothing here touches Blender. A job is a thread that starts the worker and reads the JSON lines it prints;
 whoever looks at the job reads plain attributes.
 
-    ImportJob ── decode CLIP -o FOLDER ──▶ worker ── part body, mesh, video ──▶ ClipTask.clip, anew each time
+    ImportJob ── decode CLIP -o FOLDER ──▶ worker ── parts, one by one ──▶ ClipTask.clip, anew each time
 """
 
 from __future__ import annotations
@@ -303,7 +303,7 @@ class ImportJob(Job):
             return
         if only == "video" and not (task.clip and task.clip.mesh and task.clip.has_video):
             return
-        if task.clip and task.clip.mesh:
+        if task.clip and task.clip.skeleton:
             only = "video"
         self._begun[task.folder] = task
         task.folder.mkdir(parents=True, exist_ok=True)
@@ -318,7 +318,7 @@ class ImportJob(Job):
 
 def is_complete(clip: DecodedClip) -> bool:
     """Whether every part of a clip is decoded."""
-    return clip.mesh is not None and (clip.video is not None or not clip.has_video)
+    return clip.skeleton is not None and (clip.video is not None or not clip.has_video)
 
 
 def weights() -> dict[str, str]:

@@ -74,7 +74,7 @@ class RedecodingJob(Job):
             self._run_decode(source, order.folder)
         folder = order.folder / edits.folder_name(order.edits)
         clip = _read(folder, order.name)
-        if clip is None or clip.mesh is None:
+        if clip is None or clip.skeleton is None:
             self._run_decode(source, folder, "--only", "mesh", "--edits", json.dumps(order.edits))
 
     def _run_decode(self, source: Path, folder: Path, *options: str) -> None:

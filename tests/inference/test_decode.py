@@ -121,10 +121,11 @@ def description(folder):
 def test_parts_appear_one_after_the_other_each_named_once_it_is_there(filmed_file, tmp_path):
     seen = {}
     decode(filmed_file, tmp_path, finished=lambda part: seen.update({part: description(tmp_path)["files"]}))
-    assert list(seen) == ["body", "mesh", "video"]
+    assert list(seen) == ["body", "mesh", "skeleton", "video"]
     assert sorted(seen["body"]) == ["body", "reference"]
-    assert sorted(set(seen["mesh"]) - set(seen["body"])) == ["keypoints", "mesh", "mesh_data", "skeleton"]
-    assert set(seen["video"]) - set(seen["mesh"]) == {"video"}
+    assert sorted(set(seen["mesh"]) - set(seen["body"])) == ["keypoints", "mesh", "mesh_data"]
+    assert set(seen["skeleton"]) - set(seen["mesh"]) == {"skeleton"}
+    assert set(seen["video"]) - set(seen["skeleton"]) == {"video"}
     assert description(tmp_path)["has_video"]
 
 

@@ -41,7 +41,7 @@ def test_job_reports_progress_stage_by_stage_and_one_result(start_worker, motion
 
     assert process.wait(30) == 0
     assert [event["type"] for event in events[-3:]] == ["progress", "part", "result"]
-    assert [event["part"] for event in events if event["type"] == "part"] == ["body", "mesh"]
+    assert [event["part"] for event in events if event["type"] == "part"] == ["body", "mesh", "skeleton"]
     assert events[0] == {"type": "part", "part": "body"}, "before any keypoint is decoded"
     progress = [event for event in events if event["type"] == "progress"]
     assert list(dict.fromkeys(event["stage"] for event in progress)) == ["keypoints", "vertices", "skeleton"]
