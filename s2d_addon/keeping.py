@@ -120,7 +120,8 @@ def _to_restore() -> list[bpy.types.Object]:
 
 
 def _restore(roots: list[bpy.types.Object], packed: bytes | None = None) -> list[str]:
-    folders = [cache.cache_root() / scene.clip_folder(root).name for root in roots]
+    # A name of ".." in a stranger's file must not lead out of the cache.
+    folders = [cache.cache_root() / Path(os.path.abspath(scene.clip_folder(root))).name for root in roots]
     return redecoding.decode_again(
         [
             redecoding.order(root, folder, _applied_edits(root), packed)
