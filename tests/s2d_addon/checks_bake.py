@@ -2,6 +2,7 @@
 """Baking to keyframes and to files."""
 
 import re
+from pathlib import Path
 
 import addon_utils
 import bpy
@@ -195,6 +196,22 @@ def bake_without_its_files_is_one_clear_line_and_changes_nothing():
             else:
                 raise AssertionError("no error was reported")
     assert contents() == before
+    assert vertex_error() < 1e-5
+
+
+@check
+def armature_waits_for_the_skeleton():
+    imported()
+    skeleton = Path(part("mesh").modifiers[0].filepath).with_name("skeleton.npz")
+    away = skeleton.rename(WORK / skeleton.name)  # it is written a little after the mesh
+    try:
+        bpy.ops.s2d.bake(kind="ARMATURE")
+    except RuntimeError as error:
+        assert "wait" in str(error)
+    else:
+        raise AssertionError("no error was reported")
+    finally:
+        away.rename(skeleton)
     assert vertex_error() < 1e-5
 
 
