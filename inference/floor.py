@@ -125,7 +125,7 @@ def _fit_plane(
         prior[2, 0] = prior[3, 1] = np.sqrt(trust) / _BALANCE
         known[2:4] = np.sqrt(trust) / _BALANCE * balance[[0, 2]] / -balance[1]
     prior[4:, 3:] = np.eye(4) / _BIAS_SIGMA
-    tilt = np.linalg.lstsq(prior[:4, :2], known[:4])[0]
+    tilt = np.linalg.lstsq(prior[:4, :2], known[:4], rcond=None)[0]
     height, bias = None, np.zeros(4)
     for far in _FAR:
         length = np.hypot(1.0, np.hypot(*tilt))
@@ -144,7 +144,9 @@ def _fit_plane(
         rows[np.arange(len(point)), 3 + point] = -1.0
         target = soles[point] + feet.reshape(-1, 3)[:, 1] / length
         solution = np.linalg.lstsq(
-            np.concatenate([prior, rows * weight[:, None]]), np.concatenate([known, target * weight])
+            np.concatenate([prior, rows * weight[:, None]]),
+            np.concatenate([known, target * weight]),
+            rcond=None,
         )[0]
         tilt, height, bias = solution[:2], solution[2], solution[3:]
     up = np.array([tilt[0], -1.0, tilt[1]]) / np.hypot(1.0, np.hypot(*tilt))
