@@ -22,7 +22,7 @@ def draw_curves(entry: dict[str, Any], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     names = list(entry["ours"][0]["metrics"]["whole"])
     figure, axes = pyplot.subplots(
@@ -39,6 +39,9 @@ def draw_curves(entry: dict[str, Any], path: Path) -> None:
                 rates, values = curve(points, region, metric)
                 axis.plot(rates, values if METRICS[metric].rises else -values, label=label, **style)
             axis.set_xscale("log")
+            axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+            axis.xaxis.set_minor_formatter(ticker.NullFormatter())
             axis.set_title(f"{METRICS[metric].title} {METRICS[metric].arrow}", fontsize=9)
             axis.grid(alpha=0.3, which="both")
             axis.tick_params(labelsize=7)
