@@ -69,6 +69,9 @@ def test_clip_stands_then_moves_then_has_its_video(results):
     assert results["placeholder"] == ["camera", "mesh", "root", "video"]
     assert results["placeholder_seconds"] < results["motion_seconds"] < results["video_seconds"]
     assert results["errors"] == []
+    assert (results["moving"], results["videos"]) == (1, 1), (
+        "the user undid something else meanwhile"
+    )
     print({name: round(results[name], 2) for name in results if name.endswith("_seconds")})
 
 

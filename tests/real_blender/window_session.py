@@ -161,9 +161,14 @@ def imports_while_the_window_lives():
     yield from until(lambda: task().finished or importing.Jobs.current.stage == "video")
     yield from pause(0.5)
     photograph("panel-running")
+    in_view(bpy.ops.mesh.primitive_cube_add, "EXEC_DEFAULT", True)
+    bpy.context.scene.frame_set(5)
+    in_view(bpy.ops.ed.undo)  # to the time when nothing moved yet
     yield from until(lambda: not at_work())
     results["video_seconds"] = time.monotonic() - started
     results["errors"] = importing.Jobs.current.errors
+    results["moving"] = len(moving())
+    results["videos"] = sum(image.source == "MOVIE" for image in bpy.data.images)
     in_view(bpy.ops.view3d.view_selected)
     yield from pause(1)
     photograph("panel-done")
