@@ -444,7 +444,7 @@ def _pack_header(header: Header, parts: list[tuple[str, bytes]]) -> bytes:
 def _unpack_header(head: bytes) -> tuple[Header, int, list[_Part]]:
     """Read the header at the start of a file; returns it, its size and the parts in file order."""
     if not head.startswith(MAGIC):
-        raise InputError("not_s2d", "this is not a .s2d file.")
+        raise InputError("not_s2d", "this is not a .s2d file: choose one that is.")
     reader = ByteReader(head)
     reader.take(len(MAGIC))
     version, size = reader.unpack("BH")

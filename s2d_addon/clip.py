@@ -225,7 +225,7 @@ class S2D_PT_time(ClipPanel, bpy.types.Panel):
         layout.use_property_decorate = False
         mesh = scene.find_part(root, "mesh")
         if mesh and not scene.point_cache(mesh) and scene.WAITING not in mesh:
-            layout.label(text="The mesh is baked: these move the video alone", icon="INFO")
+            layout.label(text="Baked: moves only the video", icon="INFO")
         column = layout.column(align=True)
         column.prop(root, f'["{scene.START_FRAME}"]', text="Start Frame")
         column.prop(root, f'["{scene.CLIP_IN}"]', text="In Point")
