@@ -69,9 +69,7 @@ def test_clip_stands_then_moves_then_has_its_video(results):
     assert results["placeholder"] == ["camera", "mesh", "root", "video"]
     assert results["placeholder_seconds"] < results["motion_seconds"] < results["video_seconds"]
     assert results["errors"] == []
-    assert (results["moving"], results["videos"]) == (1, 1), (
-        "the user undid something else meanwhile"
-    )
+    assert (results["moving"], results["videos"]) == (1, 1), "the user undid something else meanwhile"
     print({name: round(results[name], 2) for name in results if name.endswith("_seconds")})
 
 
@@ -97,6 +95,7 @@ def test_all_clips_move_before_any_video_is_drawn(results):
 def test_cancel_is_quick_and_leaves_nothing(results):
     assert results["cancel_seconds"] < 1
     assert results["after_cancel"] == {"objects": 0, "folders": 0, "worker": False}
+    assert not results["encoded"]
 
 
 def test_import_ends_quietly_with_what_it_was_for(results):
@@ -126,7 +125,7 @@ def test_panel_shows_each_state(results, work):
     if kept:
         shutil.copyfile(work / "picture.png", Path(kept) / "mesh-over-video.png")
     empty = panels.pop("panel-empty")
-    assert sorted(panels) == ["panel-baked", "panel-done", "panel-error", "panel-running"]
+    assert sorted(panels) == [f"panel-{state}" for state in ("baked", "done", "encoding", "error", "running")]
     for name, panel in panels.items():
         assert np.abs(panel - empty).mean() > 0.2, f"{name} looks like the empty panel"
 

@@ -21,6 +21,7 @@ import bpy
 
 CLIP, WORK, *PARTS = sys.argv[sys.argv.index("--") + 1 :]
 CLIP, WORK = Path(CLIP), Path(WORK)
+MOVIE = Path(__file__).parents[2] / "inference" / "data" / "balance.mp4"
 PACKAGE = "bl_ext.user_default.sparse2dense"
 TICK = 0.005
 PATIENCE = 300
@@ -239,6 +240,19 @@ def stands_all_clips_before_any_video_and_cancels():
     }
 
 
+def encodes_a_movie_until_cancelled():
+    movie = WORK / "filmed.mp4"
+    shutil.copy(MOVIE, movie)
+    in_view(bpy.ops.s2d.encode_video, "EXEC_DEFAULT", filepath=str(movie))
+    yield from until(lambda: importing.Jobs.current.stage == "people" and importing.Jobs.current.done)
+    yield from pause(0.5)
+    photograph("panel-encoding")
+    in_view(bpy.ops.s2d.cancel)
+    importing.Jobs.current.wait()
+    results["encoded"] = movie.with_suffix(".s2d").exists()
+    yield from until(lambda: not at_work())
+
+
 def lets_go_of_what_the_user_deletes():
     work(CLIP)
     yield from until(placeholders)
@@ -277,6 +291,7 @@ def session():
         shows_its_preferences,
         says_what_is_wrong_with_a_file,
         stands_all_clips_before_any_video_and_cancels,
+        encodes_a_movie_until_cancelled,
         lets_go_of_what_the_user_deletes,
         ends_with_its_file,
     ):
