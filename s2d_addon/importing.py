@@ -82,6 +82,7 @@ class ClipImport:
             scene.set_resolution(target, roots[0])
             target.camera = scene.find_part(roots[0], "camera")
         _select(filter(None, (scene.find_part(root, "mesh") for root in roots)))
+        _show_pictures()
         bpy.ops.ed.undo_push(message="Import Sparse2Dense Clip")
 
     def remove_unfinished(self) -> None:
@@ -405,6 +406,17 @@ def _select(items: Iterable[bpy.types.Object]) -> None:
         if item.name in layer.objects:
             item.select_set(True)
             layer.objects.active = item
+
+
+def _show_pictures() -> None:
+    """Let 3D views in Blender's own Solid shading show textures, or the video's plane would be plain grey.
+
+    What has no texture looks there as before.
+    """
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D" and area.spaces.active.shading.color_type == "MATERIAL":
+                area.spaces.active.shading.color_type = "TEXTURE"
 
 
 def _redraw(at_work: ClipImport) -> None:
