@@ -73,6 +73,7 @@ PUBLISHED = (
 _FEET = [19, 20, 21, 22]  # heels and toes among the keypoints
 _POSES = 3000  # of captured motion, for the optimisation's prior
 _HEAT_CONDITION = "noise 10 mm"
+_HEAT_PICTURE = "vertices_heat.png"
 _HEAT_METHODS = ("network", "optimisation, smoothed", "inverse kinematics, smoothed")
 
 _VIEWS = {"front": 1.0, "back": -1.0}
@@ -107,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure every method under every condition, print the tables, write the figures and the heat map."""
+    """Measure every method, writing the figures after each condition; draw the heat map, print the tables."""
     body = load_body()
     clips = list(held_out_clips(body, args.data, 20 if args.quick else args.excerpt))
     if args.quick:
@@ -118,10 +119,8 @@ def run(args: argparse.Namespace) -> None:
     linear = LinearMap(body, args.data, batches=4 if args.quick else LINEAR_BATCHES)
     poses = np.concatenate([piece for _, piece, _ in load_motions(args.data, TRAINING_SUBJECTS)])
     prior = PosePrior.of_poses(poses[:: len(poses) // _POSES])
-    measured, heat = measure(Rivals(body, network, linear.fit, prior), clips, conditions, args.seed)
-    args.out.mkdir(parents=True, exist_ok=True)
-    draw_heat_map(body, heat, args.out / "vertices_heat.png")
-    results = {
+    rivals, rng = Rivals(body, network, linear.fit, prior), np.random.default_rng(args.seed)
+    results: dict[str, Any] = {
         "quick": args.quick,
         "weights": weights_sha256("vertex_predictor.onnx")[:12],
         "subjects": HELD_OUT_SUBJECTS,
@@ -129,13 +128,17 @@ def run(args: argparse.Namespace) -> None:
         "frames": sum(len(clip.vertices) for clip in clips),
         "threads": args.threads,
         "truth_sliding_mm_s": sliding(*[[clip.keypoints for clip in clips]] * 2),
-        "conditions": measured,
-        "pictures": {
-            "vertices_heat.png": f"Mean vertex error at {_HEAT_CONDITION} on the body, front and back."
-        },
+        "conditions": {},
+        "pictures": {},
     }
+    args.out.mkdir(parents=True, exist_ok=True)
+    for condition in conditions:
+        results["conditions"][condition.name], heat = measure(rivals, clips, condition, rng)
+        if condition.name == _HEAT_CONDITION:
+            draw_heat_map(body, {name: heat[name] for name in _HEAT_METHODS}, args.out / _HEAT_PICTURE)
+            results["pictures"][_HEAT_PICTURE] = f"Mean error of every vertex, {condition.name}."
+        write_results("vertices", results, args.out)
     print("\n".join(tables(results)))
-    write_results("vertices", results, args.out)
 
 
 @dataclass(frozen=True)
@@ -174,48 +177,41 @@ class Rivals:
 
 
 def measure(
-    rivals: Rivals, clips: Sequence[HeldOutClip], conditions: Sequence[Condition], seed: int
+    rivals: Rivals, clips: Sequence[HeldOutClip], condition: Condition, rng: np.random.Generator
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return by condition the keypoints' error, their rate and every method's errors, and the heat maps.
+    """Return the keypoints' error and every method's under a condition, and the heat maps.
 
-    A heat map is the mean error (mm) of every vertex under one condition, by method.
+    A heat map is the mean error (mm) of every vertex, by method.
     """
-    body, rng = rivals.body, np.random.default_rng(seed)
+    body, truth = rivals.body, [clip.keypoints for clip in clips]
+    seen = [condition.spoil(keypoints, rng) for keypoints in truth]
+    linear = rivals.fit_linear(deviation(np.concatenate(seen), np.concatenate(truth)))
+    frames = sum(map(len, truth))
+    sums: dict[str, np.ndarray] = {}
+    heat: dict[str, np.ndarray] = {}
+    points: dict[str, list[np.ndarray]] = {}
+    seconds: dict[str, float] = {}
+    for clip, keypoints in zip(clips, seen, strict=True):
+        for name, predict in rivals.methods(clip, keypoints, linear).items():
+            begun = time.perf_counter()
+            vertices = predict()
+            seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - begun
+            sums[name] = sums.get(name, 0.0) + len(vertices) * errors_of(body, vertices, clip.vertices)
+            points.setdefault(name, []).append(body.keypoints(vertices))
+            off = np.linalg.norm(vertices - clip.vertices, axis=-1).sum(axis=0)
+            heat[name] = heat.get(name, 0.0) + 1000 / frames * off
     parts = part_of_vertices(body)
-    measured, heat = {}, {}
-    frames = sum(len(clip.vertices) for clip in clips)
-    for condition in conditions:
-        seen = [condition.spoil(clip.keypoints, rng) for clip in clips]
-        truth = [clip.keypoints for clip in clips]
-        linear = rivals.fit_linear(deviation(np.concatenate(seen), np.concatenate(truth)))
-        sums: dict[str, np.ndarray] = {}
-        each_vertex: dict[str, np.ndarray] = {}
-        points: dict[str, list[np.ndarray]] = {}
-        seconds: dict[str, float] = {}
-        for clip, keypoints in zip(clips, seen, strict=True):
-            for name, predict in rivals.methods(clip, keypoints, linear).items():
-                begun = time.perf_counter()
-                vertices = predict()
-                seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - begun
-                errors = len(vertices) * errors_of(body, vertices, clip.vertices)
-                sums[name] = sums.get(name, 0.0) + errors
-                points.setdefault(name, []).append(body.keypoints(vertices))
-                distance = np.linalg.norm(vertices - clip.vertices, axis=-1).sum(axis=0)
-                each_vertex[name] = each_vertex.get(name, 0.0) + distance
-        off = [np.linalg.norm(a - b, axis=-1).mean() * len(a) for a, b in zip(seen, truth, strict=True)]
-        values = {"keypoints_mm": 1000 * sum(off) / frames, "methods": {}}
-        for name, total in sums.items():
-            worst = 1000 * each_vertex[name] / frames
-            values["methods"][name] = {
-                **dict(zip(ERRORS, (total / frames).tolist(), strict=True)),
-                "sliding_mm_s": sliding(points[name], truth),
-                "frames_per_second": frames / seconds[name],
-                "parts_mm": {part: float(worst[parts == i].mean()) for i, part in enumerate(PARTS)},
-            }
-        measured[condition.name] = values
-        if condition.name == _HEAT_CONDITION:
-            heat = {name: 1000 * each_vertex[name] / frames for name in _HEAT_METHODS}
-    return measured, heat
+    methods = {
+        name: {
+            **dict(zip(ERRORS, (total / frames).tolist(), strict=True)),
+            "sliding_mm_s": sliding(points[name], truth),
+            "frames_per_second": frames / seconds[name],
+            "parts_mm": {part: float(heat[name][parts == i].mean()) for i, part in enumerate(PARTS)},
+        }
+        for name, total in sums.items()
+    }
+    off = np.linalg.norm(np.concatenate(seen) - np.concatenate(truth), axis=-1)
+    return {"keypoints_mm": 1000 * float(off.mean()), "methods": methods}, heat
 
 
 def errors_of(body: BodyModel, predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
