@@ -73,6 +73,10 @@ def test_clip_stands_then_moves_then_has_its_video(results):
     print({name: round(results[name], 2) for name in results if name.endswith("_seconds")})
 
 
+def test_video_is_seen_in_solid_shading_too(results):
+    assert results["solid_shows"] == "TEXTURE"
+
+
 def test_window_never_waits_for_the_extension(results):
     """The processor time of each call into the extension: by the clock it also waits for a free core."""
     longest = max(results["ours"], key=lambda name: results["ours"][name][1])

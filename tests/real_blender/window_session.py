@@ -172,6 +172,7 @@ def imports_while_the_window_lives():
     results["videos"] = sum(image.source == "MOVIE" for image in bpy.data.images)
     in_view(bpy.ops.view3d.view_selected)
     yield from pause(1)
+    results["solid_shows"] = view3d()["area"].spaces[0].shading.color_type
     photograph("panel-done")
     in_view(bpy.ops.ed.undo)
     results["after_undo"] = len(placeholders())
