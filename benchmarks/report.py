@@ -155,7 +155,14 @@ def _rate_summary(results: dict[str, Any]) -> Iterator[str]:
                 )
                 cells.append(f"{region} {saved}, ahead below {values['crossing']:.1f} kbit/s")
             title = results["settings"]["metrics"][metric]
-            yield f"Rate at {size}x{size} against {codec}, {title}: {'; '.join(cells)}."
+            where = f"at {size}x{size} against {_codec(results, codec)}, clips {values['clips']}"
+            yield f"Rate {where}, {title}: {'; '.join(cells)}."
+
+
+def _codec(results: dict[str, Any], name: str) -> str:
+    """Return what people call an anchor of the rate bench."""
+    anchors = [entry["anchors"][name] for entry in results["clips"].values() if name in entry["anchors"]]
+    return anchors[0]["title"]
 
 
 def _body(
@@ -165,6 +172,12 @@ def _body(
     if results is None:
         return [f"Not run. Measure it with {command}."]
     lines = [section.about, ""] if section.about else []
+    if section.name == "rate":
+        clips = [
+            f"{entry['title']} at {entry['size']}x{entry['size']} ({entry['frames'] / entry['fps']:.1f} s)"
+            for entry in results["clips"].values()
+        ]
+        lines += [f"Measured so far: {'; '.join(clips)}.", ""]
     if section.name == "pictures":
         shipped = weights_sha256("generator.onnx")
         if results["generator_sha256"] != shipped:
