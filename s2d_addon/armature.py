@@ -20,7 +20,7 @@ from .bake import Baked, Progress
 from .keyframes import add_smooth_curve, furthest_added, smooth_between, smooth_keys
 from .retarget_math import Motion, pose, simple_rig, to_matrices
 
-SKELETON_FILE = "skeleton.npz"
+_SKELETON_FILE = "skeleton.npz"
 _FRAMES_AT_ONCE = 32
 _MEETS = 1e-5  # metres
 _SHORTEST_REACH = 1e-3  # metres
@@ -48,8 +48,14 @@ class Skeleton:
         return pose(rig, dict(zip(self.names, turns, strict=True)), self.names[0], location)
 
 
-def read_skeleton(path: Path, frames: np.ndarray) -> Skeleton:
-    """Read the skeleton and its motion in the given frames. Raises OSError where the file is missing."""
+def read_skeleton(folder: Path, frames: np.ndarray) -> Skeleton:
+    """Read the skeleton in a decoded clip's folder, and its motion in the given frames.
+
+    Raises ValueError where it is missing; the message says what to do.
+    """
+    path = folder / _SKELETON_FILE
+    if not path.is_file():
+        raise ValueError("The clip's skeleton is not there yet: wait for the import's end, or import again.")
     with np.load(path, allow_pickle=False) as arrays:
         data = {name: arrays[name] for name in Skeleton.__dataclass_fields__}
     for name in ("matrices", "rotations", "locations"):

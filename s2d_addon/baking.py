@@ -147,11 +147,7 @@ class S2D_OT_bake(_MotionOperator):
         points = open_point_cache(folder / _MESH_FILE)[frames[0] : frames[-1] + 1]
         times = scene.scene_frames(root, frames, context.scene)
         if self.kind == "ARMATURE":
-            if not (folder / armature.SKELETON_FILE).is_file():
-                raise ValueError(
-                    "The clip's skeleton is not there yet: wait for the import's end, or import it again."
-                )
-            skeleton = armature.read_skeleton(folder / armature.SKELETON_FILE, frames)
+            skeleton = armature.read_skeleton(folder, frames)
             _unbake(root, mesh)
             item, baked = armature.bake_armature(
                 mesh, skeleton, points, times, context, tolerance=tolerance, progress=progress

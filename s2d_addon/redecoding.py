@@ -82,22 +82,10 @@ class RedecodingJob(Job):
         self.run_worker("decode", str(source), "-o", str(folder), *arguments)
 
 
-class Redecoding:
+class Redecoding(Jobs):
     """The decoding at work, or the last one: kept for the panel to show."""
 
     current: RedecodingJob | None = None
-
-    @classmethod
-    def running(cls) -> bool:
-        """Whether a clip is being decoded again."""
-        return cls.current is not None and cls.current.running
-
-    @classmethod
-    def end(cls) -> None:
-        """Kill what is at work, and forget it."""
-        if cls.current:
-            cls.current.end()
-        cls.current = None
 
 
 def busy() -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from mathutils import Matrix
 
 from . import bone_maps, compat, panel, retarget_math, scene
-from .armature import SKELETON_FILE, read_skeleton
+from .armature import read_skeleton
 from .clip import ClipOperator, ClipPanel
 from .keyframes import add_curve
 from .preferences import PACKAGE
@@ -290,8 +290,8 @@ class S2D_OT_retarget(MapOperator):
         settings, root = context.scene.s2d_retarget, scene.find_root(context.object)
         try:
             applied = apply_motion(root, settings, context)
-        except (OSError, ValueError) as error:
-            self.report({"ERROR"}, _message(error, "Relink the clip's folder, or import the clip again."))
+        except ValueError as error:
+            self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         for warning in applied.warnings:
             self.report({"WARNING"}, warning)
@@ -330,8 +330,8 @@ def apply_motion(
 ) -> Applied:
     """Apply the clip's motion, from its in to its out point, to the armature of ``settings``.
 
-    Raises OSError where the clip's skeleton cannot be read, ValueError where the map or the armature does
-    not allow it; the message says what to do.
+    Raises ValueError where the clip's skeleton, the map or the armature does not allow it; the message says
+    what to do.
     """
     target = settings.target
     frames = np.array(scene.frames_shown(root))
@@ -367,8 +367,8 @@ def apply_motion(
 
 
 def _read_motion(root: bpy.types.Object, frames: np.ndarray) -> retarget_math.Motion:
-    """Read the given frames of the clip's skeleton. Raises OSError where the file is missing."""
-    skeleton = read_skeleton(scene.motion_folder(root) / SKELETON_FILE, frames)
+    """Read the given frames of the clip's skeleton. Raises ValueError where it is missing."""
+    skeleton = read_skeleton(scene.motion_folder(root), frames)
     rest = skeleton.matrices[0]
     location = (skeleton.locations - rest[:3, 3]) @ rest[:3, :3]
     return skeleton.move(list(np.swapaxes(skeleton.rotations, 0, 1)), location)
