@@ -102,7 +102,7 @@ def summary(results: dict[str, Any]) -> list[str]:
     frames, found = list(lengths.items())[-1]
     played = {name: way["play_ms"] for name, way in found["ways"].items() if "play_ms" in way}
     shown = ", ".join(f"{name} {ms:.1f} ms" for name, ms in played.items())
-    return [f"Blender {version}, a frame of {frames}: {shown}."]
+    return [f"Blender {version}, one frame of a clip of {frames}: {shown}."]
 
 
 def tables(results: dict[str, Any]) -> list[str]:

@@ -293,9 +293,12 @@ def summary(results: dict[str, Any]) -> list[str]:
     for condition, values in results["conditions"].items():
         raw = {name: errors["raw_mm"] for name, errors in values["methods"].items()}
         ours = raw.pop("network")
+        del raw["network, shape fitted"]
         best = min(raw, key=raw.get)
         verdict = "ahead of" if ours < raw[best] else "behind"
-        lines.append(f"Vertices, {condition}: {ours:.1f} mm, {verdict} {best} at {raw[best]:.1f} mm.")
+        lines.append(
+            f"Vertices, {condition}: {ours:.1f} mm, {verdict} the best rival, {best}: {raw[best]:.1f}."
+        )
     return lines
 
 
