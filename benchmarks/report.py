@@ -154,9 +154,15 @@ def _rate_summary(results: dict[str, Any]) -> Iterator[str]:
                     else f"BD-rate {values['bd_rate']:+.0f} %"
                 )
                 cells.append(f"{region} {saved}, ahead below {values['crossing']:.1f} kbit/s")
-            title = results["settings"]["metrics"][metric]
+            titles = results["settings"]["metrics"]
+            lost = [
+                titles[name]
+                for name, values in regions["person"].items()
+                if (values["bd_rate"] or 0) > 0 or values["worse"] > values["better"]
+            ]
+            loses = f". On the person it loses in {', '.join(lost)}" if lost else ""
             where = f"at {size}x{size} against {_codec(results, codec)}, clips {values['clips']}"
-            yield f"Rate {where}, {title}: {'; '.join(cells)}."
+            yield f"Rate {where}, {titles[metric]}: {'; '.join(cells)}{loses}."
 
 
 def _codec(results: dict[str, Any], name: str) -> str:
