@@ -160,7 +160,7 @@ def imports_while_the_window_lives():
     yield from until(moving)
     results["motion_seconds"] = time.monotonic() - started
     yield from until(lambda: task().finished or importing.Jobs.current.stage == "video")
-    yield from pause(0.5)
+    yield from until(lambda: importing.Imports.current is None or importing.Imports.current.told)
     photograph("panel-running")
     in_view(bpy.ops.mesh.primitive_cube_add, "EXEC_DEFAULT", True)
     bpy.context.scene.frame_set(5)
