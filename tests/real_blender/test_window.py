@@ -129,7 +129,18 @@ def test_panel_shows_each_state(results, work):
     if kept:
         shutil.copyfile(work / "picture.png", Path(kept) / "mesh-over-video.png")
     empty = panels.pop("panel-empty")
-    assert sorted(panels) == [f"panel-{state}" for state in ("baked", "done", "encoding", "error", "running")]
+    states = (
+        "baked",
+        "beside",
+        "camera",
+        "clean-up",
+        "done",
+        "encoding",
+        "error",
+        "own-character",
+        "running",
+    )
+    assert sorted(panels) == [f"panel-{state}" for state in states]
     for name, panel in panels.items():
         assert np.abs(panel - empty).mean() > 0.2, f"{name} looks like the empty panel"
 

@@ -277,6 +277,62 @@ def ends_with_its_file():
     }
 
 
+def shows_the_clips_camera_onion_skin_and_clean_up():
+    yield from imports_with_open("S2D_PT_onion", "S2D_PT_cleanup")
+    in_view(bpy.ops.s2d.view_clip)
+    yield from pause(1)
+    photograph("panel-camera")
+    in_view(bpy.ops.s2d.onion_skin)
+    bpy.context.object.parent["edit_mirror"] = True  # set, but not applied yet
+    yield from pause(1)
+    photograph("panel-clean-up")
+    in_view(bpy.ops.s2d.place_video, mode="BESIDE")
+    in_view(bpy.ops.view3d.view_axis, type="FRONT")
+    in_view(bpy.ops.view3d.view_all)
+    yield from pause(1)
+    photograph("panel-beside")
+
+
+def shows_motion_on_the_users_armature():
+    yield from imports_with_open("S2D_PT_retarget")
+    in_view(bpy.ops.s2d.bake, kind="ARMATURE")
+    baked = next(item for item in bpy.data.objects if item.type == "ARMATURE")
+    theirs = bpy.data.objects.new("My Character", baked.data.copy())
+    bpy.context.collection.objects.link(theirs)
+    theirs.location = (-1.2, 0, 0)
+    theirs.show_in_front = True
+    in_view(bpy.ops.s2d.unbake)
+    bpy.context.scene.s2d_retarget.target = theirs
+    in_view(bpy.ops.s2d.retarget)
+    theirs.select_set(True)
+    in_view(bpy.ops.view3d.view_axis, type="FRONT")
+    in_view(bpy.ops.view3d.view_selected)
+    yield from pause(1)
+    photograph("panel-own-character")
+
+
+def imports_with_open(*names):
+    """Import into a new window in which only these panels of a clip are open."""
+    panels = [cls for cls in bpy.types.Panel.__subclasses__() if cls.__module__.startswith(PACKAGE)]
+    panels = [cls for cls in panels if getattr(cls, "bl_parent_id", "") == "S2D_PT_clip"]
+    for cls in panels:
+        bpy.utils.unregister_class(cls)
+        cls.bl_options = set() if cls.__name__ in names else {"DEFAULT_CLOSED"}
+        bpy.utils.register_class(cls)
+    bpy.ops.wm.read_homefile(app_template="")
+    yield from pause(1)
+    for item in list(bpy.data.objects):
+        bpy.data.objects.remove(item)
+    area = view3d()["area"]
+    area.spaces[0].show_region_ui = True
+    yield from pause(1)
+    panel = next(region for region in area.regions if region.type == "UI")
+    panel.active_panel_category = bpy.types.S2D_PT_main.bl_category
+    work(CLIP)
+    yield from until(lambda: not at_work())
+    bpy.context.scene.frame_set(12)
+
+
 def pause(seconds):
     started = time.monotonic()
     while time.monotonic() - started < seconds:
@@ -295,6 +351,8 @@ def session():
         encodes_a_movie_until_cancelled,
         lets_go_of_what_the_user_deletes,
         ends_with_its_file,
+        shows_the_clips_camera_onion_skin_and_clean_up,
+        shows_motion_on_the_users_armature,
     ):
         if PARTS and part.__name__ not in PARTS:
             continue
