@@ -238,14 +238,4 @@ class S2D_PT_bake(ClipPanel, bpy.types.Panel):
 
 _CLASSES = (S2D_OT_bake, S2D_OT_unbake, S2D_PT_bake)
 
-
-def register() -> None:
-    """Register the operators and their panel."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Remove what :func:`register` added."""
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(_CLASSES)

@@ -268,14 +268,4 @@ _CLASSES = (
     S2D_PT_place,
 )
 
-
-def register() -> None:
-    """Register the panels and the operators."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Remove what :func:`register` added."""
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(_CLASSES)

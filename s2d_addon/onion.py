@@ -147,14 +147,4 @@ class S2D_PT_onion(ClipPanel, bpy.types.Panel):
 
 _CLASSES = (S2D_OT_onion_skin, S2D_OT_remove_onion_skin, S2D_PT_onion)
 
-
-def register() -> None:
-    """Register the panel and the operators."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Remove what :func:`register` added."""
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(_CLASSES)

@@ -220,14 +220,4 @@ def engine() -> Engine:
 
 _CLASSES = (S2D_OT_test_device, S2D_OT_copy_diagnostics, S2DPreferences)
 
-
-def register() -> None:
-    """Register the preferences and their buttons."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Remove what :func:`register` added."""
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(_CLASSES)
