@@ -24,14 +24,20 @@ pytestmark = [
     pytest.mark.skipif(not COMMAND, reason="S2D_BLENDER names no Blender to test in"),
 ]
 SESSION = Path(__file__).with_name("window_session.py")
+MOVIE = Path(__file__).parents[2] / "inference" / "data" / "balance.mp4"
 LONGEST_CALL = 0.05  # seconds that the window may wait for the extension
 
 
-def blender(*arguments, config, offline):
-    """Run Blender with settings of its own, so that nothing is installed before and nothing stays."""
-    environment = os.environ | {"BLENDER_USER_RESOURCES": str(config)}
+def blender(*arguments, work, offline):
+    """Run Blender with settings of its own, so that nothing is installed before and nothing stays.
+
+    It works in the folder ``work``, which holds all that it is given: a Blender in a container may see
+    temporary files and nothing of this project.
+    """
+    environment = os.environ | {"BLENDER_USER_RESOURCES": str(work / "config")}
     done = subprocess.run(
         [*offline, *COMMAND, "--offline-mode", *map(str, arguments)],
+        cwd=work,
         env=environment,
         capture_output=True,
         text=True,
@@ -45,12 +51,14 @@ def blender(*arguments, config, offline):
 def work(extension_zip, filmed_clip, cut_off, tmp_path_factory):
     """Install the zip and use it; returns the folder with ``results.json`` and the pictures."""
     work = tmp_path_factory.mktemp("window")
-    config = work / "config"
-    config.mkdir()
-    install = ("--command", "extension", "install-file", "-r", "user_default", "-e", extension_zip)
-    said = blender(*install, config=config, offline=cut_off)
+    (work / "config").mkdir()
+    package, session, clip, movie = (
+        Path(shutil.copy(path, work)) for path in (extension_zip, SESSION, filmed_clip, MOVIE)
+    )
+    install = ("--command", "extension", "install-file", "-r", "user_default", "-e", package)
+    said = blender(*install, work=work, offline=cut_off)
     assert 'nstalled "sparse2dense"' in said, said
-    said = blender("--python", SESSION, "--", filmed_clip, work, config=config, offline=cut_off)
+    said = blender("--python", session, "--", clip, movie, work, work=work, offline=cut_off)
     assert (work / "results.json").exists(), said[-3000:]
     return work
 

@@ -19,9 +19,8 @@ from pathlib import Path
 
 import bpy
 
-CLIP, WORK, *PARTS = sys.argv[sys.argv.index("--") + 1 :]
-CLIP, WORK = Path(CLIP), Path(WORK)
-MOVIE = Path(__file__).parents[2] / "inference" / "data" / "balance.mp4"
+CLIP, MOVIE, WORK, *PARTS = sys.argv[sys.argv.index("--") + 1 :]
+CLIP, MOVIE, WORK = Path(CLIP), Path(MOVIE), Path(WORK)
 PACKAGE = "bl_ext.user_default.sparse2dense"
 TICK = 0.005
 PATIENCE = 300
