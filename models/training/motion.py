@@ -280,6 +280,17 @@ def repair(rotations: np.ndarray, translation: np.ndarray) -> list[tuple[np.ndar
     return [(mended[a:b], translation[a:b]) for a, b in pieces if b - a >= SHORTEST_MOTION]
 
 
+def mirrored(body: BodyModel, rotations: np.ndarray) -> np.ndarray:
+    """Exchange left and right of local rotations ``(T, B, 3, 3)``."""
+    flip = np.diag([-1.0, 1.0, 1.0]).astype(np.float32)
+    other = {"L": "R", "R": "L"}
+    swapped = [
+        body.bone_names.index(f"{name[:-1]}{other[name[-1]]}" if name.endswith((".L", ".R")) else name)
+        for name in body.bone_names
+    ]
+    return flip @ rotations[:, swapped] @ flip
+
+
 def load_motions(
     folder: str | Path | None = None, subjects: Iterable[str] = TRAINING_SUBJECTS
 ) -> list[tuple[str, np.ndarray, np.ndarray]]:

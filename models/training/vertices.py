@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from ..body import WEIGHTS_DIR, BodyModel, load_body, stack_transforms
-from ..keypoints import BONES
 from ..vertex_predictor import VertexPredictor
 from ..windows import WINDOW, network_inputs
 from .bodies import load_population, rotations_about
-from .motion import TRAINING_SUBJECTS, load_motions
+from .keypoint_faults import fitted_shape, spoil
+from .motion import TRAINING_SUBJECTS, load_motions, mirrored
 
 NETWORK_NAME = "vertex_predictor"
 
@@ -35,9 +35,6 @@ STEPS = 13000
 SAVE_SECONDS = 45
 AVERAGING = 0.999
 """Decay of the running average of the weights, which is what is exported."""
-
-NOISE_SIGMA = 0.025
-"""Largest standard deviation (m) of the noise drawn for each window."""
 
 FIT_POOL = 3000
 
@@ -57,17 +54,6 @@ WOBBLE = {
 LIMB_GROUPS = ("spine", "neck", "head"), ("clavicle", "shoulder", "upperarm", "lowerarm", "wrist")
 
 
-def _mirrored(body: BodyModel, rotations: np.ndarray) -> np.ndarray:
-    """Exchange left and right of local rotations ``(T, B, 3, 3)``."""
-    flip = np.diag([-1.0, 1.0, 1.0]).astype(np.float32)
-    other = {"L": "R", "R": "L"}
-    swapped = [
-        body.bone_names.index(f"{name[:-1]}{other[name[-1]]}" if name.endswith((".L", ".R")) else name)
-        for name in body.bone_names
-    ]
-    return flip @ rotations[:, swapped] @ flip
-
-
 class WindowSampler:
     """Draws training windows: poses of mixed motions, shapes, and keypoints with an estimator's faults."""
 
@@ -76,7 +62,7 @@ class WindowSampler:
         self.rng = np.random.default_rng(seed)
         motions = load_motions(folder, TRAINING_SUBJECTS)
         pieces = [piece for _, piece, _ in motions]
-        pieces += [_mirrored(body, piece) for piece in pieces]
+        pieces += [mirrored(body, piece) for piece in pieces]
         places = [place for _, _, place in motions]
         self.places = np.concatenate(places + [place * np.array([-1, 1, 1], np.float32) for place in places])
         self.legs = [body.bone_names.index(name) for name in ("upperleg01.L", "foot.L")]
@@ -97,18 +83,11 @@ class WindowSampler:
         pool = np.random.default_rng(0)  # the same whatever the seed, so that a checkpoint finds it again
         self.shapes = people[pool.integers(0, len(people), FIT_POOL)]
         self.shapes = (self.shapes + pool.normal(0, 0.3, self.shapes.shape)).astype(np.float32)
-        self.fitted = np.stack([self._fit(shape, pool) for shape in self.shapes])
+        self.fitted = np.stack([fitted_shape(body, shape, pool) for shape in self.shapes])
         self.keypoint_mean = body.keypoint_skinning(np.zeros(body.shape_size))
         self.keypoint_basis = np.stack(
             [body.keypoint_skinning(unit) - self.keypoint_mean for unit in np.eye(body.shape_size)]
         )
-
-    def _fit(self, shape: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the shape as fitted from the body's bone lengths, measured with a random error."""
-        points = self.body.keypoints(self.body.rest(shape)[0])
-        first, second = np.array(BONES).T
-        lengths = np.linalg.norm(points[first] - points[second], axis=-1)
-        return self.body.fit_shape(lengths + rng.normal(0, rng.uniform(0, 0.012), len(lengths)))
 
     def rest_of(self, shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return keypoints ``(N, 23, 3)`` and joints ``(N, B, 3)`` at rest of shapes ``(N, S)``."""
@@ -159,50 +138,12 @@ class WindowSampler:
         windows = keypoints[:, starts[:, None] + np.arange(WINDOW)].reshape(count, WINDOW, -1, 3)
         middle = starts + WINDOW // 2
         return {
-            "windows": (self.spoil(windows) if self.noisy else windows).astype(np.float32),
+            "windows": (spoil(windows, rng) if self.noisy else windows).astype(np.float32),
             "shape": np.repeat(shape, CHUNK_WINDOWS, axis=0),
             "known_shape": np.repeat(known, CHUNK_WINDOWS, axis=0).astype(np.float32),
             "rotations": world.reshape(chunks, length, bones, 3, 3)[:, middle].reshape(count, bones, 3, 3),
             "positions": place.reshape(chunks, length, bones, 3)[:, middle].reshape(count, bones, 3),
         }
-
-    def spoil(self, windows: np.ndarray) -> np.ndarray:
-        """Add an estimator's faults to keypoints ``(N, 15, 23, 3)``: jitter, drift, bias, depth, gaps."""
-        rng = self.rng
-        count = len(windows)
-
-        def some(share: float, low: float, high: float) -> np.ndarray:
-            drawn = rng.uniform(low, high, (count, 1, 1, 1))
-            return np.where(rng.random((count, 1, 1, 1)) < share, drawn, 0.0)
-
-        noise = some(0.8, 0.0, NOISE_SIGMA) * rng.normal(size=windows.shape)
-        faulty = rng.random((count, 1, 1, 1)) < 0.5  # the other half sees independent noise alone
-        drift = rng.normal(size=windows.shape)
-        kernel = np.exp(-0.5 * (np.arange(-6, 7) / 2.5) ** 2)
-        kernel /= np.sqrt((kernel**2).sum())
-        padded = np.concatenate([drift[:, -6:], drift, drift[:, :6]], axis=1)
-        drift = sum(weight * padded[:, i : i + WINDOW] for i, weight in enumerate(kernel))
-        bias = rng.normal(size=(count, 1, *windows.shape[2:]))
-        noise = noise + faulty * (some(0.6, 0.0, 0.015) * drift + some(0.6, 0.0, 0.01) * bias)
-        uneven = np.exp(rng.normal(0, 0.4, (count, 1, windows.shape[2], 1)))
-        noise *= np.where(faulty, uneven, 1.0)
-        depth = rng.normal(size=(count, 1, 1, 3))
-        depth /= np.linalg.norm(depth, axis=-1, keepdims=True)
-        noise += faulty * some(0.6, 0.0, 1.5) * (noise * depth).sum(-1, keepdims=True) * depth
-        spoilt = windows + noise
-
-        gap = faulty & (rng.random((count, 1, windows.shape[2], 1)) < 0.08)
-        start = rng.integers(0, WINDOW, (count, 1, windows.shape[2], 1))
-        length = rng.integers(2, WINDOW, start.shape)
-        moments = np.arange(WINDOW)[None, :, None, None]
-        before, after = np.clip(start - 1, 0, WINDOW - 1), np.clip(start + length, 0, WINDOW - 1)
-        share = np.clip((moments - before) / np.maximum(after - before, 1), 0, 1)
-        ends = [
-            np.take_along_axis(spoilt, np.broadcast_to(at, (*at.shape[:3], 3)), axis=1)
-            for at in (before, after)
-        ]
-        bridged = ends[0] * (1 - share) + ends[1] * share
-        return np.where(gap & (moments > before) & (moments < after), bridged, spoilt)
 
 
 class Trainer:
