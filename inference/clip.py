@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+import cv2
 import numpy as np
+
+from .homography_codec import canvas_corners
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,37 @@ class Clip:
     body: str  # name of the body model, "anny" by default
     shape: np.ndarray  # (S,) float32, the body model's shape coefficients, one set a clip
     references: list[Reference] = field(default_factory=list)  # empty: a motion without video
-    plate: np.ndarray | None = None  # (H, W, 3) uint8 RGB background; used where the person hides it
-    moving_camera: bool = False  # the background moved while filming; the plate is the reference's own
+    plate: np.ndarray | None = None  # (H, W, 3) uint8 RGB background as the first reference's camera sees it
+    moving_camera: bool = False  # the background moved while filming
+    # Where the corners of every frame's canvas lie in the plate, (T, 4, 2) float32, pixels of the first
+    # reference's canvas (its own corners are the canvas's), from the top left, clockwise. None: the plate
+    # stands still. With it the plate may be larger than the canvas, whose top left is at ``plate_origin``.
+    views: np.ndarray | None = None
+    plate_origin: tuple[int, int] = (0, 0)  # (left, top) of the plate's first pixel, 0 or less
 
     @property
     def frames(self) -> int:
         """Number of frames."""
         return len(self.keypoints)
+
+    def background(self, frame: int) -> np.ndarray:
+        """Return the background of a frame, ``(H, W, 3)`` uint8 RGB: the plate as its camera sees it.
+
+        Beyond the plate's edge the edge goes on. Without a plate it is the first reference's picture.
+        """
+        plate = self.references[0].picture if self.plate is None else self.plate
+        if self.views is None:
+            return plate
+        view = self.views[frame]
+        # Corners lie between pixels, and OpenCV counts from the centre of the first pixel.
+        canvas = canvas_corners(self.width, self.height) - 0.5
+        to_plate = cv2.getPerspectiveTransform(
+            canvas.astype(np.float32), (view - self.plate_origin - 0.5).astype(np.float32)
+        )
+        return cv2.warpPerspective(
+            plate,
+            to_plate,
+            (self.width, self.height),
+            flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )

@@ -377,6 +377,7 @@ class _Session:
     ) -> None:
         """Draw every frame; vertices come from ``cache``, or are predicted where there is none."""
         header = self.header
+        plate, origin = self.file.plate(references)
         clip = Clip(
             fps=header.fps,
             camera=header.camera,
@@ -386,8 +387,10 @@ class _Session:
             body=header.body,
             shape=header.shape,
             references=references,
-            plate=self.file.plate(references),
+            plate=plate,
             moving_camera=header.moving_camera,
+            views=self.file.views(0, header.frames),
+            plate_origin=origin,
         )
 
         def batch(start: int, stop: int) -> np.ndarray:
@@ -395,10 +398,10 @@ class _Session:
                 return writers.read_pc2(cache, start, stop)
             return self.vertices(lambda a, b: keypoints[a:b], start, stop)
 
-        def poses() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        def poses() -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
             for start in range(0, header.frames, _BATCH):
                 stop = min(start + _BATCH, header.frames)
-                yield from zip(keypoints[start:stop], batch(start, stop), strict=True)
+                yield from zip(keypoints[start:stop], batch(start, stop), range(start, stop), strict=True)
 
         posed = [batch(reference.frame, reference.frame + 1)[0] for reference in references]
         synthesiser = FrameSynthesiser(clip, self.body, posed, self.load_on_one_thread, self.threads)

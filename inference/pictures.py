@@ -104,45 +104,86 @@ def hidden_region(mask: np.ndarray) -> np.ndarray:
 
     Returns ``(H, W)`` bool.
     """
-    reach = 2 * _cell(*_size(mask))
-    kernel = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    return cv2.dilate(mask, kernel) > 0
+    return _grown(mask, _cell(*_size(mask)))
 
 
-def encode_plate(plate: np.ndarray, mask: np.ndarray, quality: int) -> bytes:
+def encode_plate(
+    plate: np.ndarray, mask: np.ndarray, quality: int, origin: tuple[int, int] | None = None
+) -> bytes:
     """Code the background ``plate`` ``(H, W, 3)`` where the person of the decoded ``mask`` hides it.
 
-    Returns ``b""`` when nothing is hidden, else the box (``<4H``: left, top, width, height) and its picture.
+    A plate that moves with the camera is given with its ``origin``, the place (left, top) of its first pixel
+    in the canvas; it covers the canvas and may reach beyond it, which is coded too.
+    Returns ``b""`` when there is nothing to code, else the box (``<4H``: left, top, width, height, with an
+    origin ``<2h2H``) and its picture. InputError for a plate that the format cannot hold.
     """
-    hidden = hidden_region(mask)
+    left, top = origin or (0, 0)
+    _check_plate(left, top, *_size(plate), *_size(mask))
+    hidden = _hidden_on_plate(mask, left, top, *_size(plate))
     if not hidden.any():
         return b""
     rows, columns = np.flatnonzero(hidden.any(1)), np.flatnonzero(hidden.any(0))
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    crop = _fill_smoothly(plate[top:bottom, left:right], hidden[top:bottom, left:right])
-    return struct.pack("<4H", left, top, right - left, bottom - top) + encode_picture(crop, quality)
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    crop = _fill_smoothly(plate[box], hidden[box])
+    place = int(columns[0]) + left, int(rows[0]) + top, *_size(crop)
+    return struct.pack("<4H" if origin is None else "<2h2H", *place) + encode_picture(crop, quality)
 
 
-def decode_plate(data: bytes, picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Return the whole background ``(H, W, 3)`` uint8: the plate where ``mask`` hides it, else ``picture``.
+def decode_plate(
+    data: bytes, picture: np.ndarray, mask: np.ndarray, moving: bool = False
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return the whole background uint8 RGB: the plate where ``mask`` hides it, else ``picture``.
 
-    ``picture`` and ``mask`` are the decoded reference's; the seam is feathered over one mask cell.
+    ``picture`` ``(H, W, 3)`` and ``mask`` are the decoded reference's; the seam is feathered over one mask
+    cell. A plate that is ``moving`` with the camera may be larger than the canvas; the place (left, top) of
+    its first pixel in the canvas is returned with it, (0, 0) for others.
     """
     width, height = _size(picture)
     if len(data) < 8:
         raise InputError("damaged", "the background plate is cut short.")
-    left, top, box_width, box_height = struct.unpack_from("<4H", data)
-    if not (0 < box_width <= width - left and 0 < box_height <= height - top):
+    left, top, box_width, box_height = struct.unpack_from("<2h2H" if moving else "<4H", data)
+    # The plate is the canvas and the box, and what a rectangle around both has besides.
+    x, y = min(left, 0), min(top, 0)
+    whole = max(left + box_width, width) - x, max(top + box_height, height) - y
+    if not box_width or not box_height or (not moving and whole != (width, height)):
         raise InputError("damaged", "the background plate lies outside the canvas.")
+    _check_plate(x, y, *whole, width, height)
     crop = decode_picture(data[8:], box_width, box_height)
-    box = np.s_[top : top + box_height, left : left + box_width]
-    side = 2 * _cell(width, height) + 1
-    hidden = hidden_region(mask).astype(np.float32)
+    cell = _cell(width, height)
+    side = 2 * cell + 1
+    hidden = _hidden_on_plate(mask, x, y, *whole).astype(np.float32)
     inner = cv2.erode(hidden, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    box = np.s_[top - y : top - y + box_height, left - x : left - x + box_width]
     alpha = cv2.blur(inner, (side, side), borderType=cv2.BORDER_REPLICATE)[box][..., None]
-    background = picture.copy()
-    background[box] = np.rint(crop * alpha + picture[box] * (1 - alpha)).astype(np.uint8)
-    return background
+    background = _bordered(picture, x, y, *whole, cv2.BORDER_REPLICATE)
+    background[box] = np.rint(crop * alpha + background[box] * (1 - alpha)).astype(np.uint8)
+    return background, (x, y)
+
+
+def _check_plate(left: int, top: int, width: int, height: int, canvas_width: int, canvas_height: int) -> None:
+    """Raise InputError unless the plate covers the canvas and is no larger than a picture may be."""
+    covers = left <= 0 and top <= 0 and left + width >= canvas_width and top + height >= canvas_height
+    if not covers or max(width, height) > MAX_SIDE:
+        raise InputError(
+            "bad_plate", f"the background plate is {width}x{height} at {left}, {top}: {MAX_SIDE} is the most."
+        )
+
+
+def _hidden_on_plate(mask: np.ndarray, left: int, top: int, width: int, height: int) -> np.ndarray:
+    """Return where the reference does not show the background of a plate, bool: hidden, or not in it."""
+    return _grown(_bordered(mask, left, top, width, height, cv2.BORDER_CONSTANT, 255), _cell(*_size(mask)))
+
+
+def _bordered(
+    picture: np.ndarray, left: int, top: int, width: int, height: int, kind: int, value: int = 0
+) -> np.ndarray:
+    """Put a canvas's picture in its place on a plate."""
+    below, right = height + top - picture.shape[0], width + left - picture.shape[1]
+    return cv2.copyMakeBorder(picture, -top, below, -left, right, kind, value=value)
+
+
+def _grown(mask: np.ndarray, cell: int) -> np.ndarray:
+    return cv2.dilate(mask, np.ones((4 * cell + 1, 4 * cell + 1), np.uint8)) > 0
 
 
 def _size(picture: np.ndarray) -> tuple[int, int]:

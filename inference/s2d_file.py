@@ -13,6 +13,7 @@ import math
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -21,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from ..models.keypoints import KEYPOINT_NAMES
-from . import keypoint_codec, pictures
+from . import homography_codec, keypoint_codec, pictures
 from .clip import Camera, Clip, Reference
 from .errors import InputError
 from .fields import ByteReader, pack_text, pack_varint
@@ -38,9 +39,16 @@ MIN_STEP_UM, MAX_STEP_UM = 100, 100_000
 MIN_FPS, MAX_FPS = 1, 1000
 GROUP_SECONDS = 10
 
-_PARTS = {1: "reference", 2: "plate", 3: "keypoints", 4: "index"}
+_PARTS = {1: "reference", 2: "plate", 3: "keypoints", 4: "index", 5: "camera_motion"}
 _PART_CODES = {name: code for code, name in _PARTS.items()}
-_MAX_PART_BYTES = {"reference": 1 << 23, "plate": 1 << 23, "keypoints": 1 << 27, "index": 1 << 20}
+_MAX_PART_BYTES = {
+    "reference": 1 << 23,
+    "plate": 1 << 23,
+    "keypoints": 1 << 27,
+    "index": 1 << 20,
+    "camera_motion": 1 << 25,
+}
+_MOVING_CAMERA, _MOVING_PLATE = 1, 2  # flags
 _WEIGHTS = Path(__file__).resolve().parent.parent / "models" / "weights"
 _NETWORKS = {1: "vertex_predictor", 2: "reference_encoder", 3: "generator"}
 _NETWORK_CODES = {name: code for code, name in _NETWORKS.items()}
@@ -63,6 +71,7 @@ class Header:
     step_um: int  # the keypoint quantiser's step, micrometres
     group_frames: int  # frames a group; the last one may be shorter
     moving_camera: bool = False
+    moving_plate: bool = False  # the plate follows the camera: there is a camera_motion part
     networks: dict[str, bytes] = field(default_factory=dict)  # file stem: first bytes of its SHA-256
 
     @property
@@ -97,12 +106,18 @@ def write_clip(
             decoded_mask = pictures.decode_mask(mask, clip.width, clip.height)
             first = Reference(reference.frame, reference.picture, decoded_mask)
     if clip.plate is not None and first is not None:
-        plate = pictures.encode_plate(clip.plate, first.mask, plate_quality)
+        origin = clip.plate_origin if header.moving_plate else None
+        plate = pictures.encode_plate(clip.plate, first.mask, plate_quality, origin)
         if plate:
             parts.append(("plate", plate))
+    if header.moving_plate:
+        views = [
+            homography_codec.encode_group(group, clip.width, clip.height)
+            for group in _grouped(clip.views, header)
+        ]
+        parts.append(("camera_motion", b"".join([*(pack_varint(len(group)) for group in views), *views])))
     groups = [
-        keypoint_codec.encode_group(clip.keypoints[start : start + header.group_frames], header.step_um)
-        for start in range(0, clip.frames, header.group_frames)
+        keypoint_codec.encode_group(group, header.step_um) for group in _grouped(clip.keypoints, header)
     ]
     parts.append(("keypoints", b"".join(groups)))
     parts.append(("index", b"".join(pack_varint(len(group)) for group in groups)))
@@ -122,6 +137,7 @@ def read_clip(path: str | os.PathLike) -> Clip:
     file = S2DFile.open(path)
     header = file.header
     references = file.references()
+    plate, origin = file.plate(references)
     return Clip(
         fps=header.fps,
         camera=header.camera,
@@ -131,9 +147,16 @@ def read_clip(path: str | os.PathLike) -> Clip:
         body=header.body,
         shape=header.shape,
         references=references,
-        plate=file.plate(references),
+        plate=plate,
         moving_camera=header.moving_camera,
+        views=file.views(0, header.frames),
+        plate_origin=origin,
     )
+
+
+def _grouped(track: np.ndarray, header: Header) -> list[np.ndarray]:
+    """Split an array of all frames into the header's groups."""
+    return np.split(track, range(header.group_frames, header.frames, header.group_frames))
 
 
 def _write_whole(path: Path, data: bytes) -> None:
@@ -159,6 +182,7 @@ class S2DFile:
         self._header_bytes = header_bytes
         self._parts = parts
         self._decoded_group: tuple[int, np.ndarray] | None = None
+        self._decoded_views: tuple[int, np.ndarray] | None = None
 
     @classmethod
     def open(cls, path: str | os.PathLike) -> S2DFile:
@@ -200,14 +224,28 @@ class S2DFile:
 
         Decodes only the groups that hold them.
         """
+        pieces = [self._group(group)[part] for group, part in self._groups_of(start, stop)]
+        return np.concatenate([np.zeros((0, len(KEYPOINT_NAMES), 3), np.float32), *pieces])
+
+    def views(self, start: int, stop: int) -> np.ndarray | None:
+        """Return where the canvases of frames ``start`` to ``stop`` lie in the plate (:attr:`.Clip.views`).
+
+        ``(stop - start, 4, 2)`` float32 pixels, or None where the plate stands still. Decodes only the groups
+        that hold them.
+        """
+        if not self.header.moving_plate:
+            return None
+        pieces = [self._views_group(group)[part] for group, part in self._groups_of(start, stop)]
+        return np.concatenate([np.zeros((0, 4, 2), np.float32), *pieces])
+
+    def _groups_of(self, start: int, stop: int) -> Iterator[tuple[int, slice]]:
+        """Yield the groups that hold frames ``start`` to ``stop``, and which of their frames these are."""
         if not 0 <= start <= stop <= self.header.frames:
             raise ValueError(f"frames {start} to {stop} of {self.header.frames}")
         size = self.header.group_frames
-        pieces = [np.zeros((0, len(KEYPOINT_NAMES), 3), np.float32)]
         for group in range(start // size, -(-stop // size)):
             first = group * size
-            pieces.append(self._group(group)[max(start - first, 0) : stop - first])
-        return np.concatenate(pieces)
+            yield group, slice(max(start - first, 0), stop - first)
 
     def references(self) -> list[Reference]:
         """Decode the reference pictures; none for a motion without video."""
@@ -220,18 +258,21 @@ class S2DFile:
                     raise _at(self.path, error) from None
         return found
 
-    def plate(self, references: list[Reference]) -> np.ndarray | None:
+    def plate(self, references: list[Reference]) -> tuple[np.ndarray | None, tuple[int, int]]:
         """Decode the background ``(H, W, 3)`` uint8 behind the person, or None if the file holds none.
 
-        ``references`` are this file's, which show the rest of the background.
+        ``references`` are this file's, which show the rest of the background. With it comes the place (left,
+        top) of its first pixel in the canvas, which is at or outside the canvas's.
         """
         for part in self._parts:
             if part.name == "plate":
                 try:
-                    return pictures.decode_plate(self._read(part), references[0].picture, references[0].mask)
+                    first = references[0]
+                    moving = self.header.moving_plate
+                    return pictures.decode_plate(self._read(part), first.picture, first.mask, moving)
                 except InputError as error:
                     raise _at(self.path, error) from None
-        return None
+        return None, (0, 0)
 
     def info(self) -> dict:
         """Return what the file holds and where its bytes go, ready for JSON."""
@@ -249,6 +290,7 @@ class S2DFile:
             "size": [header.width, header.height],
             "camera": header.camera.matrix().tolist(),
             "moving_camera": header.moving_camera,
+            "moving_plate": header.moving_plate,
             "keypoint_names": list(KEYPOINT_NAMES),
             "keypoint_step_mm": header.step_um / 1000,
             "group_frames": header.group_frames,
@@ -319,6 +361,28 @@ class S2DFile:
             self._decoded_group = group, decoded
         return self._decoded_group[1]
 
+    @cached_property
+    def _views_bytes(self) -> list[bytes]:
+        (part,) = (part for part in self._parts if part.name == "camera_motion")
+        reader = ByteReader(self._read(part))
+        sizes = [reader.varint() for _ in range(self.header.groups)]
+        groups = [reader.take(size) for size in sizes]
+        if reader.rest():
+            raise InputError("damaged", "the camera's motion is longer than the clip.")
+        return groups
+
+    def _views_group(self, group: int) -> np.ndarray:
+        if self._decoded_views is None or self._decoded_views[0] != group:
+            header = self.header
+            try:
+                decoded = homography_codec.decode_group(
+                    self._views_bytes[group], self._frames_in(group), header.width, header.height
+                )
+            except InputError as error:
+                raise _at(self.path, error) from None
+            self._decoded_views = group, decoded
+        return self._decoded_views[1]
+
 
 @dataclass(frozen=True)
 class _Part:
@@ -353,11 +417,19 @@ def _header_of(clip: Clip, step_mm: float) -> Header:
         )
     if not clip.body.isascii():
         raise InputError("bad_body", f"the body model's name {clip.body!r} is not ASCII.")
+    moving_plate = clip.views is not None and bool(clip.references)
     for picture in [*(reference.picture for reference in clip.references), clip.plate]:
-        if picture is not None and picture.shape != (clip.height, clip.width, 3):
+        whole = picture is clip.plate and moving_plate  # checked where it is coded
+        if picture is not None and not whole and picture.shape != (clip.height, clip.width, 3):
             raise InputError(
                 "bad_picture", f"a picture of shape {picture.shape} on a {clip.width}x{clip.height} canvas."
             )
+    if moving_plate:
+        if clip.views.shape != (clip.frames, 4, 2):
+            raise InputError(
+                "bad_camera_motion", f"views of shape {clip.views.shape}: (frames, 4, 2) expected."
+            )
+        homography_codec.check_corners(clip.views, clip.width, clip.height)
     if len(clip.references) > MAX_REFERENCES:
         raise InputError("bad_picture", f"a clip holds at most {MAX_REFERENCES} reference pictures.")
     if not math.isfinite(step_mm):
@@ -374,6 +446,7 @@ def _header_of(clip: Clip, step_mm: float) -> Header:
         step_um=round(step_mm * 1000),
         group_frames=max(1, math.ceil(GROUP_SECONDS * clip.fps)),
         moving_camera=clip.moving_camera,
+        moving_plate=moving_plate,
         networks=_network_hashes(names),
     )
     _check_header(header)
@@ -417,7 +490,7 @@ def _check_header(header: Header) -> None:
 def _pack_header(header: Header, parts: list[tuple[str, bytes]]) -> bytes:
     camera = header.camera
     fields = [
-        bytes([SCHEMA, int(header.moving_camera)]),
+        bytes([SCHEMA, _MOVING_CAMERA * header.moving_camera | _MOVING_PLATE * header.moving_plate]),
         *map(
             pack_varint,
             (header.frames, header.fps.numerator, header.fps.denominator, header.width, header.height),
@@ -459,7 +532,7 @@ def _unpack_header(head: bytes) -> tuple[Header, int, list[_Part]]:
     if zlib.crc32(head[:end]) != crc:
         raise InputError("damaged", "the header was altered or damaged (its checksum is wrong).")
     schema, flags = payload.unpack("BB")
-    if schema != SCHEMA or flags > 1:
+    if schema != SCHEMA or flags & ~(_MOVING_CAMERA | _MOVING_PLATE):
         raise InputError(
             "future_version", f"it uses keypoint schema {schema} and flags {flags}: update this program."
         )
@@ -479,7 +552,8 @@ def _unpack_header(head: bytes) -> tuple[Header, int, list[_Part]]:
         shape,
         step_um,
         group_frames,
-        bool(flags),
+        bool(flags & _MOVING_CAMERA),
+        bool(flags & _MOVING_PLATE),
         networks,
     )
     _check_header(header)
@@ -514,6 +588,8 @@ def _unpack_parts(payload: ByteReader, start: int, header: Header) -> list[_Part
         raise InputError("damaged", "its table of parts is damaged.")
     if counts["reference"] > MAX_REFERENCES or counts["plate"] > min(1, counts["reference"]):
         raise InputError("damaged", "it claims more pictures than a clip may hold.")
+    if counts["camera_motion"] != header.moving_plate or header.moving_plate > counts["reference"]:
+        raise InputError("damaged", "its camera's motion is missing, or has nothing to move.")
     keypoint_bytes = sum(part.size for part in parts if part.name == "keypoints")
     keypoint_codec.check_group_size(header.frames, keypoint_bytes)
     return parts

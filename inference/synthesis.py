@@ -56,39 +56,42 @@ class FrameSynthesiser:
         self._camera = clip.camera
         self._generator = load("generator")
         encoder = load("reference_encoder")
-        self._plate = _as_tensor(clip.references[0].picture if clip.plate is None else clip.plate)
+        self._clip = clip
+        self._still_plate = _as_tensor(clip.background(0)) if clip.views is None else None
         self._sources = [
-            _Source(clip, reference, vertices, body, self._plate, encoder)
+            _Source(clip, reference, vertices, body, self._plate(reference.frame), encoder)
             for reference, vertices in zip(clip.references, reference_vertices, strict=True)
         ]
 
-    def frames(self, poses: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[np.ndarray]:
-        """Draw the frames of ``poses``, pairs as :meth:`frame` takes them, in order but several at once.
+    def frames(self, poses: Iterable[tuple]) -> Iterator[np.ndarray]:
+        """Draw the frames of ``poses``, tuples as :meth:`frame` takes them, in order but several at once.
 
         Poses are taken only a few frames ahead of the picture that is returned.
         """
         with ThreadPoolExecutor(self._threads) as pool:
             ahead: deque[Future[np.ndarray]] = deque()
-            for keypoints, vertices in poses:
-                ahead.append(pool.submit(self.frame, keypoints, vertices))
+            for pose in poses:
+                ahead.append(pool.submit(self.frame, *pose))
                 if len(ahead) > 2 * self._threads:
                     yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
 
-    def frame(self, keypoints: np.ndarray, vertices: np.ndarray) -> np.ndarray:
+    def frame(self, keypoints: np.ndarray, vertices: np.ndarray, number: int | None = None) -> np.ndarray:
         """Draw ``(H, W, 3)`` uint8 RGB from ``keypoints`` ``(23, 3)`` and ``vertices`` ``(V, 3)``, metres.
 
+        ``number`` is the frame's in the clip, which tells where a moving camera looks.
         Of several references the one that shows most of this frame's visible body is used.
         """
         pixels, depth = self._camera.project(vertices), vertices[:, 2]
         motions = [source.motion(pixels, depth) for source in self._sources]
         best = int(np.argmax([(motion[2] * motion[3]).sum() for motion in motions]))
         source, motion = self._sources[best], motions[best]
-        picture = self._plate[0].copy()
+        background = self._plate(number)
+        picture = background[0].copy()
         if motion[2].any():
             rows, columns = _part_around(motion[2], _MARGIN + source.reach(depth))
-            plate = self._plate[..., rows, columns]
+            plate = background[..., rows, columns]
             drawn = self._generator(
                 **source.inputs,
                 plate=plate,
@@ -99,6 +102,14 @@ class FrameSynthesiser:
             fade = np.outer(_fade(rows, picture.shape[1]), _fade(columns, picture.shape[2]))
             picture[:, rows, columns] += fade * (drawn[0] - plate[0])
         return np.rint(picture.transpose(1, 2, 0) * 255).astype(np.uint8)
+
+    def _plate(self, number: int | None) -> np.ndarray:
+        """Return a frame's background as a tensor."""
+        if self._still_plate is not None:
+            return self._still_plate
+        if number is None:
+            raise ValueError("the camera moves: a frame's number is needed to know where it looks")
+        return _as_tensor(self._clip.background(number))
 
 
 class _Source:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A second decoder of the ``.s2d`` container and keypoints, written from docs/FORMAT.md alone.
+"""A second decoder of the ``.s2d`` container, keypoints and camera motion, written from docs/FORMAT.md alone.
 
 It shares no code with the package: plain Python integers, and numpy only to read the tables.
 """
@@ -122,6 +122,17 @@ def read(path):
         "networks": networks,
         "parts": sorted(parts),
     }
+    if flags & 2:
+        motion, views = Bytes(parts[5][0]), []
+        lengths = [motion.varint() for _ in range(0, frames, group_frames)]
+        at = motion.at
+        for start, length in zip(range(0, frames, group_frames), lengths, strict=True):
+            views += decode_views(
+                motion.data[at : at + length], min(group_frames, frames - start), width, height
+            )
+            at += length
+        assert at == len(motion.data)
+        header["views"] = np.array(views)
     return header, np.array(keypoints) * (step * 1e-6 / 262144)
 
 
@@ -210,6 +221,44 @@ def decode_group(data, frames):
             f[p] = [f[p][c] + (a[p][c] - f[p][c] >> 1) for c in range(3)]
             g[p] += sum(a[p]) - g[p] >> 4
     return smoothed(tables, kinds, x, u)
+
+
+def decode_views(data, frames, width, height):
+    """Return the corners of a group's canvases in the plate as nested lists, in pixels."""
+    with np.load(TABLES) as file:
+        edges, frequencies = file["scale_edges"].tolist(), file["frequencies"].tolist()
+    reader = Bytes(data)
+    escapes = reader.varint()
+    x0 = [reader.signed() for _ in range(8)]
+    x1 = list(x0)
+    escaped = iter([reader.signed() for _ in range(escapes)])
+    words = data[reader.at :]
+    coder = RangeDecoder(struct.unpack(f"<{len(words) // 4}I", words))
+    costs, u, v = [[0, 0, 0] for _ in range(8)], [4096] * 8, [4096] * 8
+    views = [corners_of(x0, width, height)]
+    for _ in range(1, frames):
+        for k in range(8):
+            step = x0[k] - x1[k]
+            guesses = [x0[k], x0[k] + (step >> 1), x0[k] + step]
+            predicted = guesses[costs[k].index(min(costs[k]))]
+            symbol = coder.symbol(frequencies[bisect_left(edges, u[k] + v[k] >> 1)])
+            residual = symbol - 24 if symbol < 49 else next(escaped)
+            x1[k], x0[k] = x0[k], predicted + residual
+            costs[k] = [c + (4096 * abs(x0[k] - g) - c >> 3) for c, g in zip(costs[k], guesses, strict=True)]
+            u[k] += 4096 * abs(residual) - u[k] >> 2
+            v[k] += 4096 * abs(residual) - v[k] >> 4
+        views.append(corners_of(x0, width, height))
+    return views
+
+
+def corners_of(x, width, height):
+    signs = [(1, -1, -1, 1), (1, 1, -1, -1), (1, 1, 1, 1), (1, -1, 1, -1)]
+    places = [(0, 0), (width, 0), (width, height), (0, height)]
+    unit = min(width, height) / 2048
+    return [
+        [place[c] + unit * sum(s * x[2 * i + c] for i, s in enumerate(row)) for c in range(2)]
+        for row, place in zip(signs, places, strict=True)
+    ]
 
 
 def smoothed(tables, kinds, x, u):

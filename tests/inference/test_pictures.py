@@ -103,7 +103,8 @@ def test_the_plate_shows_what_the_person_hides():
     reference = np.where(mask[..., None] > 0, np.uint8(0), background)
     decoded_mask = pictures.decode_mask(pictures.encode_mask(mask), width, height)
     coded = pictures.encode_plate(background, decoded_mask, 40)
-    whole = pictures.decode_plate(coded, reference, decoded_mask)
+    whole, origin = pictures.decode_plate(coded, reference, decoded_mask)
+    assert origin == (0, 0)
     assert np.abs(whole.astype(int) - background).mean() < 3
     assert np.abs(whole.astype(int) - background).max() < 20
     assert len(coded) < 0.7 * len(pictures.encode_picture(reference, 40))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sparse2dense.inference import keypoint_codec, pictures, s2d_file
+from sparse2dense.inference import homography_codec, keypoint_codec, pictures, s2d_file
 from sparse2dense.inference.clip import Camera, Clip, Reference
 from sparse2dense.inference.errors import InputError, S2DError
 from sparse2dense.inference.s2d_file import S2DFile, read_clip, write_clip
@@ -73,6 +73,33 @@ def payload_of(data: bytes) -> bytes:
     return data[7 : 7 + struct.unpack_from("<H", data, 5)[0]]
 
 
+@pytest.fixture(scope="module")
+def panned(filmed):
+    """The same clip filmed by hand, panning right: its plate is wider than the canvas."""
+    time = np.arange(filmed.frames)
+    home = homography_codec.canvas_corners(filmed.width, filmed.height)
+    middle = home.mean(0)
+    turn, zoom = 0.03 * np.sin(time / 9), 1 + 0.04 * np.sin(time / 31)
+    rotation = np.stack([np.cos(turn), np.sin(turn), -np.sin(turn), np.cos(turn)], -1).reshape(-1, 2, 2)
+    shift = np.stack([0.3 * time, 4 * np.sin(time / 7)], -1)[:, None]
+    views = (home - middle) @ rotation * zoom[:, None, None] + middle + shift
+    ground = np.linspace(40, 200, 240)[:, None] + np.linspace(0, 50, 260)
+    plate = np.repeat(ground[..., None], 3, -1).astype(np.uint8)
+    origin = (-12, -20)
+    inside = plate[20 : 20 + filmed.height, 12 : 12 + filmed.width].copy()
+    inside[60:150, 40:80] = (220, 60, 30)
+    references = [replace(reference, picture=inside) for reference in filmed.references]
+    return replace(
+        filmed, references=references, plate=plate, plate_origin=origin, views=views.astype(np.float32)
+    )
+
+
+@pytest.fixture(scope="module")
+def panned_file(panned, tmp_path_factory):
+    path = tmp_path_factory.mktemp("clip") / "panned.s2d"
+    return path, write_clip(panned, path)
+
+
 # ---- the bit stream --------------------------------------------------------------------------
 
 
@@ -108,6 +135,14 @@ def test_a_decoder_written_from_the_format_document_agrees(golden):
     assert header["camera"] == (clip.camera.fx, clip.camera.fy, clip.camera.cx, clip.camera.cy)
     np.testing.assert_array_equal(header["shape"], clip.shape)
     assert header["parts"] == [1, 2, 3, 4]
+
+
+def test_that_decoder_agrees_on_the_camera_motion(panned_file):
+    header, keypoints = second_decoder.read(panned_file[0])
+    clip = read_clip(panned_file[0])
+    assert header["parts"] == [1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(header["views"].astype(np.float32), clip.views)
+    np.testing.assert_array_equal(keypoints.astype(np.float32), clip.keypoints)
 
 
 # ---- round trip ------------------------------------------------------------------------------
@@ -155,6 +190,48 @@ def test_any_frame_can_be_asked_for_and_decodes_one_group(filmed_file, monkeypat
         np.testing.assert_array_equal(file.keypoints(start, stop), whole[start:stop])
     assert decoded == [20]  # the second group alone, and once
     np.testing.assert_array_equal(file.keypoints(298, 303), whole[298:303])
+
+
+def test_a_moving_plate_comes_back_in_a_few_bits_a_frame(panned, panned_file, filmed_file):
+    path, sizes = panned_file
+    back = read_clip(path)
+    assert np.abs(back.views - panned.views).max() < 0.2
+    assert sizes["camera_motion"] * 8 / panned.frames < 16
+    assert (back.plate.shape, back.plate_origin) == (panned.plate.shape, panned.plate_origin)
+    assert np.abs(back.plate.astype(int) - panned.plate).mean() < 4
+    info = S2DFile.open(path).info()
+    assert info["moving_plate"]
+    assert info["bytes"] == sizes
+    assert not S2DFile.open(filmed_file[0]).info()["moving_plate"]
+
+
+def test_any_view_can_be_asked_for_and_decodes_one_group(panned_file, monkeypatch):
+    path, _ = panned_file
+    whole = S2DFile.open(path).views(0, 320)
+    decoded = []
+    decode = homography_codec.decode_group
+    monkeypatch.setattr(
+        homography_codec, "decode_group", lambda *given: decoded.append(given[1]) or decode(*given)
+    )
+    file = S2DFile.open(path)
+    for start, stop in ((310, 312), (301, 320)):
+        np.testing.assert_array_equal(file.views(start, stop), whole[start:stop])
+    assert decoded == [20]
+    np.testing.assert_array_equal(file.views(298, 303), whole[298:303])
+
+
+def test_the_background_of_a_frame_is_the_plate_through_its_camera(panned):
+    """The plate is a ramp: where a pixel lies in it can be read off its value."""
+    plate = np.linspace(0, 255, 260).astype(np.float32)[None, :, None] + np.zeros((240, 260, 3), np.float32)
+    clip = replace(panned, plate=plate)
+    for frame in (0, 100, 300):
+        corners = panned.views[frame].astype(float)
+        columns = clip.background(frame)[..., 0] * 259 / 255 - 12 + 0.5
+        middle = columns[99:101, 67:69].mean()
+        assert middle == pytest.approx(corners[:, 0].mean(), abs=0.2)
+        top_left = columns[20, 20]
+        along = corners[0] + (corners[1] - corners[0]) * 20.5 / 136 + (corners[3] - corners[0]) * 20.5 / 200
+        assert top_left == pytest.approx(along[0], abs=0.2)
 
 
 def test_a_motion_without_pictures(filmed, tmp_path):
@@ -225,6 +302,22 @@ def test_a_file_that_cannot_be_written_leaves_nothing(filmed, tmp_path, monkeypa
 def test_a_clip_that_the_format_cannot_hold(filmed, tmp_path, change, said):
     with pytest.raises(InputError, match=said):
         write_clip(replace(filmed, plate=None, **change), tmp_path / "clip.s2d")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"views": np.zeros((320, 4, 2), np.float32)}, "motion"),
+        ({"views": np.full((320, 4, 2), np.nan, np.float32)}, "motion"),
+        ({"views": np.zeros((7, 4, 2), np.float32)}, "views"),
+        ({"plate": np.zeros((240, 5000, 3), np.uint8)}, "4096"),
+        ({"plate_origin": (3, 0)}, "plate"),
+    ],
+)
+def test_a_camera_motion_that_the_format_cannot_hold(panned, tmp_path, change, said):
+    with pytest.raises(InputError, match=said):
+        write_clip(replace(panned, **change), tmp_path / "clip.s2d")
     assert not list(tmp_path.iterdir())
 
 
@@ -334,6 +427,35 @@ def test_damaged_groups_under_right_checksums(filmed):
         except InputError:
             refused += 1
     assert refused > 4
+
+
+def test_camera_motions_from_strangers(panned):
+    """Random bytes as a group: views that a camera can have, or one InputError."""
+    rng = np.random.default_rng(4)
+    group = homography_codec.encode_group(panned.views[:40], 136, 200)
+    refused = 0
+    for turn in range(40):
+        altered = bytearray(group) if turn % 2 else bytearray(rng.bytes(len(group)))
+        for _ in range(3):
+            altered[rng.integers(len(altered))] = rng.integers(256)
+        try:
+            decoded = homography_codec.decode_group(bytes(altered), 40, 136, 200)
+            homography_codec.check_corners(decoded, 136, 200)
+        except InputError:
+            refused += 1
+    assert refused > 10
+
+
+def test_a_moving_plate_without_its_motion_is_refused(panned_file, filmed_file, tmp_path):
+    """The flag and the part belong together, whichever is missing."""
+    for source, flags in ((panned_file[0], 1), (filmed_file[0], 3)):
+        data = source.read_bytes()
+        payload = bytearray(payload_of(data))
+        assert payload[1] == 4 - flags
+        payload[1] = flags
+        (tmp_path / "lying.s2d").write_bytes(reseal(data, bytes(payload)))
+        with pytest.raises(InputError, match="motion is missing"):
+            S2DFile.open(tmp_path / "lying.s2d")
 
 
 def test_the_index_must_fit(tmp_path, filmed):
