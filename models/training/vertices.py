@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from ..body import WEIGHTS_DIR, BodyModel, load_body, stack_transforms
-from ..vertex_predictor import VertexPredictor
+from ..vertex_predictor import BONE_FEATURES, VertexPredictor
 from ..windows import WINDOW, network_inputs
 from .bodies import load_population, rotations_about
 from .keypoint_faults import fitted_shape, spoil
@@ -146,6 +146,79 @@ class WindowSampler:
         }
 
 
+class WindowLoss:
+    """The mean distance of a few vertices from where they should be, on windows drawn anew each time.
+
+    Bodies live on the processor, where the windows are drawn; ``device`` is where the network runs.
+    """
+
+    def __init__(self, sampler: WindowSampler, device: torch.device | str = "cpu") -> None:
+        self.sampler, self.body, self._device = sampler, sampler.body, device
+        corners = self.body.vertices_mean[self.body.faces]
+        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
+        share = np.cumsum(
+            np.bincount(self.body.faces.ravel(), np.repeat(area, 3), len(self.body.vertices_mean))
+        )
+        self._area = share / share[-1]
+        self._weights, self._mean, self._basis, self._joints, self._joints_basis = (
+            torch.tensor(value, device=device)
+            for value in (
+                self.body.weights,
+                self.body.vertices_mean,
+                self.body.vertices_basis,
+                self.body.joints_mean,
+                self.body.joints_basis,
+            )
+        )
+
+    def __call__(self, network: VertexPredictor, count: int, standardise: bool = False) -> torch.Tensor:
+        """Draw ``count`` windows and return the loss (m), weighed by how clean their keypoints are.
+
+        ``standardise`` takes the inputs' means from them first, see :meth:`VertexPredictor.standardise`.
+        """
+        drawn = self.sampler.draw(count)
+        inputs, axes, origin = self.inputs(drawn)
+        if standardise:
+            network.standardise(inputs["windows"], inputs["bones"])
+        rotations, positions = network(**inputs)
+        true_rotations = self._tensor(np.swapaxes(axes, 1, 2)[:, None] @ drawn["rotations"])
+        true_positions = self._tensor((drawn["positions"] - origin[:, None]) @ axes)
+        # Half of them by area: the mesh is densest in face and hands, and the trunk must not drown in them.
+        uniform = self.sampler.rng.integers(0, len(self._mean), LOSS_VERTICES // 2)
+        by_area = np.searchsorted(self._area, self.sampler.rng.random(LOSS_VERTICES // 2))
+        chosen = torch.from_numpy(np.concatenate([uniform, by_area])).to(self._device)
+        predicted = self._vertices(drawn["known_shape"], rotations, positions, chosen)
+        true = self._vertices(drawn["shape"], true_rotations, true_positions, chosen)
+        turn = (rotations - true_rotations).square().sum((-1, -2)).clamp_min(1e-8).sqrt().mean(dim=1)
+        # Relative to what the noise allows, so that clean keypoints count as much as noisy ones.
+        ease = 0.012 / (0.006 + inputs["noise"].mean(dim=1))
+        distance = (predicted - true).norm(dim=-1).mean(dim=1)
+        return (ease * (distance + 0.01 * turn)).mean()
+
+    def inputs(self, drawn: dict[str, np.ndarray]) -> tuple[dict[str, torch.Tensor], np.ndarray, np.ndarray]:
+        """Turn drawn windows into the network's inputs, and the trunk frames that lead back."""
+        rest_keypoints, joints = self.sampler.rest_of(drawn["known_shape"])
+        inputs, axes, origin = network_inputs(
+            self.body, drawn["windows"], drawn["known_shape"], rest_keypoints, joints
+        )
+        return {name: self._tensor(value) for name, value in inputs.items()}, axes, origin
+
+    def _vertices(
+        self, shape: np.ndarray, rotations: torch.Tensor, positions: torch.Tensor, chosen: torch.Tensor
+    ) -> torch.Tensor:
+        """Skin the chosen vertices ``(N, n, 3)`` of a body of its own in each sample."""
+        shape = self._tensor(shape)
+        joints = self._joints + torch.tensordot(shape, self._joints_basis, 1)
+        shift = positions - (rotations @ joints[..., None])[..., 0]
+        rest = self._mean[chosen] + torch.tensordot(shape, self._basis[:, chosen], 1)
+        blend = torch.matmul(self._weights[chosen], torch.cat([rotations.flatten(2), shift], dim=-1))
+        turned = (blend[..., :9].unflatten(-1, (3, 3)) * rest[..., None, :]).sum(-1)
+        return turned + blend[..., 9:]
+
+    def _tensor(self, value: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(value.astype(np.float32)).to(self._device)
+
+
 class Trainer:
     """The network, its optimiser and all else that a checkpoint holds, so that a slice resumes exactly."""
 
@@ -157,59 +230,11 @@ class Trainer:
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
         self.step, self.steps, self.seed, self.seconds = 0, steps, seed, 0.0
-        corners = self.body.vertices_mean[self.body.faces]
-        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
-        share = np.cumsum(
-            np.bincount(self.body.faces.ravel(), np.repeat(area, 3), len(self.body.vertices_mean))
-        )
-        self.area = share / share[-1]
-        self.weights = torch.tensor(self.body.weights)
-        self.mean = torch.tensor(self.body.vertices_mean)
-        self.basis = torch.tensor(self.body.vertices_basis)
-
-    def inputs(self, drawn: dict[str, np.ndarray]) -> tuple[dict[str, torch.Tensor], np.ndarray, np.ndarray]:
-        """Turn drawn windows into the network's inputs, and the trunk frames that lead back."""
-        rest_keypoints, joints = self.sampler.rest_of(drawn["known_shape"])
-        inputs, axes, origin = network_inputs(
-            self.body, drawn["windows"], drawn["known_shape"], rest_keypoints, joints
-        )
-        return {name: torch.from_numpy(value) for name, value in inputs.items()}, axes, origin
-
-    def vertices(
-        self, shape: np.ndarray, rotations: torch.Tensor, positions: torch.Tensor, chosen: torch.Tensor
-    ) -> torch.Tensor:
-        """Skin the chosen vertices ``(N, n, 3)`` of a body of its own in each sample."""
-        shape = torch.from_numpy(shape)
-        joints = torch.tensor(self.body.joints_mean) + torch.tensordot(
-            shape, torch.tensor(self.body.joints_basis), 1
-        )
-        shift = positions - (rotations @ joints[..., None])[..., 0]
-        rest = self.mean[chosen] + torch.tensordot(shape, self.basis[:, chosen], 1)
-        blend = torch.matmul(self.weights[chosen], torch.cat([rotations.flatten(2), shift], dim=-1))
-        turned = (blend[..., :9].unflatten(-1, (3, 3)) * rest[..., None, :]).sum(-1)
-        return turned + blend[..., 9:]
+        self.window_loss = WindowLoss(self.sampler)
 
     def loss(self, count: int = BATCH) -> torch.Tensor:
-        """Draw a batch and return its mean vertex distance (m), weighed by how clean its keypoints are."""
-        drawn = self.sampler.draw(count)
-        inputs, axes, origin = self.inputs(drawn)
-        if self.step == 0:
-            self.network.standardise(inputs["windows"], inputs["bones"])
-        rotations, positions = self.network(**inputs)
-        back = np.swapaxes(axes, 1, 2).astype(np.float32)
-        true_rotations = torch.from_numpy(back[:, None] @ drawn["rotations"])
-        true_positions = torch.from_numpy(((drawn["positions"] - origin[:, None]) @ axes).astype(np.float32))
-        # Half of them by area: the mesh is densest in face and hands, and the trunk must not drown in them.
-        uniform = self.sampler.rng.integers(0, len(self.mean), LOSS_VERTICES // 2)
-        by_area = np.searchsorted(self.area, self.sampler.rng.random(LOSS_VERTICES // 2))
-        chosen = torch.from_numpy(np.concatenate([uniform, by_area]))
-        predicted = self.vertices(drawn["known_shape"], rotations, positions, chosen)
-        true = self.vertices(drawn["shape"], true_rotations, true_positions, chosen)
-        turn = (rotations - true_rotations).square().sum((-1, -2)).clamp_min(1e-8).sqrt().mean(dim=1)
-        # Relative to what the noise allows, so that clean keypoints count as much as noisy ones.
-        ease = 0.012 / (0.006 + inputs["noise"].mean(dim=1))
-        distance = (predicted - true).norm(dim=-1).mean(dim=1)
-        return (ease * (distance + 0.01 * turn)).mean()
+        """Draw a batch and return its loss; the very first one gives the network its inputs' means."""
+        return self.window_loss(self.network, count, standardise=self.step == 0)
 
     def train(self, minutes: float, checkpoint: Path) -> None:
         """Train until the last step or for ``minutes``; the checkpoint is never more than a minute behind."""
@@ -273,20 +298,26 @@ class Trainer:
         self.seconds = state["seconds"]
 
 
-def export(trainer: Trainer, folder: Path = WEIGHTS_DIR) -> None:
-    """Write the averaged network as ``vertex_predictor.safetensors`` and ``.onnx`` into ``folder``."""
+def export(network: VertexPredictor, folder: Path = WEIGHTS_DIR) -> None:
+    """Write the network as ``vertex_predictor.safetensors`` and ``.onnx`` into ``folder``."""
     from safetensors.torch import save
 
-    network = trainer.averaged()
-    example = trainer.inputs(trainer.sampler.draw(CHUNK_WINDOWS))[0]
+    folder.mkdir(parents=True, exist_ok=True)
     aside = folder / f"{NETWORK_NAME}.tmp"
     aside.write_bytes(save({name: value.contiguous() for name, value in network.state_dict().items()}))
     os.replace(aside, folder / f"{NETWORK_NAME}.safetensors")
-    names = tuple(example)
+    keypoints, bones = (len(nodes.weight) for nodes in (network.embed_keypoints, network.embed_bones))
+    shapes = {
+        "windows": (WINDOW, keypoints, 3),
+        "noise": (keypoints,),
+        "rest_keypoints": (keypoints, 3),
+        "bones": (bones, BONE_FEATURES),
+        "shape": (network.embed_shape.in_features,),
+    }
     torch.onnx.export(
-        network, tuple(example[name] for name in names), aside, input_names=list(names),
+        network, tuple(torch.rand(2, *shape) for shape in shapes.values()), aside, input_names=list(shapes),
         output_names=["rotations", "positions"], opset_version=17, dynamo=False,
-        dynamic_axes={name: {0: "frames"} for name in (*names, "rotations", "positions")},
+        dynamic_axes={name: {0: "frames"} for name in (*shapes, "rotations", "positions")},
     )  # fmt: skip
     os.replace(aside, folder / f"{NETWORK_NAME}.onnx")
 
@@ -311,7 +342,7 @@ def run(args: argparse.Namespace) -> None:
         trainer.resume(args.checkpoint)
     trainer.train(args.minutes, args.checkpoint)
     print(f"step {trainer.step} of {trainer.steps}; go on with --resume --checkpoint {args.checkpoint}")
-    export(trainer, args.output)
+    export(trainer.averaged(), args.output)
     if trainer.step == trainer.steps:
         from .evaluate_vertices import (
             evaluate,

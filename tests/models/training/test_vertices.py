@@ -81,8 +81,8 @@ def test_the_loss_falls_and_a_slice_resumes_exactly(small_training, tmp_path):
 def test_the_exported_network_equals_the_trained_one(small_training, tmp_path):
     trainer = small_training()
     trainer.train(0.01, tmp_path / "vertices.pt")
-    training.export(trainer, tmp_path)
-    inputs, _, _ = trainer.inputs(trainer.sampler.draw(12))
+    training.export(trainer.averaged(), tmp_path)
+    inputs, _, _ = trainer.window_loss.inputs(trainer.sampler.draw(12))
     exported = exported_network(tmp_path)(**{name: value.numpy() for name, value in inputs.items()})
     with torch.inference_mode():
         rotations, positions = trainer.averaged()(**inputs)
@@ -98,7 +98,7 @@ def test_the_shipped_onnx_and_torch_weights_are_one_network(body, network, small
     module = VertexPredictor(body)
     module.load_state_dict(load_file(WEIGHTS_DIR / "vertex_predictor.safetensors"))
     trainer = small_training()
-    inputs, _, _ = trainer.inputs(trainer.sampler.draw(12))
+    inputs, _, _ = trainer.window_loss.inputs(trainer.sampler.draw(12))
     exported = network(**{name: value.numpy() for name, value in inputs.items()})
     with torch.inference_mode():
         rotations, positions = module.eval()(**inputs)
