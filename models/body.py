@@ -45,6 +45,9 @@ STRAIGHT_LIMB = 0.15
 STRAIGHT_REST = 0.06
 """Sine of flexion below which a body's rest pose is taken for one of straight limbs."""
 
+ELBOW_BENDS, KNEE_BENDS = -1.0, 1.0
+"""Which way along z the far half of a limb goes when it bends: forward at the elbow, back at the knee."""
+
 LENGTH_SIGMA = 0.01
 """How far a measured keypoint distance may lie from the body's (m) before the shape prior gives way."""
 
@@ -73,6 +76,24 @@ def _swing(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     turn = 2 * half[..., :, None] * half[..., None, :] - np.eye(3, dtype=half.dtype)  # half turn about half
     flip = 2 * start[..., :, None] * start[..., None, :] - np.eye(3, dtype=half.dtype)
     return turn @ flip
+
+
+def _flexion_axis(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    """Return the axes ``(..., 3)`` about which limbs are bent, each as long as the sine of its flexion."""
+    lengths = np.linalg.norm(upper, axis=-1, keepdims=True) * np.linalg.norm(lower, axis=-1, keepdims=True)
+    return np.cross(upper, lower) / np.maximum(lengths, 1e-8)
+
+
+def rest_hinge(upper: np.ndarray, lower: np.ndarray, bends: float) -> np.ndarray:
+    """Return the axes ``(..., 3)`` about which limbs of halves ``upper`` and ``lower (..., 3)`` bend at rest.
+
+    A limb that is straight at rest (a T-pose) does not show it: it bends along z as ``bends`` says,
+    :data:`ELBOW_BENDS` or :data:`KNEE_BENDS`.
+    """
+    hinge = _flexion_axis(upper, lower)
+    ahead = np.broadcast_to(np.array([0.0, 0.0, bends], np.float32), upper.shape)
+    by_nature = orthonormal_frames(upper, np.cross(upper, ahead))[..., 1]
+    return np.where(np.linalg.norm(hinge, axis=-1, keepdims=True) < STRAIGHT_REST, by_nature, hinge)
 
 
 def _part_transforms(keypoints: np.ndarray, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -107,21 +128,13 @@ def _part_transforms(keypoints: np.ndarray, rest: np.ndarray) -> tuple[np.ndarra
 
     for side in ("left", "right"):
         for base, joints, names, bend in (
-            ("chest", ("shoulder", "elbow", "wrist"), ("upper_arm", "forearm"), -1.0),
-            ("pelvis", ("hip", "knee", "ankle"), ("thigh", "shin"), 1.0),
+            ("chest", ("shoulder", "elbow", "wrist"), ("upper_arm", "forearm"), ELBOW_BENDS),
+            ("pelvis", ("hip", "knee", "ankle"), ("thigh", "shin"), KNEE_BENDS),
         ):
             start, middle, end = (point(f"{side}_{joint}") for joint in joints)
             upper, lower = middle - start, end - middle
-            hinge = np.cross(upper, lower)
-            hinge /= np.maximum(
-                np.linalg.norm(upper, axis=-1, keepdims=True) * np.linalg.norm(lower, axis=-1, keepdims=True),
-                1e-8,
-            )
-            # A limb that is straight at rest (a T-pose) bends forward at the elbow, back at the knee.
-            ahead = np.broadcast_to(np.array([0.0, 0.0, bend], np.float32), upper[0].shape)
-            by_nature = orthonormal_frames(upper[0], np.cross(upper[0], ahead))[..., 1]
-            straight = np.linalg.norm(hinge[0], axis=-1, keepdims=True) < STRAIGHT_REST
-            hinge[0] = np.where(straight, by_nature, hinge[0])
+            hinge = _flexion_axis(upper, lower)
+            hinge[0] = rest_hinge(upper[0], lower[0], bend)
             # A straight limb does not show its hinge axis: there it follows the trunk without twisting.
             rotation = parts[base][0]
             carried = turn(_swing(turn(rotation, upper[0]), upper[1]), turn(rotation, hinge[0]))

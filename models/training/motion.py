@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""CMU motion capture (BVH) as poses of the Anny body.
+"""CMU motion capture (BVH) as poses of a body: Anny, or one of the SMPL family.
 
 The BVH conversion's skeleton is Daz's: T-pose at rest, centimetres, Y up, facing +z. A bone of ours takes
 the world rotation of the joint that drives it, after a fixed turn that lays our rest limb along theirs;
@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from ..body import BodyModel, load_body, orthonormal_frames
+from ..body import ELBOW_BENDS, BodyModel, load_body, orthonormal_frames, rest_hinge
 from ..keypoints import KEYPOINT_INDEX
+from ..smpl import FINGER_JOINTS
 
 ARCHIVE = "cmu_01-13_30fps.zip"
 HELD_OUT_SUBJECTS: tuple[str, ...] = ("11", "13")
@@ -39,6 +40,26 @@ LONGEST_REPAIR = 6
 """A flipped stretch of up to this many frames is bridged; a longer one ends the motion there."""
 
 SHORTEST_MOTION = 30
+
+_SMPL_BONES = {
+    "pelvis": "root", "spine1": "spine04", "spine2": "spine03", "spine3": "spine02", "neck": "neck02",
+    "jaw": "head",
+    **{
+        f"{side}_{smpl}": anny if anny == "head" else f"{anny}.{side[0].upper()}"
+        for side in ("left", "right")
+        for smpl, anny in (
+            ("eye", "head"), ("collar", "clavicle"), ("shoulder", "upperarm01"), ("elbow", "lowerarm01"),
+            ("wrist", "wrist"), ("hand", "wrist"), *((f"finger{i}", "wrist") for i in range(FINGER_JOINTS)),
+            ("hip", "upperleg01"), ("knee", "lowerleg01"), ("ankle", "foot"), ("foot", "foot"),
+        )
+    },
+}  # fmt: skip
+"""The bone of Anny's that a bone of the SMPL family moves like."""
+
+
+def bone_roles(body: BodyModel) -> tuple[str, ...]:
+    """Return for each bone of ``body`` the bone of Anny's that it moves like."""
+    return tuple(_SMPL_BONES.get(name, name) for name in body.bone_names)
 
 
 def data_dir(given: str | Path | None = None) -> Path:
@@ -146,9 +167,9 @@ class Retarget:
     """Lays motions of one BVH skeleton on a body; the turns between the rest poses are found once."""
 
     def __init__(self, body: BodyModel, skeleton: BvhMotion) -> None:
-        self.body = body
+        self.body, self.roles = body, bone_roles(body)
         vertices, self.joints = body.rest(np.zeros(body.shape_size))
-        self.bone = {name: i for i, name in enumerate(body.bone_names)}
+        self.bone = {role: self.roles.index(role) for role in self.roles}
         self.joint = {name: i for i, name in enumerate(skeleton.names)}
         ours = body.keypoints(vertices)
         theirs = skeleton.rest_positions() @ TO_CAMERA / 100
@@ -164,7 +185,7 @@ class Retarget:
         for side in ("left", "right"):
             s = side[0]
             shoulder, elbow, wrist = (keypoint(f"{side}_{j}") for j in ("shoulder", "elbow", "wrist"))
-            hinge = np.cross(elbow - shoulder, wrist - elbow)
+            hinge = rest_hinge(elbow - shoulder, wrist - elbow, ELBOW_BENDS)
             daz_upper = daz(f"{s}ForeArm") - daz(f"{s}Shldr")
             daz_lower = daz(f"{s}Hand") - daz(f"{s}ForeArm")
             daz_hinge = np.cross(daz_upper, daz_lower)
@@ -233,15 +254,16 @@ class Retarget:
             # The shoulder blade follows the arm a little, which the captured skeleton cannot show.
             bones[f"shoulder01.{side}"] = _between(collar, upper_arm, 0.2)
             bones[f"upperarm01.{side}"] = bones[f"upperarm02.{side}"] = upper_arm
-            bones[f"lowerarm01.{side}"] = forearm
-            bones[f"lowerarm02.{side}"] = _half_twist(forearm, hand, axis)
+            # Of two bones of a forearm the second turns half-way with the hand; a single one does so itself.
+            twisted = bones[f"lowerarm02.{side}"] = _half_twist(forearm, hand, axis)
+            bones[f"lowerarm01.{side}"] = forearm if f"lowerarm02.{side}" in self.bone else twisted
             bones[f"wrist.{side}"] = hand
             thigh = daz(f"{s}Thigh") @ self.align[f"upperleg.{side}"]
             shin = daz(f"{s}Shin") @ self.align[f"lowerleg.{side}"]
             bones[f"upperleg01.{side}"] = bones[f"upperleg02.{side}"] = thigh
             bones[f"lowerleg01.{side}"] = bones[f"lowerleg02.{side}"] = shin
             bones[f"foot.{side}"] = daz(f"{s}Foot") @ self.align[f"foot.{side}"]
-        turned = np.stack([bones[name] for name in self.body.bone_names], axis=1)
+        turned = np.stack([bones[role] for role in self.roles], axis=1)
         rotations = turned.copy()
         parents = self.body.parents[1:]
         rotations[:, 1:] = np.swapaxes(turned[:, parents], -1, -2) @ turned[:, 1:]
@@ -280,25 +302,35 @@ def repair(rotations: np.ndarray, translation: np.ndarray) -> list[tuple[np.ndar
     return [(mended[a:b], translation[a:b]) for a, b in pieces if b - a >= SHORTEST_MOTION]
 
 
+def _other_side(bone: str) -> str:
+    """Return the name of the bone across from ``bone``: itself, where it is in the middle."""
+    for ours, theirs in (("left_", "right_"), ("right_", "left_")):
+        if bone.startswith(ours):
+            return theirs + bone.removeprefix(ours)
+    for ours, theirs in ((".L", ".R"), (".R", ".L")):
+        if bone.endswith(ours):
+            return bone.removesuffix(ours) + theirs
+    return bone
+
+
 def mirrored(body: BodyModel, rotations: np.ndarray) -> np.ndarray:
     """Exchange left and right of local rotations ``(T, B, 3, 3)``."""
     flip = np.diag([-1.0, 1.0, 1.0]).astype(np.float32)
-    other = {"L": "R", "R": "L"}
-    swapped = [
-        body.bone_names.index(f"{name[:-1]}{other[name[-1]]}" if name.endswith((".L", ".R")) else name)
-        for name in body.bone_names
-    ]
+    swapped = [body.bone_names.index(_other_side(name)) for name in body.bone_names]
     return flip @ rotations[:, swapped] @ flip
 
 
 def load_motions(
-    folder: str | Path | None = None, subjects: Iterable[str] = TRAINING_SUBJECTS
+    folder: str | Path | None = None,
+    subjects: Iterable[str] = TRAINING_SUBJECTS,
+    body: BodyModel | None = None,
 ) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """Load motions of CMU subjects on the Anny skeleton at 30 frames a second.
+    """Load motions of CMU subjects on a body's skeleton at 30 frames a second.
 
     Args:
         folder: where the archive lies; ``S2D_DATA`` when None.
         subjects: two-digit subject numbers.
+        body: whose skeleton; Anny's when None.
 
     Returns:
         ``(name, rotations (T, B, 3, 3), translation (T, 3))`` a clean piece, float32: local rotations and the
@@ -309,7 +341,7 @@ def load_motions(
         FileNotFoundError: the archive is not there.
     """
     subjects = set(subjects)
-    body = load_body()
+    body = body or load_body()
     retarget: Retarget | None = None
     motions = []
     with zipfile.ZipFile(data_dir(folder) / ARCHIVE) as archive:
