@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+import sys
 import sysconfig
 import tempfile
 from fractions import Fraction
@@ -27,6 +28,7 @@ from ..models.keypoints import measure_bone_lengths
 from ..models.training.keypoint_statistics import posed_keypoints
 from ..models.training.motion import FPS, HELD_OUT_SUBJECTS
 from ..s2d_addon import bpy_env
+from ..s2d_addon.build import WHEELS
 from .results import OUT, write_results
 from .speed import lengthened
 
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     versions, lengths = args.bpy or bpy_env.at_hand(), args.frames
     if not versions:
         raise S2DError(
-            "no_blender", f"No bpy is installed; --bpy {max(bpy_env.NUMPY)} installs one (about 800 MB)."
+            "no_blender", f"No bpy is installed; --bpy {bpy_env.newest()} installs one (about 800 MB)."
         )
     if args.quick:
         versions, lengths = versions[-1:], [30]
@@ -78,10 +80,10 @@ def held_out_motion(folder: Path | None) -> Clip:
 
 def measure(version: str, clip: Path, seconds: float) -> dict[str, Any]:
     """Return what Blender of a version took for ``clip``, by what plays the mesh, and what failed."""
-    sites = [Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")]
+    python = bpy_env.ensure_bpy(version)
     with tempfile.TemporaryDirectory() as folder:
         command = bpy_env.module_command(
-            bpy_env.ensure_bpy(version), "benchmarks.blender_session", str(clip), folder, sites=sites
+            python, "benchmarks.blender_session", str(clip), folder, sites=_engine_sites(version, python)
         )
         error = None
         try:
@@ -94,6 +96,18 @@ def measure(version: str, clip: Path, seconds: float) -> dict[str, Any]:
             error = f"stopped after {seconds / 60:g} minutes"
     lines = [json.loads(line) for line in said.splitlines() if line.startswith('{"name"')]
     return {"ways": {line.pop("name"): line for line in lines}, "error": error}
+
+
+def _engine_sites(version: str, python: Path) -> list[Path]:
+    """Return the folders of the packages that the worker imports, as the Python of that bpy can load them."""
+    needs = bpy_env.VERSIONS.get(version)
+    if needs is None or needs.python == sys.version_info[:2]:
+        return [Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")]
+    folder = python.parents[1] / "engine"
+    if not folder.is_dir():
+        command = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
+        subprocess.run([*command, *WHEELS], check=True)
+    return [folder]
 
 
 def summary(results: dict[str, Any]) -> list[str]:

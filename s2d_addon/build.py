@@ -4,8 +4,8 @@
 There is one zip a platform. It carries the wheels that the worker needs, for every Python that Blender 4.2 to
 5.2 has, and the weights of all networks, so that it installs in a Blender that was never online. The folder,
 put on any web server, is a repository that Blender can subscribe to. Building, validating and indexing is
-Blender's own tool's work; it comes with the ``bpy`` package, which is installed in an environment of its own
-(:mod:`.bpy_env`), or with the Blender that ``--blender`` names.
+Blender's own tool's work; it comes with the ``bpy`` package, which :mod:`.bpy_env` finds or installs, or with
+the Blender that ``--blender`` names.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..models import fetch
-from .bpy_env import NUMPY, BpyError, ensure_bpy
+from .bpy_env import BpyError, ensure_bpy, newest
 
 ROOT = Path(__file__).resolve().parents[1]
 MANIFEST = "blender_manifest.toml"
@@ -99,7 +99,7 @@ def extension_tool(blender: str | None = None) -> list[str]:
     """
     if blender:
         return [*shlex.split(blender), "--command", "extension"]
-    python = ensure_bpy(max(NUMPY))
+    python = ensure_bpy(newest())
     tool = "bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py"
     return [str(python), str(next(python.parents[1].rglob(tool)))]
 

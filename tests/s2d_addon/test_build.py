@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from sparse2dense.s2d_addon import build
-from sparse2dense.s2d_addon.bpy_env import NUMPY, ensure_bpy
+from sparse2dense.s2d_addon.bpy_env import ensure_bpy, newest
 
 pytestmark = [pytest.mark.blender, pytest.mark.slow]
 
@@ -34,7 +34,7 @@ def test_blender_subscribes_to_the_index_and_installs_from_it(extension_zip, cut
     assert listed["archive_size"] == extension_zip.stat().st_size <= build.MAX_BYTES
     with extension_zip.open("rb") as file:
         assert listed["archive_hash"] == "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
-    python = ensure_bpy(max(NUMPY))
+    python = ensure_bpy(newest())
     done = subprocess.run(
         [*cut_off, python, "-I", "-c", SUBSCRIBE, index.as_uri()],
         env=os.environ | {"BLENDER_USER_RESOURCES": str(tmp_path)},
