@@ -9,6 +9,7 @@ frame, one after another.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,10 @@ from .errors import InputError
 _BLOCK = 8  # canvas pixels; the networks take whole blocks
 _MARGIN = 16  # canvas pixels drawn around the person, so that the networks see some background
 _FADE = 8  # canvas pixels over which what is drawn fades into the plate, at the margin's outer rim
+_BLENDED = 2  # references that a frame is drawn from; each costs the networks a quarter more
+_FALL_OFF = 4  # how fast a reference's share falls as it shows less than the best
+_CLOSE = 0.1  # of the best: how far ahead of the next a reference counts fully
+_LITTLE = 1e-6  # as good as nothing, but safe to divide by
 
 
 class FrameSynthesiser:
@@ -62,6 +67,8 @@ class FrameSynthesiser:
             _Source(clip, reference, vertices, body, self._plate(reference.frame), encoder)
             for reference, vertices in zip(clip.references, reference_vertices, strict=True)
         ]
+        # The choice seldom changes, and a network keeps on its device what it is given again.
+        self._inputs_of = functools.lru_cache(maxsize=2)(self._stack)
 
     def frames(self, poses: Iterable[tuple]) -> Iterator[np.ndarray]:
         """Draw the frames of ``poses``, tuples as :meth:`frame` takes them, in order but several at once.
@@ -81,23 +88,26 @@ class FrameSynthesiser:
         """Draw ``(H, W, 3)`` uint8 RGB from ``keypoints`` ``(23, 3)`` and ``vertices`` ``(V, 3)``, metres.
 
         ``number`` is the frame's in the clip, which tells where a moving camera looks.
-        Of several references the one that shows most of this frame's visible body is used.
+        It is blended from the two references that show most of this frame's visible body.
         """
         pixels, depth = self._camera.project(vertices), vertices[:, 2]
         motions = [source.motion(pixels, depth) for source in self._sources]
-        best = int(np.argmax([(motion[2] * motion[3]).sum() for motion in motions]))
-        source, motion = self._sources[best], motions[best]
         background = self._plate(number)
         picture = background[0].copy()
-        if motion[2].any():
-            rows, columns = _part_around(motion[2], _MARGIN + source.reach(depth))
+        coverage = motions[0][2]
+        if coverage.any():
+            chosen, shares = _choose(np.array([(motion[2] * motion[3]).sum() for motion in motions]))
+            reach = max(self._sources[index].reach(depth) for index in chosen)
+            rows, columns = _part_around(coverage, _MARGIN + reach)
             plate = background[..., rows, columns]
+            motion = np.stack([motions[index][:, _cells(rows), _cells(columns)] for index in chosen])
             drawn = self._generator(
-                **source.inputs,
+                **self._inputs_of(chosen),
                 plate=plate,
-                motion=motion[None, :, _cells(rows), _cells(columns)],
+                motion=motion[None],
                 keypoints=self._camera.project(keypoints)[None].astype(np.float32),
                 origin=np.float32([[columns.start, rows.start]]),
+                shares=shares[None],
             )["picture"]
             fade = np.outer(_fade(rows, picture.shape[1]), _fade(columns, picture.shape[2]))
             picture[:, rows, columns] += fade * (drawn[0] - plate[0])
@@ -110,6 +120,24 @@ class FrameSynthesiser:
         if number is None:
             raise ValueError("the camera moves: a frame's number is needed to know where it looks")
         return _as_tensor(self._clip.background(number))
+
+    def _stack(self, chosen: tuple[int, ...]) -> dict[str, np.ndarray]:
+        """Return what the generator takes of the ``chosen`` references, their axis second."""
+        inputs = [self._sources[index].inputs for index in chosen]
+        return {name: np.stack([each[name] for each in inputs], axis=1) for name in inputs[0]}
+
+
+def _choose(shown: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:
+    """Choose the references to blend from how much of the frame's body each has ``shown`` ``(N,)``.
+
+    Returns their indices in rising order and the share of each, float32, over 0 to 1: it falls off as the
+    reference shows less than the best, and to 0 by where another takes its place, so that nothing jumps.
+    """
+    best_first = np.argsort(-shown, kind="stable")
+    chosen = np.sort(best_first[:_BLENDED])
+    best, least = max(shown.max(), _LITTLE), shown[best_first[_BLENDED]] if len(shown) > _BLENDED else 0
+    shares = (shown[chosen] / best) ** _FALL_OFF * np.clip((shown[chosen] - least) / (_CLOSE * best), 0, 1)
+    return tuple(chosen.tolist()), np.maximum(shares, _LITTLE).astype(np.float32)
 
 
 class _Source:
@@ -129,8 +157,8 @@ class _Source:
         picture, mask = _as_tensor(reference.picture), _as_tensor(reference.mask[..., None])
         keypoints = project(np.asarray(clip.keypoints[reference.frame]))
         self.inputs = encoder(reference=picture, mask=mask, plate=plate) | {
-            "reference": picture,
-            "mask": mask,
+            "references": picture,
+            "masks": mask,
             "reference_coverage": self.motion.coverage[None, None],
             "reference_keypoints": keypoints[None].astype(np.float32),
         }

@@ -3,8 +3,10 @@
 
     mesh motion, keypoints, reference ──▶ encoder 1/4 ──▶ 1/8 (dilated) ──▶ 1/4 ─┬─▶ flow 1/2
                                                                                  ├─▶ occlusion 1/4
+                                                                                 ├─▶ preference 1/4
                                                                                  └─▶ hidden features 1/4
 
+It looks at one reference at a time; its preference is what it says for that reference against others.
 The flow starts from the mesh's, turns where the keypoints' motion candidates (First Order Motion Model,
 Siarohin et al., 2019, section 3.2) explain the frame better, and ends with a free residual. All flows
 are backward, in canvas pixels: position in the reference minus position in the frame.
@@ -54,20 +56,23 @@ def warp(features: Tensor, flow: Tensor, scale: int, origin: Tensor | None = Non
 
 
 def _gather_bilinear(features: Tensor, at: Tensor) -> Tensor:
-    """Do what ``grid_sample`` does, for one ``(1, C, h, w)`` at cells ``(1, 2, h', w')``, by whole cells.
+    """Do what ``grid_sample`` does, for ``(B, C, h, w)`` at cells ``(B, 2, h', w')``, by whole cells.
 
     ONNX Runtime's GridSample goes through every channel by itself on the processor; fetching all
     channels of a cell at once is three to six times as fast.
     """
-    height, width = features.shape[2:]
-    cells = features[0].flatten(1).T
-    x, y = at[0, 0].flatten().clamp(0, width - 1), at[0, 1].flatten().clamp(0, height - 1)
+    count, channels, height, width = features.shape
+    cells = features.flatten(2).transpose(1, 2).reshape(count * height * width, channels)
+    first = torch.arange(count)[:, None] * (height * width)
+    x, y = at[:, 0].flatten(1).clamp(0, width - 1), at[:, 1].flatten(1).clamp(0, height - 1)
     left, top = x.floor(), y.floor()
     right, bottom = (left + 1).clamp(max=width - 1), (top + 1).clamp(max=height - 1)
     across, down = x - left, y - top
 
     def taken(row: Tensor, column: Tensor, weight: Tensor) -> Tensor:
-        return cells.index_select(0, (row * width + column).long()).T * weight
+        index = (row * width + column).long() + first
+        found = cells.index_select(0, index.flatten()).reshape(count, -1, channels)
+        return found.transpose(1, 2) * weight[:, None]
 
     sampled = (
         taken(top, left, (1 - down) * (1 - across))
@@ -75,7 +80,7 @@ def _gather_bilinear(features: Tensor, at: Tensor) -> Tensor:
         + taken(bottom, left, down * (1 - across))
         + taken(bottom, right, down * across)
     )
-    return sampled.reshape(1, features.shape[1], at.shape[2], at.shape[3])
+    return sampled.reshape(count, channels, at.shape[2], at.shape[3])
 
 
 def enlarge(x: Tensor) -> Tensor:
@@ -105,7 +110,8 @@ class DenseMotion(nn.Module):
         self.candidates = nn.Conv2d(HIDDEN, keypoints, 1)
         # Gate, residual x and y, occlusion; zero so that training starts from the mesh's own motion.
         self.heads = nn.Conv2d(HIDDEN, 4, 1)
-        for head in (self.candidates, self.heads):
+        self.preference = nn.Conv2d(HIDDEN, 1, 1)
+        for head in (self.candidates, self.heads, self.preference):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
 
@@ -118,7 +124,7 @@ class DenseMotion(nn.Module):
         keypoints: Tensor,
         reference_keypoints: Tensor,
         origin: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Estimate the flow.
 
         ``motion`` ``(B, 4, H/2, W/2)`` as :class:`.mesh_motion.MeshMotion` makes it; at quarter size
@@ -126,7 +132,8 @@ class DenseMotion(nn.Module):
         opacity that this alone gives (``prior``, one channel) and the ``plate``; ``keypoints`` and
         ``reference_keypoints`` ``(B, K, 2)`` in canvas pixels; ``origin`` as in :func:`positions`.
 
-        Returns flow ``(B, 2, H/2, W/2)``, occlusion logit and hidden features, both at quarter size.
+        Returns flow ``(B, 2, H/2, W/2)`` and, at quarter size, occlusion logit, hidden features and the
+        preference for this reference, a logit too.
         """
         quarter = F.avg_pool2d(motion, 2)
         mesh_flow = quarter[:, :2]
@@ -150,7 +157,7 @@ class DenseMotion(nn.Module):
         gate = torch.tanh(heads[:, :1])
         residual = _MAX_RESIDUAL * torch.tanh(heads[:, 1:3])
         change = gate * (by_keypoints - mesh_flow) + residual
-        return motion[:, :2] + enlarge(change), heads[:, 3:], hidden
+        return motion[:, :2] + enlarge(change), heads[:, 3:], hidden, self.preference(hidden).float()
 
     @staticmethod
     def _squared_distance(at: Tensor, keypoints: Tensor) -> Tensor:

@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The generator: a frame from the warped reference, the background plate and what it invents.
+"""The generator: a frame from the warped references, the background plate and what it invents.
 
-    once a clip:   reference, mask, plate ──▶ reference encoder ──▶ features 1/2, 1/4
-    every frame:   mesh motion, keypoints ──▶ dense motion ──▶ flow, occlusion
-                   flow ──▶ warped features and pixels ──▶ decoder ──▶ layers ──▶ picture
+    once a reference:   reference, mask, plate ──▶ reference encoder ──▶ features 1/2, 1/4
+    every frame, for    mesh motion, keypoints ──▶ dense motion ──▶ flow, occlusion, preference
+    each reference:     flow ──▶ warped features and pixels
+    every frame:        blend by visibility ──▶ decoder ──▶ layers ──▶ picture
 
-The picture is made of layers, as the design asks: the person (the reference's own pixels, moved, so that
+The picture is made of layers, as the design asks: the person (the references' own pixels, moved, so that
 real texture is kept; where those are occluded, invented colour) over the plate. Before training the
 network returns the plain mesh warp over the plate, so it can only be better than that after it.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -20,10 +22,13 @@ from torch import Tensor, nn
 
 from .dense_motion import HIDDEN, DenseMotion, activate, enlarge, warp
 
-_HALF, _QUARTER = 16, 48  # channels of the reference's features
+HALF, QUARTER = 16, 48
+"""Channels of the reference's features at half and quarter size."""
+
 _DECODED = 32  # channels of the decoder at half size
 _CERTAIN = 0.005  # opacities are kept this far from 0 and 1, where a logit would be infinite
 _OPAQUE_LOGIT = 6.0  # how sure an untrained network is that nothing is occluded
+_HIDDEN_SHARE = 0.02  # how much a reference counts where it hides a point, against 1 where it shows it
 
 
 class ReferenceEncoder(nn.Module):
@@ -40,8 +45,8 @@ class ReferenceEncoder(nn.Module):
                 nn.Conv2d(64, 64, 3, padding=1),
             ]
         )
-        self.half_features = nn.Conv2d(32, _HALF, 1)
-        self.quarter_features = nn.Conv2d(64, _QUARTER, 1)
+        self.half_features = nn.Conv2d(32, HALF, 1)
+        self.quarter_features = nn.Conv2d(64, QUARTER, 1)
 
     def forward(self, reference: Tensor, mask: Tensor, plate: Tensor) -> tuple[Tensor, Tensor]:
         """Encode ``reference`` and ``plate`` ``(B, 3, H, W)`` and ``mask`` ``(B, 1, H, W)``, all 0 to 1.
@@ -62,8 +67,10 @@ class Layers(NamedTuple):
 
     picture: Tensor  # (B, 3, H, W), 0 to 1
     opacity: Tensor  # (B, 1, H, W), the person's
-    warped: Tensor  # (B, 3, H, W), the reference moved by the flow
-    flow: Tensor  # (B, 2, H/2, W/2), canvas pixels
+    warped: Tensor  # (B, 3, H, W), the references moved by their flow and blended
+    flow: Tensor  # (B, R, 2, H/2, W/2), canvas pixels
+    occlusion: Tensor  # (B, 1, H, W), how far the person is invented, 0 to 1
+    shares: Tensor  # (B, R, 1, H/2, W/2), how much each reference counts, summing to 1
 
 
 def person_opacity(
@@ -98,10 +105,10 @@ class Generator(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.dense_motion = DenseMotion()
-        self.decode_quarter = nn.Conv2d(_QUARTER + HIDDEN, 48, 3, padding=1)
+        self.decode_quarter = nn.Conv2d(QUARTER + HIDDEN, 48, 3, padding=1)
         self.refine_quarter = nn.Conv2d(48, 48, 3, padding=1)
         self.up_to_half = nn.Conv2d(48, 24, 1)
-        self.decode_half = nn.Conv2d(24 + _HALF + 3 + 3 + 2, _DECODED, 3, padding=1)
+        self.decode_half = nn.Conv2d(24 + HALF + 3 + 3 + 2, _DECODED, 3, padding=1)
         self.refine_half = nn.Conv2d(_DECODED, _DECODED, 3, padding=1)
         self.up_to_full = nn.Conv2d(_DECODED, 4 * 12, 1)
         self.decode_full = nn.Conv2d(12 + 3 + 3 + 1, 12, 3, padding=1)
@@ -110,37 +117,10 @@ class Generator(nn.Module):
         nn.init.zeros_(self.heads.weight)
         nn.init.zeros_(self.heads.bias)
 
-    def forward(
-        self,
-        reference: Tensor,
-        mask: Tensor,
-        plate: Tensor,
-        half: Tensor,
-        quarter: Tensor,
-        reference_coverage: Tensor,
-        motion: Tensor,
-        keypoints: Tensor,
-        reference_keypoints: Tensor,
-        origin: Tensor | None = None,
-    ) -> Tensor:
-        """Draw a frame ``(B, 3, H, W)``, 0 to 1; the arguments are those of :meth:`layers`."""
-        return self.layers(
-            reference,
-            mask,
-            plate,
-            half,
-            quarter,
-            reference_coverage,
-            motion,
-            keypoints,
-            reference_keypoints,
-            origin,
-        ).picture
-
     def layers(
         self,
-        reference: Tensor,
-        mask: Tensor,
+        references: Tensor,
+        masks: Tensor,
         plate: Tensor,
         half: Tensor,
         quarter: Tensor,
@@ -149,46 +129,83 @@ class Generator(nn.Module):
         keypoints: Tensor,
         reference_keypoints: Tensor,
         origin: Tensor | None = None,
+        shares: Tensor | None = None,
     ) -> Layers:
-        """Draw a frame, or a part of one, and return its layers.
+        """Draw a frame, or a part of one, from R references and return its layers.
 
-        ``reference`` and ``mask`` as for :class:`ReferenceEncoder`, ``half`` and ``quarter`` its features
-        and ``reference_coverage`` ``(B, 1, H/2, W/2)``: these are of the whole canvas. ``plate``
-        ``(B, 3, h, w)`` and ``motion`` ``(B, 4, h/2, w/2)``, from :class:`.mesh_motion.MeshMotion`, are of
-        the part to draw, whose first pixel's corner is ``origin`` ``(B, 2)``; without it, of the whole
-        canvas. ``keypoints`` and ``reference_keypoints`` ``(B, K, 2)`` and ``origin`` are in canvas
-        pixels. All heights and widths are multiples of 8.
+        ``references`` ``(B, R, 3, H, W)`` and ``masks`` ``(B, R, 1, H, W)`` are as for
+        :class:`ReferenceEncoder`, ``half`` and ``quarter`` its features ``(B, R, …)`` and
+        ``reference_coverage`` ``(B, R, 1, H/2, W/2)``: these are of the whole canvas. ``plate``
+        ``(B, 3, h, w)`` and ``motion`` ``(B, R, 4, h/2, w/2)``, from :class:`.mesh_motion.MeshMotion`, are
+        of the part to draw, whose first pixel's corner is ``origin`` ``(B, 2)``; without it, of the whole
+        canvas. ``keypoints`` ``(B, K, 2)``, ``reference_keypoints`` ``(B, R, K, 2)`` and ``origin`` are in
+        canvas pixels. All heights and widths are multiples of 8.
+
+        Each point is drawn from the references that show it, as far as ``shares`` ``(B, R)``, 0 to 1 and
+        not all 0, lets each count at all: all fully without it.
         """
-        sources = torch.cat([F.avg_pool2d(torch.cat([reference, mask], 1), 2), reference_coverage], 1)
-        by_mesh = warp(sources, motion[:, :2], 2, origin)
-        prior = person_opacity(motion[:, 2:3], by_mesh[:, 3:4], by_mesh[:, 4:])
-        plate_half = F.avg_pool2d(plate, 2)
-        small = F.avg_pool2d(torch.cat([by_mesh[:, :4], prior, plate_half], 1), 2)
-        flow, occlusion, hidden = self.dense_motion(
-            motion, small[:, :4], small[:, 4:5], small[:, 5:], keypoints, reference_keypoints, origin
-        )
+        count = references.shape[1]
 
-        x = torch.cat([warp(quarter, F.avg_pool2d(flow, 2), 4, origin), hidden], 1)
-        x = activate(self.decode_quarter(x))
+        def for_each(x: Tensor) -> Tensor:
+            return x.unsqueeze(1).expand(-1, count, *x.shape[1:]).flatten(0, 1)
+
+        def blend(x: Tensor, weights: Tensor) -> Tensor:
+            return (x * weights).unflatten(0, (-1, count)).sum(1)
+
+        pictures = torch.cat([references, masks], 2).flatten(0, 1)
+        motion, origins = motion.flatten(0, 1), None if origin is None else for_each(origin)
+        coverage, visible = motion[:, 2:3], motion[:, 3:]
+        sources = torch.cat([F.avg_pool2d(pictures, 2), reference_coverage.flatten(0, 1)], 1)
+        by_mesh = warp(sources, motion[:, :2], 2, origins)
+        prior = person_opacity(coverage, by_mesh[:, 3:4], by_mesh[:, 4:])
+        plate_half = F.avg_pool2d(plate, 2)
+        small = F.avg_pool2d(torch.cat([by_mesh[:, :4], prior, for_each(plate_half)], 1), 2)
+        flow, occlusion, hidden, preference = self.dense_motion(
+            motion,
+            small[:, :4],
+            small[:, 4:5],
+            small[:, 5:],
+            for_each(keypoints),
+            reference_keypoints.flatten(0, 1),
+            origins,
+        )
+        logits = (torch.log(F.avg_pool2d(visible.float(), 2) + _HIDDEN_SHARE) + preference).unflatten(
+            0, (-1, count)
+        )
+        if shares is not None:
+            logits = logits + torch.log(shares)[..., None, None, None]
+        at_quarter = torch.softmax(logits, 1).flatten(0, 1)
+        at_half = enlarge(at_quarter)
+
+        x = torch.cat([warp(quarter.flatten(0, 1), F.avg_pool2d(flow, 2), 4, origins), hidden], 1)
+        x = activate(self.decode_quarter(blend(x, at_quarter)))
         x = x + activate(self.refine_quarter(x))
         x = enlarge(self.up_to_half(x))
-        moved = warp(torch.cat([half, sources], 1), flow, 2, origin)
-        prior = person_opacity(motion[:, 2:3], moved[:, -2:-1], moved[:, -1:])
-        x = torch.cat([x, moved[:, :-2], plate_half, prior, motion[:, 3:]], 1)
+        moved = warp(torch.cat([half.flatten(0, 1), sources], 1), flow, 2, origins)
+        prior = person_opacity(coverage, moved[:, -2:-1], moved[:, -1:])
+        blended = blend(torch.cat([moved[:, :-2], prior, visible], 1), at_half)
+        x = torch.cat([x, blended[:, :-2], plate_half, blended[:, -2:]], 1)
         x = activate(self.decode_half(x))
         x = x + activate(self.refine_half(x))
         x = _shuffle_pixels(self.up_to_full(x))
 
-        full_flow = enlarge(flow)
-        beside = enlarge(torch.cat([motion[:, 2:3], moved[:, -1:]], 1))
-        warped = warp(torch.cat([reference, mask], 1), full_flow, 1, origin)
+        beside = enlarge(torch.cat([coverage, moved[:, -1:]], 1))
+        warped = warp(pictures, enlarge(flow), 1, origins)
         opacity = person_opacity(beside[:, :1], warped[:, 3:], beside[:, 1:], _CERTAIN)
-        warped = warped[:, :3]
+        blended = blend(torch.cat([warped[:, :3], opacity], 1), enlarge(at_half))
+        warped, opacity = blended[:, :3], blended[:, 3:]
         x = activate(self.decode_full(torch.cat([activate(x), warped, plate, opacity], 1)))
         heads = self.heads(x).float()
-        hidden_part = torch.sigmoid(heads[:, 7:] + enlarge(enlarge(occlusion)) - _OPAQUE_LOGIT)
+        occlusion = enlarge(enlarge(blend(occlusion, at_quarter)))
+        hidden_part = torch.sigmoid(heads[:, 7:] + occlusion - _OPAQUE_LOGIT)
         invented = torch.sigmoid(heads[:, 3:6])
         person = warped + hidden_part * (invented - warped)
         opacity = torch.sigmoid(torch.logit(opacity.float()) + 8 * torch.tanh(heads[:, 6:7]))
         picture = plate + opacity * (person - plate) + torch.tanh(heads[:, :3])
-        return Layers(picture.clamp(0, 1), opacity, warped, flow)
+        flow, at_half = (x.unflatten(0, (-1, count)) for x in (flow, at_half))
+        return Layers(picture.clamp(0, 1), opacity, warped, flow, hidden_part, at_half)
+
+    @functools.wraps(layers, assigned=())  # the exporter reads the inputs' names from the signature
+    def forward(self, **inputs: Tensor) -> Tensor:
+        """Draw a frame ``(B, 3, H, W)``, 0 to 1; the inputs are those of :meth:`layers`."""
+        return self.layers(**inputs).picture

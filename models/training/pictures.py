@@ -54,11 +54,17 @@ class Pictures(nn.Module):
         """Draw the targets of a batch from :func:`.picture_cache.batches`."""
         pictures = {name: batch[name] for name in ("reference", "mask", "plate")}
         half, quarter = self.encoder(**pictures)
-        of_reference = pictures | {"half": half, "quarter": quarter}
+        of_reference = {"references": batch["reference"], "masks": batch["mask"], "half": half}
+        of_reference |= {"quarter": quarter, "motion": batch["motion"]}
         of_reference |= {name: batch[name] for name in ("reference_coverage", "reference_keypoints")}
         targets = len(batch["motion"]) // len(half)
-        repeated = {name: value.repeat_interleave(targets, 0) for name, value in of_reference.items()}
-        return self.generator.layers(**repeated, motion=batch["motion"], keypoints=batch["keypoints"])
+        repeated = {
+            name: value.repeat_interleave(len(batch["motion"]) // len(value), 0)[:, None]
+            for name, value in of_reference.items()
+        }
+        plates = batch["plate"].repeat_interleave(targets, 0)
+        drawn = self.generator.layers(**repeated, plate=plates, keypoints=batch["keypoints"])
+        return drawn._replace(flow=drawn.flow[:, 0])
 
 
 class Training:

@@ -42,7 +42,8 @@ def test_decoding_on_the_processor_never_loads_torch():
     assert done.returncode == 0, done.stderr
 
 
-def test_torch_and_onnx_runtime_draw_the_same_part_of_a_picture(pictures):
+@pytest.mark.parametrize("references", [1, 2, 3])
+def test_torch_and_onnx_runtime_draw_the_same_part_of_a_picture(pictures, references):
     """Equal to a 1/1000 of full scale: a quarter of one of a picture's 256 steps."""
     from sparse2dense.inference.backend_torch import TorchNetwork
 
@@ -54,15 +55,18 @@ def test_torch_and_onnx_runtime_draw_the_same_part_of_a_picture(pictures):
         RANDOM.bit_generator.state = np.random.default_rng(8).bit_generator.state
         features = load("reference_encoder")(**pictures)
         drawn[kind] = load("generator")(
-            **features,
-            reference=pictures["reference"],
-            mask=pictures["mask"],
+            **{name: np.stack([value] * references, 1) for name, value in features.items()},
+            references=noise(1, references, 3, 64, 96),
+            masks=noise(1, references, 1, 64, 96),
             plate=pictures["plate"][..., 16:56, 8:88],
-            reference_coverage=noise(1, 1, 32, 48),
-            motion=np.concatenate([noise(1, 2, 20, 40, low=-30, high=30), noise(1, 2, 20, 40)], axis=1),
+            reference_coverage=noise(1, references, 1, 32, 48),
+            motion=np.concatenate(
+                [noise(1, references, 2, 20, 40, low=-30, high=30), noise(1, references, 2, 20, 40)], axis=2
+            ),
             keypoints=noise(1, 23, 2, high=64),
-            reference_keypoints=noise(1, 23, 2, high=64),
+            reference_keypoints=noise(1, references, 23, 2, high=64),
             origin=np.float32([[8, 16]]),
+            shares=noise(1, references),
         )["picture"]
     assert drawn["onnx"].shape == (1, 3, 40, 80) and np.ptp(drawn["onnx"]) > 0.1
     np.testing.assert_allclose(drawn["torch"], drawn["onnx"], atol=1e-3)

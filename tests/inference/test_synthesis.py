@@ -143,6 +143,27 @@ def test_of_two_references_the_one_that_shows_the_body_is_used(plate, standing):
         assert shown.argmax() == channel
 
 
+def test_a_turn_past_several_references_is_drawn_without_a_jump(plate, standing):
+    """From one frame to the next no point changes much more than the average point of the person does."""
+
+    def turned(degrees):
+        angle, centre = np.deg2rad(degrees), np.float32([0, 0, 2.6])
+        c, s = np.cos(angle), np.sin(angle)
+        return ((standing - centre) @ np.float32([[c, 0, -s], [0, 1, 0], [s, 0, c]]) + centre).astype(
+            np.float32
+        )
+
+    seen_from = [turned(degrees) for degrees in (0, 70, 140, 210)]
+    colours = [(200, 40, 40), (40, 160, 40), (160, 160, 40), (40, 40, 200)]
+    references = [paint(pose, colour, colour, plate) for pose, colour in zip(seen_from, colours, strict=True)]
+    synthesiser = FrameSynthesiser(clip_of(references, seen_from, plate), BODY, seen_from, load)
+    poses = [turned(degrees) for degrees in np.arange(0, 210, 3)]
+    drawn = np.stack([synthesiser.frame(BODY.keypoints(pose), pose) for pose in poses]).astype(float)
+    change = np.abs(np.diff(drawn, axis=0)).mean((1, 2, 3))
+    assert change.max() < 3 * np.median(change)
+    assert np.abs(drawn[-1] - drawn[0]).mean() > 2 * change.max()
+
+
 def test_what_cannot_be_drawn_is_said(plate, standing):
     with pytest.raises(InputError, match="no video to draw"):
         FrameSynthesiser(clip_of([], [standing], plate), BODY, [], load)
