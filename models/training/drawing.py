@@ -3,11 +3,16 @@
 
 Both draw the same: numba's functions (:mod:`.renderer`) a frame at a time, or their equals for a batch
 of frames (:mod:`.renderer_torch`). Everything around them takes and gives NumPy arrays.
+``python -m sparse2dense.models.training.drawing --data DIR --device cuda`` says how fast a device draws.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+import time
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +31,7 @@ class Drawing:
 
     colour: np.ndarray  # (n, H, W, 3) float32 premultiplied by the coverage, 0..255
     coverage: np.ndarray  # (n, H, W) float32 0..1
+    distance: np.ndarray  # (n, H, W) float32 metres to what a pixel shows nearest, 0 off the person
     points: np.ndarray  # (n, G, 3) float32 camera space; the first V are the naked body
     posed: Any  # these points, and the samples, where the renderer keeps them
     triangle: Any  # (n, h, w)
@@ -41,8 +47,9 @@ class Renderer(Protocol):
     """Draws one avatar before one camera."""
 
     def draw(self, transforms: np.ndarray, light: np.ndarray) -> Drawing:
-        """Draw frames under bone ``transforms (n, B, 3, 4)``, from rest to camera space, and lights.
+        """Draw frames under bone ``transforms (n, t, B, 3, 4)``, from rest to camera space, and lights.
 
+        A picture is the mean over t times while the shutter is open; all labels are those of the first.
         Of each frame ``light (n, 4, 3)`` is as :func:`.renderer.shade` takes it; both are float32.
         """
 
@@ -74,26 +81,30 @@ class _NumbaRenderer:
         self._lens = [np.float32(renderer.SAMPLES * x) for x in (camera.fx, camera.cx, camera.cy)]
 
     def draw(self, transforms: np.ndarray, light: np.ndarray) -> Drawing:
-        frames = [self._draw(*frame) for frame in zip(transforms, light, strict=True)]
-        colour, coverage, points, triangle, place, depth = (
-            np.stack(values) for values in zip(*frames, strict=True)
-        )
-        return Drawing(colour, coverage, points, points, triangle, place, depth)
+        frames = [self._draw_frame(times, lights) for times, lights in zip(transforms, light, strict=True)]
+        colour, coverage, points, *samples = (np.stack(values) for values in zip(*frames, strict=True))
+        depth = samples[-1].reshape(*coverage.shape[:2], renderer.SAMPLES, -1, renderer.SAMPLES).min((2, 4))
+        distance = np.where(depth < renderer.FAR / 2, depth, np.float32(0))  # FAR itself is rounded
+        return Drawing(colour, coverage, distance, points, points, *samples)
 
-    def _draw(self, transforms: np.ndarray, light: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _draw_frame(self, times: np.ndarray, light: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return colour and coverage, and of the first time points, triangle, place and depth."""
         avatar = self._avatar
-        points = np.empty_like(avatar.rest)
-        renderer.skin(avatar.rest, avatar.bones, avatar.weights, transforms, points)
-        triangle, place, depth = renderer.rasterise(
-            points, avatar.faces, avatar.uv, avatar.material, RECESS, CLOSED, avatar.textures,
-            *self._lens, *self._samples,
-        )  # fmt: skip
-        normals = renderer.vertex_normals(points, avatar.faces)
-        colour, coverage = renderer.shade(
-            triangle, place, points, normals, avatar.faces, avatar.uv, avatar.material, avatar.textures,
-            avatar.tint, light,
-        )  # fmt: skip
-        return colour, coverage, points, triangle, place, depth
+        mesh = avatar.faces, avatar.uv, avatar.material
+        pictures, labels = [], []
+        for transforms in times:
+            points = np.empty_like(avatar.rest)
+            renderer.skin(avatar.rest, avatar.bones, avatar.weights, transforms, points)
+            samples = renderer.rasterise(
+                points, *mesh, RECESS, CLOSED, avatar.textures, *self._lens, *self._samples
+            )
+            normals = renderer.vertex_normals(points, avatar.faces)
+            pictures.append(
+                renderer.shade(*samples[:2], points, normals, *mesh, avatar.textures, avatar.tint, light)
+            )
+            labels.append((points, *samples))
+        colour, coverage = (np.mean(values, 0) for values in zip(*pictures, strict=True))
+        return colour, coverage, *labels[0]
 
     def trace(self, drawing: Drawing, reference: Drawing) -> tuple[np.ndarray, np.ndarray]:
         traced = [
@@ -105,3 +116,52 @@ class _NumbaRenderer:
         ]  # fmt: skip
         flow, visible = (np.stack(values) for values in zip(*traced, strict=True))
         return flow, visible
+
+
+def main() -> None:
+    """Time dressing, drawing and tracing people of average build in captured motion."""
+    from ..body import load_body
+    from .avatars import Wardrobe
+    from .motion import HELD_OUT_SUBJECTS, load_motions
+
+    parser = argparse.ArgumentParser(description="Time the drawing of synthetic people.")
+    parser.add_argument("--data", type=Path, default=os.environ.get("S2D_DATA"), help="folder of assets")
+    parser.add_argument("--device", help="as PyTorch names it, such as cuda; numba if not given")
+    parser.add_argument("--size", type=int, default=256, help="pixels along an edge of the canvas")
+    parser.add_argument("--frames", type=int, default=8, help="drawn at once, of one person")
+    parser.add_argument("--people", type=int, default=20)
+    options = parser.parse_args()
+    if options.data is None:
+        parser.error("say where the data is: --data DIR, or the environment variable S2D_DATA")
+    body = load_body("anny")
+    wardrobe = Wardrobe(body, options.data, "held_out")
+    rotations, translation = load_motions(options.data, HELD_OUT_SUBJECTS)[0][1:]
+    rest, joints = body.rest(np.zeros(body.shape_size, np.float32))
+    side = options.size
+    camera = Camera(1.5 * side, 1.5 * side, side / 2, side / 2)  # at 3 m the person is 0.8 of the canvas
+    light = np.array([[0.3, -0.8, -0.52], [1, 1, 1], [0.6, 0.6, 0.6], [0.3, 0.3, 0.3]], np.float32)
+    lights = np.repeat(light[None], options.frames, 0)
+    rng = np.random.default_rng(0)
+    seconds = np.zeros((options.people + 1, 3))
+    for person in range(options.people + 1):
+        chosen = rng.integers(len(rotations), size=options.frames)
+        turned, place = body.forward_kinematics(joints, rotations[chosen], translation[chosen])
+        place += (0, 0, 3) - place[:, :1]
+        shift = place - (turned @ joints[..., None])[..., 0]
+        transforms = np.concatenate([turned, shift[..., None]], -1).astype(np.float32)
+        times = [time.perf_counter()]
+        avatar = wardrobe.dress(rest, 1, rng)
+        times.append(time.perf_counter())
+        drawer = open_renderer(avatar, camera, (side, side), options.device)
+        drawing = drawer.draw(transforms[:, None], lights)
+        times.append(time.perf_counter())
+        drawer.trace(drawing, drawing[:1])
+        times.append(time.perf_counter())
+        seconds[person] = np.diff(times)
+    dress, draw, trace = seconds[1:].mean(0)  # the first compiles
+    print(f"dressing {1e3 * dress:.1f} ms a person")
+    print(f"drawing {options.frames / draw:.0f} frames/s, with flow {options.frames / (draw + trace):.0f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -41,7 +41,7 @@ class TorchRenderer:
         self._bones, self._faces, material = (
             self._upload(x).long() for x in (avatar.bones, avatar.faces, avatar.material)
         )
-        self._surface = self._faces, uv, material
+        self._mesh = self._faces, uv, material
         self._substance = recess, closed, textures
         self._lens = [SAMPLES * x for x in (camera.fx, camera.cx, camera.cy)]
         self._samples = [SAMPLES * side for side in size]
@@ -52,16 +52,17 @@ class TorchRenderer:
     @torch.no_grad()
     def draw(self, transforms: np.ndarray, light: np.ndarray) -> Drawing:
         """Draw frames: see :meth:`.drawing.Renderer.draw`."""
-        points = skin(self._rest, self._bones, self._weights, self._upload(transforms))
-        triangle, place, depth = rasterise(
-            points, *self._surface, *self._substance, *self._lens, *self._samples
-        )
+        frames, times = transforms.shape[:2]
+        points = skin(self._rest, self._bones, self._weights, self._upload(transforms).flatten(0, 1))
+        samples = rasterise(points, *self._mesh, *self._substance, *self._lens, *self._samples)
         normals = vertex_normals(points, self._faces)
-        colour, coverage = shade(
-            triangle, place, points, normals, *self._surface, self._substance[-1], self._tint,
-            self._upload(light),
-        )  # fmt: skip
-        seen = (x.cpu().numpy() for x in (colour, coverage, points))
+        lights = self._upload(light).repeat_interleave(times, 0)
+        pictures = shade(*samples[:2], points, normals, *self._mesh, self._substance[-1], self._tint, lights)
+        colour, coverage = (values.unflatten(0, (frames, times)).mean(1) for values in pictures)
+        points, triangle, place, depth = (values[::times] for values in (points, *samples))
+        nearest = _pixels(depth).amin(-1)
+        distance = torch.where(nearest < FAR, nearest, 0)
+        seen = (values.cpu().numpy() for values in (colour, coverage, distance, points))
         return Drawing(*seen, points, triangle, place, depth)
 
     @torch.no_grad()
@@ -286,9 +287,9 @@ def trace(
     tolerance: float,
 ) -> tuple[Tensor, Tensor]:
     """Return ``flow (n, H, W, 2)`` to one reference, ``(G, 3)`` and ``(h, w)``, and ``visible (n, H, W)``."""
-    frames, height, width = triangle.shape
-    shape = (frames, height // SAMPLES, width // SAMPLES)
-    pixels = depth.view(shape[0], shape[1], SAMPLES, shape[2], SAMPLES).transpose(2, 3).flatten(3)
+    height, width = triangle.shape[1:]
+    pixels = _pixels(depth)
+    shape = pixels.shape[:3]
     nearest = pixels.argmin(-1).flatten()  # the first of equals
     pixel = (pixels.amin(-1).flatten() < FAR).nonzero().squeeze(1)
     nearest = nearest[pixel]
@@ -307,3 +308,8 @@ def trace(
     flow.view(-1, 2)[pixel] = moved
     visible.view(-1)[pixel] = inside & (z < reference_depth.flatten()[there] + tolerance)
     return flow, visible
+
+
+def _pixels(samples: Tensor) -> Tensor:
+    """Return ``samples (n, h, w)`` by pixel, ``(n, H, W, samples of a pixel)``."""
+    return samples.unflatten(2, (-1, SAMPLES)).unflatten(1, (-1, SAMPLES)).transpose(2, 3).flatten(3)

@@ -20,7 +20,10 @@ LIGHT = np.array([[0.3, -0.8, -0.52], [0.9, 0.8, 0.7], [0.5, 0.6, 0.7], [0.3, 0.
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 
 
-@pytest.fixture(params=["cpu", pytest.param("cuda", marks=needs_gpu)])
+DEVICES = "cpu", pytest.param("cuda", marks=needs_gpu)
+
+
+@pytest.fixture(params=DEVICES)
 def device(request):
     return request.param
 
@@ -56,6 +59,7 @@ def compare(ours, theirs):
     np.testing.assert_allclose(ours.depth.cpu().numpy()[same], theirs.depth[same], rtol=3e-5)
     np.testing.assert_allclose(ours.place.cpu().numpy()[same], theirs.place[same], atol=0.02)
     pixels = other.reshape(len(other), SIZE[0], renderer.SAMPLES, SIZE[1], renderer.SAMPLES).any((2, 4))
+    np.testing.assert_allclose(ours.distance[~pixels], theirs.distance[~pixels], rtol=3e-5)
     np.testing.assert_allclose(ours.coverage[~pixels], theirs.coverage[~pixels])
     np.testing.assert_allclose(ours.colour[~pixels], theirs.colour[~pixels], atol=0.5)
     assert np.abs(ours.colour - theirs.colour).mean() < 1e-3
@@ -69,7 +73,7 @@ def test_a_dressed_person_is_drawn_alike(avatar, poses, device, focal):
     light[1:, 0] *= (-1, 1, 1)
     by_numba = open_renderer(avatar, camera, SIZE)
     on_device = open_renderer(avatar, camera, SIZE, device)
-    theirs, ours = by_numba.draw(poses, light), on_device.draw(poses, light)
+    theirs, ours = (each.draw(poses[:, None], light) for each in (by_numba, on_device))
     assert (theirs.coverage > 0).mean() > 0.03
     unlike = compare(ours, theirs)
 
@@ -78,6 +82,20 @@ def test_a_dressed_person_is_drawn_alike(avatar, poses, device, focal):
     assert 0.05 < visible.sum() / (theirs[1:].coverage > 0).sum() < 0.95
     np.testing.assert_allclose(flow_too[~unlike[1:]], flow[~unlike[1:]], atol=0.02)
     assert (visible_too != visible).sum() <= 1e-3 * visible.size
+
+
+@pytest.mark.parametrize("device", (None, *DEVICES))
+def test_motion_blur_is_the_mean_over_the_shutter_and_labels_are_of_its_first_moment(avatar, poses, device):
+    camera = Camera(90.0, 90.0, SIZE[1] / 2, SIZE[0] / 2)
+    drawer = open_renderer(avatar, camera, SIZE, device)
+    sharp, blurred = (
+        drawer.draw(poses[:, None], LIGHT[None].repeat(4, 0)),
+        drawer.draw(poses[None], LIGHT[None]),
+    )
+    np.testing.assert_allclose(blurred.colour[0], sharp.colour.mean(0), atol=1e-3)
+    np.testing.assert_allclose(blurred.coverage[0], sharp.coverage.mean(0), atol=1e-6)
+    for name in ("distance", "points", "triangle", "depth"):
+        assert (getattr(blurred, name)[0] == getattr(sharp, name)[0]).all(), name
 
 
 def soup(count=400):
@@ -102,7 +120,7 @@ def soup(count=400):
 
 def test_any_triangles_are_drawn_alike_however_many_are_tried_at_a_time(device, monkeypatch):
     camera = Camera(60.0, 60.0, SIZE[1] / 2, SIZE[0] / 2)
-    still = np.eye(3, 4, dtype=np.float32)[None, None]
+    still = np.eye(3, 4, dtype=np.float32)[None, None, None]
     theirs = open_renderer(soup(), camera, SIZE).draw(still, LIGHT[None])
     ours = open_renderer(soup(), camera, SIZE, device)
     whole = ours.draw(still, LIGHT[None])
@@ -116,7 +134,7 @@ def test_any_triangles_are_drawn_alike_however_many_are_tried_at_a_time(device, 
 
 def test_nothing_in_view_gives_empty_pictures(device):
     camera = Camera(60.0, 60.0, SIZE[1] / 2, SIZE[0] / 2)
-    behind = np.eye(3, 4, dtype=np.float32)[None, None].copy()
+    behind = np.eye(3, 4, dtype=np.float32)[None, None, None].copy()
     behind[..., 2, 3] = -50
     drawer = open_renderer(soup(8), camera, SIZE, device)
     drawing = drawer.draw(behind, LIGHT[None])
