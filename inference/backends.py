@@ -54,7 +54,10 @@ class OnnxNetwork:
 
 
 def weights_path(file_name: str) -> Path:
-    """Return the path of a shipped weights file; S2DError ``weights_missing`` where it is not there."""
+    """Return the path of a shipped weights file; S2DError ``weights_missing`` where it is not there.
+
+    What is a whole path already, of somebody's own weights, stays so.
+    """
     path = WEIGHTS / file_name
     if not path.is_file():
         raise S2DError(
@@ -65,7 +68,7 @@ def weights_path(file_name: str) -> Path:
 
 
 def weights_sha256(file_name: str) -> str:
-    """Return the SHA-256 of a shipped weights file, as 64 hexadecimal digits."""
+    """Return the SHA-256 of a weights file, see :func:`weights_path`, as 64 hexadecimal digits."""
     return hashlib.sha256(weights_path(file_name).read_bytes()).hexdigest()
 
 
@@ -96,18 +99,28 @@ def resolve_device(device: str = "auto") -> str:
     return device
 
 
-def load_network(name: str, device: str = "auto", threads: int | None = None) -> Network:
+def load_network(name: str | Path, device: str = "auto", threads: int | None = None) -> Network:
     """Load the shipped network ``name`` (a file name in ``models/weights`` without its ending).
 
-    ``device`` as in :func:`resolve_device`; ``threads`` is the number of processor threads
-    (default: all cores) and has no meaning on a GPU.
+    A path, likewise without its ending, is that of a vertex predictor somebody trained for a body of their
+    own: it is small and always runs on the processor. ``device`` as in :func:`resolve_device`; ``threads`` is
+    the number of processor threads (default: all cores) and has no meaning on a GPU.
     """
     resolved = resolve_device(device)
+    if isinstance(name, Path):
+        return _own_network(Path(f"{name}.onnx"), threads)
     if resolved == "cpu":
         return OnnxNetwork(weights_path(f"{name}.onnx"), threads)
     from .backend_torch import TorchNetwork
 
     return TorchNetwork(name, resolved)
+
+
+def _own_network(path: Path, threads: int | None) -> Network:
+    try:
+        return OnnxNetwork(path, threads)
+    except Exception as error:  # whatever ONNX Runtime finds wrong with it
+        raise InputError("weights", f"{path} is no network that can be run: train it again.") from error
 
 
 NetworkLoader = Callable[[str], Network]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Opening the body model that a file or a user names."""
+"""Opening the body model that a file or a user names, and finding the network trained for it."""
 
 from __future__ import annotations
 
@@ -8,41 +8,38 @@ from pathlib import Path
 import numpy as np
 
 from ..models.body import BodyModel, load_body
+from ..models.smpl import model_file, predictor_name
 from .errors import InputError
 from .writers import to_blender
 
-_BODY_FILES = (".npz", ".pkl")
-_USUAL_NAMES = {
-    "smpl": ("SMPL_NEUTRAL.*", "basic[mM]odel_neutral_*.*", "SMPL_*.*", "basic[mM]odel_*.*"),
-    "smplh": ("SMPLH_NEUTRAL.*", "neutral/model.npz", "SMPLH_*.*"),
-    "smplx": ("SMPLX_NEUTRAL*.*", "SMPLX_*.*"),
-}
-"""Patterns of the names that the files are published by, the neutral body first."""
-
 
 def open_body(name: str, path: str | Path | None = None) -> BodyModel:
-    """Load a body model as :func:`~..models.body.load_body` does; InputError ``body`` where it cannot be.
-
-    ``path`` may also be a folder of SMPL-family files under the names they are published by, of which the
-    neutral one is taken; the packaged body needs none of them.
-    """
+    """Load a body model as :func:`~..models.body.load_body` does; InputError ``body`` where it cannot be."""
     try:
-        return load_body(name, _file_in(Path(path), name) if path and Path(path).is_dir() else path)
+        return load_body(name, path)
     except ValueError as error:
         raise InputError("body", str(error)) from error
 
 
-def _file_in(folder: Path, name: str) -> Path | None:
+def vertex_network(name: str, path: str | Path | None = None) -> str | Path | None:
+    """Return the network that predicts the vertices of an opened body, as :func:`.load_network` takes it.
+
+    That of a user's own body lies beside its model file; None where none has been trained for it.
+    """
     if name == "anny":
-        return None
-    found = (path for pattern in _USUAL_NAMES.get(name, ()) for path in sorted(folder.rglob(pattern)))
-    file = next((path for path in found if path.suffix in _BODY_FILES), None)
-    if file is None:
-        raise ValueError(
-            f"No file of the body model '{name}' is in {folder}: "
-            f"put it there under the name it comes with, such as {name.upper()}_NEUTRAL.npz."
-        )
-    return file
+        return "vertex_predictor"
+    file = model_file(name, path)
+    network = file.with_name(predictor_name(file))
+    return network if Path(f"{network}.onnx").is_file() else None
+
+
+def untrained_warning(name: str, path: str | Path | None) -> str:
+    """Return what to say of a body that :func:`vertex_network` has no network for."""
+    return (
+        f"No vertex predictor has been trained for {model_file(name, path)}, so the mesh follows the "
+        "keypoints in closed form, less exactly: train one with "
+        f"s2d train vertices --body {name} --body-path FILE."
+    )
 
 
 def rest_for_blender(body: BodyModel, shape: np.ndarray) -> np.ndarray:

@@ -254,7 +254,12 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--references", type=int, metavar="N", help="number of reference pictures (1)")
     parser.add_argument("--body", choices=("anny", "smpl", "smplh", "smplx"), help="body model (anny)")
     parser.add_argument(
-        "--body-file", type=Path, metavar="FILE", help="your own model of an SMPL body, or its folder"
+        "--body-path",
+        "--body-file",
+        dest="body_file",
+        type=Path,
+        metavar="FILE",
+        help="your own model of an SMPL body, or its folder",
     )
     parser.add_argument("--step", type=float, metavar="MM", help="keypoint quantiser step (6)")
     parser.add_argument("--quality", type=_within(0, 100), metavar="0-100", help="of the reference picture")
@@ -270,7 +275,12 @@ def _add_decode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--threads", type=_within(1, 256), metavar="N", help="processor threads (all cores)")
     parser.add_argument(
-        "--body-file", type=Path, metavar="FILE", help="your own model of an SMPL body, or its folder"
+        "--body-path",
+        "--body-file",
+        dest="body_file",
+        type=Path,
+        metavar="FILE",
+        help="your own model of an SMPL body, or its folder",
     )
     parser.add_argument("--vertices", action="store_true", help="put every vertex into mesh.npz too")
     parser.add_argument("--video-format", choices=("webm", "mp4"), default="webm")

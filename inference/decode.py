@@ -29,7 +29,7 @@ from ..models.keypoints import BONES, KEYPOINT_NAMES
 from ..models.measures import MEASURES, BodyMeasures
 from . import writers
 from .backends import load_network, weights_sha256
-from .bodies import open_body, rest_for_blender
+from .bodies import open_body, rest_for_blender, untrained_warning, vertex_network
 from .clip import Clip, Reference
 from .edits import Edits, apply_edits, edited_shape
 from .errors import InputError
@@ -109,10 +109,10 @@ def decode(
     session = _Session(file, device, threads, body_file, edits)
     with_mesh, with_video = only != "video", only != "mesh" and bool(references)
     writers.check_space(out_dir, session.bytes_needed(with_mesh, with_video, vertices))
-    result = DecodeResult(str(out_dir), {}, file.header.frames, warnings=file.network_warnings())
+    result = DecodeResult(str(out_dir), {}, file.header.frames, warnings=session.warnings)
 
     with writers.staging_folder(out_dir) as staging:
-        description = session.description(bool(references), with_video, result.warnings)
+        description = session.description(bool(references), with_video)
         folder = _DecodedFolder(out_dir, staging, description, finished or (lambda part: None))
         with _timed(result, "body"):
             folder.publish("body", session.write_body(staging, references))
@@ -166,7 +166,7 @@ def decode_frame(
         staged = staging / f"frame_{frame:06d}.{mesh_format}"
         writers.write_mesh(staged, vertices, session.body)
         name = writers.publish(staged, out_dir).name
-    return DecodeResult(str(out_dir), {"frame": name}, 1, warnings=file.network_warnings())
+    return DecodeResult(str(out_dir), {"frame": name}, 1, warnings=session.warnings)
 
 
 class _DecodedFolder:
@@ -249,19 +249,23 @@ class _Session:
         self.vertex_count = len(self.body.vertices_mean)
         self.edits = edits or Edits()
         self.shape = edited_shape(self.body, self.header.shape, self.edits)
-        # The network knows the body it was trained on; others are posed in closed form.
-        self._mesh_networks = (_MESH_NETWORK,) if self.header.body == "anny" else ()
+        self._vertex_network = vertex_network(self.header.body, body_file)
+        self.warnings = file.network_warnings()
+        if self._vertex_network is None:
+            self.warnings.append(untrained_warning(self.header.body, body_file))
 
     @cached_property
     def predictor(self) -> VertexPredictor:
         """The vertex predictor, loaded when vertices are first asked for."""
-        networks = [self.load(name) for name in self._mesh_networks]
-        return VertexPredictor(self.body, self.shape, self.header.fps, *(networks or [None]))
+        network = None if self._vertex_network is None else self.load(self._vertex_network)
+        return VertexPredictor(self.body, self.shape, self.header.fps, network)
 
-    def description(self, has_video: bool, with_video: bool, warnings: list[str]) -> dict[str, Any]:
+    def description(self, has_video: bool, with_video: bool) -> dict[str, Any]:
         """Say what the clip is and what it is decoded with, as ``clip.json`` has it."""
         header = self.header
-        networks = self._mesh_networks + (_PICTURE_NETWORKS if with_video else ())
+        networks: dict[str, str | Path] = {name: name for name in _PICTURE_NETWORKS if with_video}
+        if self._vertex_network is not None:
+            networks[_MESH_NETWORK] = self._vertex_network
         return {
             "clip": self.file.sha256,
             "frames": header.frames,
@@ -273,9 +277,9 @@ class _Session:
             "measures": self._measures(),
             "edits": self.edits.as_json(),
             "has_video": has_video,
-            "weights": {name: weights_sha256(f"{name}.onnx")[:12] for name in networks},
+            "weights": {name: weights_sha256(f"{file}.onnx")[:12] for name, file in networks.items()},
             "files": {},
-            "warnings": warnings,
+            "warnings": self.warnings,
         }
 
     def _measures(self) -> dict[str, dict[str, Any]]:

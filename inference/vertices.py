@@ -22,8 +22,8 @@ class VertexPredictor:
         body: the clip's body model.
         shape: ``(S,)`` its shape coefficients.
         fps: frames a second of the keypoints.
-        network: the trained network, as ``load_network("vertex_predictor")`` gives it, or None for the
-            closed-form bones that it starts from: the way of bodies it was not trained on.
+        network: the network trained for the body, as ``load_network("vertex_predictor")`` gives Anny's, or
+            None for the closed-form bones that it starts from: the way of bodies that none was trained for.
 
     Example:
         ``VertexPredictor(body, clip.shape, clip.fps, network).predict(clip.keypoints, 0, 10)``
@@ -69,5 +69,6 @@ class VertexPredictor:
             last = min(first + BATCH, stop)
             rotations, positions = self.bones(keypoints, first, last)
             transforms = stack_transforms(rotations, positions, self._joints)
-            vertices[first - start : last - start] = apply_readout(self._readout, transforms)
+            skinned = apply_readout(self._readout, transforms)
+            vertices[first - start : last - start] = self._body.corrected(skinned, rotations)
         return vertices

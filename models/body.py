@@ -244,14 +244,23 @@ class BodyModel:
         vertices, joints = self.rest(shape)
         world, place = self.forward_kinematics(joints, np.asarray(rotations, np.float32), translation)
         transforms = stack_transforms(world, place, joints)
-        posed = apply_readout(self.skinning_matrix(vertices), transforms)
-        if self.pose_basis is not None:
-            feature = (rotations[:, 1:] - np.eye(3, dtype=np.float32)).reshape(len(rotations), -1)
-            for frame, value in enumerate(feature):
-                corrective = np.tensordot(value.astype(np.float32), self.pose_basis, 1)
-                turn = np.tensordot(self.weights, world[frame], 1)
-                posed[frame] += (turn @ corrective[..., None])[..., 0]
-        return posed
+        return self.corrected(apply_readout(self.skinning_matrix(vertices), transforms), world)
+
+    def corrected(self, skinned: np.ndarray, world: np.ndarray) -> np.ndarray:
+        """Add what the pose itself changes, if the body has such correctives, to skinned vertices.
+
+        ``skinned`` is ``(T, V, 3)`` float32, changed in place and returned; ``world`` ``(T, B, 3, 3)`` holds
+        the bones' rotations since rest.
+        """
+        if self.pose_basis is None:
+            return skinned
+        local = np.swapaxes(world[:, self.parents[1:]], -1, -2) @ world[:, 1:]
+        feature = (local - np.eye(3, dtype=np.float32)).reshape(len(world), -1).astype(np.float32)
+        offsets = (feature @ self.pose_basis.reshape(len(self.pose_basis), -1)).reshape(skinned.shape)
+        for frame, turns in enumerate(world.astype(np.float32)):
+            blended = (self.weights @ turns.reshape(len(turns), 9)).reshape(-1, 3, 3)
+            skinned[frame] += (blended @ offsets[frame, ..., None])[..., 0]
+        return skinned
 
     def pose_keypoints(self, shape: np.ndarray, rotations: np.ndarray, translation: np.ndarray) -> np.ndarray:
         """Keypoints ``(T, 23, 3)`` of the posed body, the arguments of :meth:`pose`, without posing the mesh.
@@ -378,7 +387,7 @@ def load_body(name: str = "anny", path: str | Path | None = None) -> BodyModel:
 
     Args:
         name: ``"anny"``, ``"smpl"``, ``"smplh"`` or ``"smplx"``.
-        path: the model file of the SMPL family; for Anny another pack than the packaged one.
+        path: the model file of the SMPL family, or its folder; Anny is packaged and needs none.
 
     Raises:
         ValueError: an unknown name, or an SMPL model without its file.
@@ -389,7 +398,7 @@ def load_body(name: str = "anny", path: str | Path | None = None) -> BodyModel:
         return load_smpl(name, path)
     if name != "anny":
         raise ValueError(f"The body model '{name}' is not known; use anny, smpl, smplh or smplx.")
-    with np.load(path or WEIGHTS_DIR / "anny.npz", allow_pickle=False) as pack:
+    with np.load(WEIGHTS_DIR / "anny.npz", allow_pickle=False) as pack:
         data = {key: pack[key] for key in pack.files}
     weights = np.zeros((len(data["vertices_mean"]), len(data["parents"])), np.float32)
     np.put_along_axis(weights, data["weight_bones"].astype(np.int64), data["weight_values"], axis=1)

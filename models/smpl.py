@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """SMPL, SMPL-H and SMPL-X as body models, through ``smplx`` and the user's own model file.
 
+Beside that file lies the vertex predictor trained for it (``s2d train vertices --body smplx``), if any.
+
 Neither is ever bundled: both are for non-commercial research (see THIRD_PARTY.md). Nothing in a file is run:
 ``.npz`` is read without its pickled entries, ``.pkl`` by an unpickler that knows arrays alone.
 
@@ -22,6 +24,14 @@ import numpy as np
 
 from .body import PART_INDEX, BodyModel
 from .keypoints import KEYPOINT_INDEX
+
+_MODEL_FILES = (".npz", ".pkl")
+_USUAL_NAMES = {
+    "smpl": ("SMPL_NEUTRAL.*", "basic[mM]odel_neutral_*.*", "SMPL_*.*", "basic[mM]odel_*.*"),
+    "smplh": ("SMPLH_NEUTRAL.*", "neutral/model.npz", "SMPLH_*.*"),
+    "smplx": ("SMPLX_NEUTRAL*.*", "SMPLX_*.*"),
+}
+"""Patterns of the names that the files are published by, the neutral body first."""
 
 SHAPE_SIZE = 10
 TO_CAMERA = np.array([1.0, -1.0, -1.0])
@@ -176,26 +186,50 @@ def _keypoint_map(name: str, rest: np.ndarray, regressor: np.ndarray, weights: n
     return np.stack([keypoint, vertex, weight]).astype(np.float32)
 
 
+def model_file(name: str, path: str | Path | None) -> Path:
+    """Return the model file that ``path`` names, or that it holds if it is a folder.
+
+    In a folder, files are known by the names they are published by, and the neutral body is taken first.
+    ValueError where there is none.
+    """
+    if path is not None and Path(path).is_dir():
+        found = (file for pattern in _USUAL_NAMES[name] for file in sorted(Path(path).rglob(pattern)))
+        file = next((file for file in found if file.suffix in _MODEL_FILES), None)
+        if file is None:
+            raise ValueError(
+                f"No file of the body model '{name}' is in {path}: "
+                f"put it there under the name it comes with, such as {name.upper()}_NEUTRAL.npz."
+            )
+        return file
+    if path is None or not Path(path).is_file():
+        raise ValueError(
+            f"The body model '{name}' needs its model file, which only you can have licensed: {path}."
+        )
+    return Path(path)
+
+
+def predictor_name(file: Path) -> str:
+    """Return what the vertex predictor trained for a model file is called, without its ending."""
+    return f"{file.stem}_vertex_predictor"
+
+
 def load_smpl(name: str, path: str | Path | None) -> BodyModel:
     """Load one of the SMPL family from the user's own model file.
 
     Args:
         name: ``"smpl"`` (24 joints), ``"smplh"`` (52) or ``"smplx"`` (55).
-        path: the ``.npz`` or ``.pkl`` file.
+        path: the ``.npz`` or ``.pkl`` file, or its folder, see :func:`model_file`.
 
     Raises:
         ValueError: no file, a file that is no such model, or ``smplx`` not installed.
     """
-    if path is None or not Path(path).is_file():
-        raise ValueError(
-            f"The body model '{name}' needs its model file, which only you can have licensed: {path}."
-        )
+    path = model_file(name, path)
     try:
         import smplx
         from smplx.utils import Struct
     except ImportError as error:
         raise ValueError("SMPL bodies need smplx: pip install 'sparse2dense[smpl]'.") from error
-    fields = _read_fields(Path(path))
+    fields = _read_fields(path)
     joints = {"smpl": 24, "smplh": 52, "smplx": 55}[name]
     if fields["J_regressor"].shape[0] != joints:
         raise ValueError(f"{path} has {fields['J_regressor'].shape[0]} joints; '{name}' has {joints}.")

@@ -325,11 +325,17 @@ def fit_population(
     return blendshape_coefficients(source.model, sample_phenotypes(rng, POPULATION)) @ projection + offset
 
 
-def load_population(held_out: bool, path: Path = WEIGHTS_DIR / "anny.npz") -> np.ndarray:
-    """Load shape coefficients ``(N, S)`` float32 of the pack's people: for training, or the held-out ones."""
-    with np.load(path, allow_pickle=False) as pack:
-        population = pack["population"].astype(np.float32)
-    return population[-HELD_OUT_PEOPLE:] if held_out else population[:-HELD_OUT_PEOPLE]
+def people_of(body: BodyModel, held_out: bool) -> np.ndarray:
+    """Return shapes ``(N, S)`` float32 of people, for training or held out: for Anny those of the pack.
+
+    Of another body they are drawn from its shape space's own prior, a standard normal one.
+    """
+    if body.name == "anny":
+        with np.load(WEIGHTS_DIR / "anny.npz", allow_pickle=False) as pack:
+            people = pack["population"].astype(np.float32)
+    else:
+        people = np.random.default_rng(0).normal(size=(POPULATION, body.shape_size)).astype(np.float32)
+    return people[-HELD_OUT_PEOPLE:] if held_out else people[:-HELD_OUT_PEOPLE]
 
 
 def measure(

@@ -20,11 +20,10 @@ import numpy as np
 from ..body import WEIGHTS_DIR, BodyModel, apply_readout, load_body, stack_transforms
 from ..keypoints import measure_bone_lengths
 from ..windows import Network, network_inputs, predict_bones, sample_windows
-from .bodies import load_population
+from .bodies import people_of
 from .motion import FPS, HELD_OUT_SUBJECTS, load_motions
 from .vertices import CHUNK_WINDOWS, NETWORK_NAME, WindowSampler
 
-RESULTS_NAME = "vertex_predictor.json"
 NOISE_LEVELS_MM = (0, 10, 20)
 EXCERPT = 90
 """Frames taken from the middle of each held-out motion."""
@@ -47,8 +46,8 @@ class HeldOutClip:
 
 def held_out_clips(body: BodyModel, folder: Path | None, excerpt: int = EXCERPT) -> Iterator[HeldOutClip]:
     """Yield the held-out motions' middles, each on another held-out person."""
-    people = load_population(held_out=True)
-    for index, (name, rotations, translation) in enumerate(load_motions(folder, HELD_OUT_SUBJECTS)):
+    people = people_of(body, held_out=True)
+    for index, (name, rotations, translation) in enumerate(load_motions(folder, HELD_OUT_SUBJECTS, body)):
         start = max(0, (len(rotations) - excerpt) // 2)
         span, shape = slice(start, start + excerpt), people[index % len(people)]
         vertices = body.pose(shape, rotations[span], translation[span])
@@ -104,7 +103,8 @@ class LinearMap:
         rest, joints = self._body.rest(drawn["shape"][first])
         span = slice(first, first + CHUNK_WINDOWS)
         transforms = stack_transforms(drawn["rotations"][span], drawn["positions"][span], joints)
-        return apply_readout(self._body.skinning_matrix(rest), transforms)
+        skinned = apply_readout(self._body.skinning_matrix(rest), transforms)
+        return self._body.corrected(skinned, drawn["rotations"][span])
 
     @staticmethod
     def _features(inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -140,24 +140,26 @@ def predict_vertices(
     rest, joints = body.rest(shape)
     windows = sample_windows(keypoints, FPS, 0, len(keypoints))
     bones = predict_bones(body, windows, shape, body.keypoints(rest), joints, network)
-    return apply_readout(body.skinning_matrix(rest), stack_transforms(*bones, joints))
+    skinned = apply_readout(body.skinning_matrix(rest), stack_transforms(*bones, joints))
+    return body.corrected(skinned, bones[0])
 
 
 def frame_inverse_kinematics(body: BodyModel, keypoints: np.ndarray, shape: np.ndarray) -> np.ndarray:
     """Skin the bones solved from each frame's keypoints alone: vertices ``(T, V, 3)``."""
     rest, joints = body.rest(shape)
     bones = body.solve_pose(keypoints, shape)
-    return apply_readout(body.skinning_matrix(rest), stack_transforms(*bones, joints))
+    skinned = apply_readout(body.skinning_matrix(rest), stack_transforms(*bones, joints))
+    return body.corrected(skinned, bones[0])
 
 
-def exported_network(folder: Path = WEIGHTS_DIR) -> Network:
-    """Load the exported network of ``folder`` on two CPU threads."""
+def exported_network(folder: Path = WEIGHTS_DIR, name: str = NETWORK_NAME) -> Network:
+    """Load the exported network ``name`` of ``folder`` on two CPU threads."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
     session = onnxruntime.InferenceSession(
-        str(folder / f"{NETWORK_NAME}.onnx"), options, providers=["CPUExecutionProvider"]
+        str(folder / f"{name}.onnx"), options, providers=["CPUExecutionProvider"]
     )
     names = [output.name for output in session.get_outputs()]
     return lambda **inputs: dict(zip(names, session.run(None, inputs), strict=True))
@@ -178,13 +180,15 @@ def evaluate(
     seed: int = 7,
     excerpt: int = EXCERPT,
     linear_batches: int = LINEAR_BATCHES,
+    body: BodyModel | None = None,
 ) -> dict[str, object]:
     """Measure the network and the baselines at every noise level; see :data:`METRICS`.
 
-    Returns what :data:`RESULTS_NAME` holds: for every noise level (mm) and method its metrics, and the
-    network's speed in frames a second, skinning included.
+    ``body`` is the one that the network was trained for, Anny when None. Returns what :func:`write_results`
+    writes: for every noise level (mm) and method its metrics, and the network's speed in frames a second,
+    skinning included.
     """
-    body, rng = load_body(), np.random.default_rng(seed)
+    body, rng = body or load_body(), np.random.default_rng(seed)
     linear = LinearMap(body, folder, batches=linear_batches)
     clips = list(held_out_clips(body, folder, excerpt))
     levels: dict[str, dict[str, dict[str, float]]] = {}
@@ -219,11 +223,11 @@ def evaluate(
     }
 
 
-def write_results(results: dict[str, object], folder: Path = WEIGHTS_DIR) -> None:
-    """Write the results as JSON, whole or not at all."""
-    aside = folder / f"{RESULTS_NAME}.tmp"
+def write_results(results: dict[str, object], folder: Path = WEIGHTS_DIR, name: str = NETWORK_NAME) -> None:
+    """Write the results as JSON beside the network ``name``, whole or not at all."""
+    aside = folder / f"{name}.json.tmp"
     aside.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    os.replace(aside, folder / RESULTS_NAME)
+    os.replace(aside, folder / f"{name}.json")
 
 
 def update_model_card(results: dict[str, object], folder: Path = WEIGHTS_DIR) -> None:

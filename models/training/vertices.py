@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Training the vertex predictor: Anny bodies of all shapes in CMU motion, seen as noisy keypoints.
+"""Training the vertex predictor: bodies of all shapes in CMU motion, seen as noisy keypoints.
 
+The body is Anny, or one of the SMPL family from the user's own model file, beside which its weights then lie.
 Batches are made while training: poses are cached local rotations, a keypoint is a fixed combination of
 bone transforms (so no mesh is posed for the input), and the loss looks at a random few of the vertices.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -17,11 +19,12 @@ import numpy as np
 import torch
 
 from ..body import WEIGHTS_DIR, BodyModel, load_body, stack_transforms
+from ..smpl import model_file, predictor_name
 from ..vertex_predictor import BONE_FEATURES, VertexPredictor
 from ..windows import WINDOW, network_inputs
-from .bodies import load_population, rotations_about
+from .bodies import people_of, rotations_about
 from .keypoint_faults import fitted_shape, spoil
-from .motion import TRAINING_SUBJECTS, load_motions, mirrored
+from .motion import TRAINING_SUBJECTS, bone_roles, load_motions, mirrored
 
 NETWORK_NAME = "vertex_predictor"
 
@@ -60,26 +63,30 @@ class WindowSampler:
     def __init__(self, body: BodyModel, folder: Path | None, seed: int, noisy: bool = True) -> None:
         self.body, self.noisy = body, noisy
         self.rng = np.random.default_rng(seed)
-        motions = load_motions(folder, TRAINING_SUBJECTS)
+        motions = load_motions(folder, TRAINING_SUBJECTS, body)
+        roles = bone_roles(body)
         pieces = [piece for _, piece, _ in motions]
         pieces += [mirrored(body, piece) for piece in pieces]
         places = [place for _, _, place in motions]
         self.places = np.concatenate(places + [place * np.array([-1, 1, 1], np.float32) for place in places])
-        self.legs = [body.bone_names.index(name) for name in ("upperleg01.L", "foot.L")]
+        self.legs = [roles.index(role) for role in ("upperleg01.L", "foot.L")]
         lengths = np.array([len(piece) for piece in pieces])
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         self.rotations = np.concatenate(pieces)
         self.piece_start, self.piece_stop = np.repeat(starts, lengths), np.repeat(starts + lengths, lengths)
         groups = np.zeros(body.bone_count, np.int64)  # legs and root
-        for bone, name in enumerate(body.bone_names):
-            if name.startswith(LIMB_GROUPS[0]):
+        for bone, role in enumerate(roles):
+            if role.startswith(LIMB_GROUPS[0]):
                 groups[bone] = 1
-            elif name.startswith(LIMB_GROUPS[1]):
-                groups[bone] = 2 if name.endswith(".L") else 3
+            elif role.startswith(LIMB_GROUPS[1]):
+                groups[bone] = 2 if role.endswith(".L") else 3
         self.groups = groups
-        self.wobbling = [bone for bone, name in enumerate(body.bone_names) if name in WOBBLE]
-        self.wobble = np.array([WOBBLE[body.bone_names[bone]] for bone in self.wobbling])
-        people = load_population(held_out=False)
+        # What rides on a bone of the same role (fingers, toes, eyes) turns with it alone.
+        self.wobbling = [
+            bone for bone, role in enumerate(roles) if role in WOBBLE and roles.index(role) == bone
+        ]
+        self.wobble = np.array([WOBBLE[roles[bone]] for bone in self.wobbling])
+        people = people_of(body, held_out=False)
         pool = np.random.default_rng(0)  # the same whatever the seed, so that a checkpoint finds it again
         self.shapes = people[pool.integers(0, len(people), FIT_POOL)]
         self.shapes = (self.shapes + pool.normal(0, 0.3, self.shapes.shape)).astype(np.float32)
@@ -222,9 +229,11 @@ class WindowLoss:
 class Trainer:
     """The network, its optimiser and all else that a checkpoint holds, so that a slice resumes exactly."""
 
-    def __init__(self, folder: Path | None, seed: int = 0, steps: int = STEPS) -> None:
+    def __init__(
+        self, folder: Path | None, seed: int = 0, steps: int = STEPS, body: BodyModel | None = None
+    ) -> None:
         torch.manual_seed(seed)
-        self.body = load_body()
+        self.body = body or load_body()
         self.sampler = WindowSampler(self.body, folder, seed)
         self.network = VertexPredictor(self.body)
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
@@ -283,13 +292,17 @@ class Trainer:
             "network": self.network.state_dict(), "average": self.average,
             "optimiser": self.optimiser.state_dict(), "rng": self.sampler.rng.bit_generator.state,
             "step": self.step, "steps": self.steps, "seed": self.seed, "seconds": self.seconds,
+            "body": self.body.name,
         }  # fmt: skip
         torch.save(state, aside)
         os.replace(aside, checkpoint)
 
     def resume(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint exactly where it was written."""
+        """Go on from a checkpoint exactly where it was written; OSError where it is of another body."""
         state = torch.load(checkpoint, weights_only=True)
+        trained = state.get("body", "anny")  # checkpoints from before there were others do not say
+        if trained != self.body.name:
+            raise OSError(f"{checkpoint} is a training of the body {trained}, not {self.body.name}.")
         self.network.load_state_dict(state["network"])
         self.average = state["average"]
         self.optimiser.load_state_dict(state["optimiser"])
@@ -298,14 +311,14 @@ class Trainer:
         self.seconds = state["seconds"]
 
 
-def export(network: VertexPredictor, folder: Path = WEIGHTS_DIR) -> None:
-    """Write the network as ``vertex_predictor.safetensors`` and ``.onnx`` into ``folder``."""
+def export(network: VertexPredictor, folder: Path = WEIGHTS_DIR, name: str = NETWORK_NAME) -> None:
+    """Write the network as ``<name>.safetensors`` and ``<name>.onnx`` into ``folder``."""
     from safetensors.torch import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / f"{NETWORK_NAME}.tmp"
-    aside.write_bytes(save({name: value.contiguous() for name, value in network.state_dict().items()}))
-    os.replace(aside, folder / f"{NETWORK_NAME}.safetensors")
+    aside = folder / f"{name}.tmp"
+    aside.write_bytes(save({key: value.contiguous() for key, value in network.state_dict().items()}))
+    os.replace(aside, folder / f"{name}.safetensors")
     keypoints, bones = (len(nodes.weight) for nodes in (network.embed_keypoints, network.embed_bones))
     shapes = {
         "windows": (WINDOW, keypoints, 3),
@@ -317,32 +330,55 @@ def export(network: VertexPredictor, folder: Path = WEIGHTS_DIR) -> None:
     torch.onnx.export(
         network, tuple(torch.rand(2, *shape) for shape in shapes.values()), aside, input_names=list(shapes),
         output_names=["rotations", "positions"], opset_version=17, dynamo=False,
-        dynamic_axes={name: {0: "frames"} for name in (*shapes, "rotations", "positions")},
+        dynamic_axes={tensor: {0: "frames"} for tensor in (*shapes, "rotations", "positions")},
     )  # fmt: skip
-    os.replace(aside, folder / f"{NETWORK_NAME}.onnx")
+    os.replace(aside, folder / f"{name}.onnx")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``s2d train vertices``."""
     parser.add_argument("--data", type=Path, help="folder of the training data (default: S2D_DATA)")
-    parser.add_argument("--checkpoint", type=Path, default=Path("runs/vertices.pt"), help="state to write")
+    parser.add_argument(
+        "--body", choices=("anny", "smpl", "smplh", "smplx"), default="anny", help="body model (anny)"
+    )
+    parser.add_argument(
+        "--body-path", type=Path, metavar="FILE", help="your own model of an SMPL body, or its folder"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, help="state to write (runs/vertices.pt, or vertices_BODY.pt)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--minutes", type=float, default=120.0, help="stop after this long; resume later")
     parser.add_argument("--steps", type=int, default=STEPS, help="steps of the whole training")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights and data")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
-    parser.add_argument("--output", type=Path, default=WEIGHTS_DIR, help="folder of the exported weights")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR",
+        help="folder of the weights (the package's; of your own body where its model file is, for decoding)",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:
     """Train a slice, export the weights, and once trained to the end measure them on held-out people."""
     torch.set_num_threads(args.threads)
-    trainer = Trainer(args.data, args.seed, args.steps)
+    body, folder, name = load_body(), WEIGHTS_DIR, NETWORK_NAME
+    checkpoint = args.checkpoint or Path("runs/vertices.pt")
+    if args.body != body.name:
+        try:
+            file = model_file(args.body, args.body_path)
+            body, folder, name = load_body(args.body, file), file.parent, predictor_name(file)
+        except ValueError as error:
+            raise OSError(str(error)) from error
+        checkpoint = args.checkpoint or Path(f"runs/vertices_{args.body}.pt")
+    folder = args.output or folder
+    _check_writable(folder)
+    trainer = Trainer(args.data, args.seed, args.steps, body)
     if args.resume:
-        trainer.resume(args.checkpoint)
-    trainer.train(args.minutes, args.checkpoint)
-    print(f"step {trainer.step} of {trainer.steps}; go on with --resume --checkpoint {args.checkpoint}")
-    export(trainer.averaged(), args.output)
+        trainer.resume(checkpoint)
+    trainer.train(args.minutes, checkpoint)
+    print(f"step {trainer.step} of {trainer.steps}; go on with --resume --checkpoint {checkpoint}")
+    export(trainer.averaged(), folder, name)
+    print(folder / f"{name}.onnx")
     if trainer.step == trainer.steps:
         from .evaluate_vertices import (
             evaluate,
@@ -352,9 +388,15 @@ def run(args: argparse.Namespace) -> None:
             write_results,
         )
 
-        results = evaluate(exported_network(args.output), args.data)
+        results = evaluate(exported_network(folder, name), args.data, body=body)
         results["training"] = {"steps": trainer.steps, "minutes": round(trainer.seconds / 60, 1)}
-        write_results(results, args.output)
-        if args.output == WEIGHTS_DIR:
+        write_results(results, folder, name)
+        if folder == WEIGHTS_DIR and name == NETWORK_NAME:
             update_model_card(results)
         print(results_table(results))
+
+
+def _check_writable(folder: Path) -> None:
+    """See that the weights can be written where they are to go, before hours of training."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()

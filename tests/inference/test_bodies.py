@@ -5,14 +5,7 @@ import numpy as np
 import pytest
 from sparse2dense.inference import bodies
 from sparse2dense.inference.errors import InputError
-
-
-@pytest.fixture
-def opened(monkeypatch):
-    """Note which file a body would be read from."""
-    paths = []
-    monkeypatch.setattr(bodies, "load_body", lambda name, path: paths.append(path))
-    return paths
+from sparse2dense.models.smpl import model_file
 
 
 @pytest.mark.parametrize(
@@ -21,16 +14,15 @@ def opened(monkeypatch):
         ("smpl", ["smpl/SMPL_NEUTRAL.pkl", "smpl/SMPL_MALE.pkl", "SMPLX_NEUTRAL.npz"]),
         ("smpl", ["basicmodel_neutral_lbs_10_207_0_v1.1.0.pkl", "basicmodel_f_lbs_10_207_0_v1.1.0.pkl"]),
         ("smplh", ["smplh/neutral/model.npz", "SMPLH_FEMALE.pkl"]),
-        ("smplx", ["SMPLX_NEUTRAL_2020.npz", "SMPLX_FEMALE.npz", "SMPLX_NEUTRAL.txt"]),
+        ("smplx", ["SMPLX_NEUTRAL_2020.npz", "SMPLX_FEMALE.npz", "SMPLX_NEUTRAL_2020_vertex_predictor.onnx"]),
         ("smplx", ["a folder/SMPLX_MALE.npz"]),
     ],
 )
-def test_a_folder_is_searched_for_the_names_that_files_come_with(tmp_path, opened, name, files):
+def test_a_folder_is_searched_for_the_names_that_files_come_with(tmp_path, name, files):
     for file in files:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / file).touch()
-    bodies.open_body(name, tmp_path)
-    assert opened == [tmp_path / files[0]]
+    assert model_file(name, tmp_path) == tmp_path / files[0]
 
 
 def test_a_folder_without_the_model_is_said_so(tmp_path):

@@ -24,7 +24,7 @@ def small_training(held_out):
     """Train on the excerpt in tests/data alone, with few fitted shapes: seconds instead of an hour."""
     patch = pytest.MonkeyPatch()
     motion = ("excerpt", held_out["rotations"], held_out["translation"])
-    patch.setattr(training, "load_motions", lambda folder, subjects: [motion])
+    patch.setattr(training, "load_motions", lambda folder, subjects, body: [motion])
     patch.setattr(training, "FIT_POOL", 20)
     patch.setattr(training, "BATCH", 32)
     patch.setattr(training, "WARM_UP", 5)
