@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Synthetic dressed people with exact labels, drawn while training: nothing is stored.
 
-One sample is one avatar (a body of some shape in clothes) in some motion before a still camera: a
-reference picture and a few target pictures at other times, with the flow back to the reference. All
+One sample is one avatar (a body of some shape in clothes) in some motion before a camera: reference
+pictures and a few target pictures in a row at another time, with the flow back to every reference. All
 of it is a function of ``(seed, split, index)`` alone. ``python -m sparse2dense.models.training.people
 --data DIR -o sheet.png`` draws a contact sheet.
 """
@@ -20,15 +20,71 @@ import cv2
 import numpy as np
 
 from ...inference.clip import Camera
-from ..body import load_body
+from ..body import BodyModel, apply_readout, load_body
+from ..windows import radius_frames
 from . import renderer
 from .avatars import CLOSED, RECESS, Avatar, Wardrobe
-from .backgrounds import FOLDER, Backgrounds
+from .backgrounds import FOLDER, Backgrounds, Place
 from .motion import FPS as MOTION_FPS
-from .motion import HELD_OUT_SUBJECTS, TRAINING_SUBJECTS, load_motions
+from .motion import HELD_OUT_SUBJECTS, TRAINING_SUBJECTS, load_motions, mirrored
 
+FPS = 25
+"""Frames a second of the targets, and of the keypoint tracks around all moments."""
+
+_RADIUS = radius_frames(FPS)
 _TOLERANCE = 0.02  # metres by which a visible point may lie behind the nearest one
 _NOISE = 512  # pixels along the edge of the sheet of noise that all pictures take theirs from
+_SHUTTER = np.array([-1, -0.65, -0.3, 0.3, 0.65, 1])  # further times at which a blurred picture is drawn
+_SHARP, _SMEARED = 1.0, 5.0  # pixels that a keypoint moves meanwhile: no blur below, all times above
+_CANDIDATES = 6  # moments among which a further reference is chosen
+_UPPER = ("spine", "neck", "head", "clavicle", "shoulder", "upperarm", "lowerarm", "wrist")
+
+
+@dataclass(frozen=True)
+class Variety:
+    """How often (0 to 1) a scene has what makes it look filmed."""
+
+    moving_camera: float = 0.2  # held in a hand, and turned after the person
+    bystanders: float = 0.2  # others stand about
+    motion_blur: float = 0.5
+    motion: float = 0.5  # slower, faster, mirrored, arms and legs of two motions
+    closeness: float = 0.25  # so near that the picture's edge cuts the person off
+
+
+PLAIN = Variety(0, 0, 0, 0, 0)
+"""Still camera, nobody else: what the benchmarks' clips show, so that results compare over time."""
+
+
+@dataclass(frozen=True)
+class _Motion:
+    """A captured motion as it is played."""
+
+    rotations: np.ndarray  # (T, B, 3, 3) float32
+    translation: np.ndarray  # (T, 3) float32
+    speed: float = 1.0
+    mirror: bool = False
+    upper: np.ndarray | None = None  # (T', B, 3, 3): the motion of trunk, head and arms, if another
+    upper_shift: int = 0  # its frame at frame 0 of the rest
+
+    def frames(self, body: BodyModel, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return local rotations ``(n, B, 3, 3)`` and root places ``(n, 3)`` of whole frames ``index``."""
+        rotations, translation = self.rotations[index], self.translation[index]
+        if self.upper is not None:
+            other = self.upper[np.clip(index + self.upper_shift, 0, len(self.upper) - 1)]
+            bones = [bone for bone, name in enumerate(body.bone_names) if name.startswith(_UPPER)]
+            rotations[:, bones] = other[:, bones]
+        if self.mirror:
+            rotations, translation = mirrored(body, rotations), translation * np.float32([-1, 1, 1])
+        return rotations, translation
+
+
+@dataclass(frozen=True)
+class _Moment:
+    """How bones and camera stand when a picture is taken, and a little before and after if it is blurred."""
+
+    transforms: np.ndarray  # (B, 3, 4) float32 from rest to camera space
+    view: np.ndarray  # (3, 4) from the world to camera space
+    during: np.ndarray  # (n, B, 3, 4) transforms at further times while the shutter is open
 
 
 @dataclass(frozen=True)
@@ -37,6 +93,7 @@ class _Drawn:
 
     picture: np.ndarray  # (H, W, 3) uint8
     mask: np.ndarray  # (H, W) uint8
+    plate: np.ndarray  # (H, W, 3) uint8, the same without the person
     points: np.ndarray  # (G, 3) float32 camera space; the first V are the naked body
     triangle: np.ndarray
     place: np.ndarray
@@ -44,7 +101,7 @@ class _Drawn:
 
 
 class _Scene:
-    """One avatar before one camera, background and light: draws it in any pose."""
+    """One avatar before one camera, in one place and light: draws it in any pose."""
 
     def __init__(
         self,
@@ -52,11 +109,12 @@ class _Scene:
         shape: np.ndarray,
         camera: Camera,
         view: np.ndarray,
-        plate: np.ndarray,
+        place: Place,
         noise: np.ndarray,
         rng: np.random.Generator,
     ) -> None:
-        self.avatar, self.shape, self.camera, self.view, self.plate = avatar, shape, camera, view, plate
+        self.avatar, self.shape, self.camera, self.view, self.place = avatar, shape, camera, view, place
+        self.bystanders: list[tuple[Avatar, np.ndarray]] = []  # and their bones' transforms to the world
         self._noise_sheet = noise
         self._lens = [np.float32(renderer.SAMPLES * x) for x in (camera.fx, camera.cx, camera.cy)]
         lamp = rng.normal(0, 1, 3) * (1, 0, 1)
@@ -65,44 +123,28 @@ class _Scene:
         strength = rng.uniform(0.2, 1.1)
         warm = rng.uniform(0.85, 1.15, 3)
         sky, ground = rng.uniform(0.35, 0.9), rng.uniform(0.15, 0.5)
-        self._light = np.stack(
-            [
-                view[:, :3] @ self._lamp_world,
-                strength * warm,
-                sky * (2 - warm),
-                ground * rng.uniform(0.85, 1.15, 3),
-            ]
-        ).astype(np.float32)
+        self._light = (strength * warm, sky * (2 - warm), ground * rng.uniform(0.85, 1.15, 3))
         self._shadow = rng.uniform(0.1, 0.75)
         self._blur = rng.uniform(0.3, 0.8) if rng.random() < 0.5 else 0.0
         self._noise = rng.uniform(0, 5) if rng.random() < 0.7 else 0.0
         self._quality = int(rng.integers(35, 95)) if rng.random() < 0.3 else None
-        self._background = plate.astype(np.float32)
-        # How many half-size pixels of floor the surface round every fourth vertex can cover, seen slanted.
-        distance = np.linalg.norm(view[:, 3])
-        slant = max(-(view[:, :3].T @ -view[:, 3])[1] / distance, 0.1)
-        self._cover = avatar.areas[::4] * 4 * (camera.fx / 2 / distance) ** 2 * slant
+        self._empty: tuple[np.ndarray, np.ndarray] | None = None
 
-    def draw(self, transforms: np.ndarray, rng: np.random.Generator) -> _Drawn:
-        """Draw the avatar under bone ``transforms (B, 3, 4)`` float32 from rest to camera space."""
-        avatar, samples = self.avatar, renderer.SAMPLES
-        points = np.empty_like(avatar.rest)
-        renderer.skin(avatar.rest, avatar.bones, avatar.weights, transforms, points)
-        height, width = self.plate.shape[:2]
-        triangle, place, depth = renderer.rasterise(
-            points, avatar.faces, avatar.uv, avatar.material, RECESS, CLOSED, avatar.textures,
-            *self._lens, height * samples, width * samples,
-        )  # fmt: skip
-        normals = renderer.vertex_normals(points, avatar.faces)
-        colour, coverage = renderer.shade(
-            triangle, place, points, normals, avatar.faces, avatar.uv, avatar.material, avatar.textures,
-            avatar.tint, self._light,
-        )  # fmt: skip
-        picture = self._background * (1 - self._cast_shadow(points))[..., None]
+    def draw(self, moment: _Moment, rng: np.random.Generator) -> _Drawn:
+        """Draw the avatar at a moment; ``rng`` gives the sensor's noise."""
+        points, samples, colour, coverage = self._paint(self.avatar, moment.transforms, moment.view)
+        if len(moment.during):
+            further = [self._paint(self.avatar, each, moment.view)[2:] for each in moment.during]
+            colour, coverage = (
+                np.mean(values, axis=0) for values in zip((colour, coverage), *further, strict=True)
+            )
+        plate = self._plate(moment.view)
+        shadow = self._cast_shadow(self.avatar, points, moment.view, plate.shape[:2])
+        picture = plate.astype(np.float32) * (1 - shadow)[..., None]
         picture *= (1 - coverage)[..., None]
         picture += colour
         mask = np.round(coverage * 255).astype(np.uint8)
-        return _Drawn(self._film(picture, rng), mask, points, triangle, place, depth)
+        return _Drawn(self._film(picture, rng), mask, plate, points, *samples)
 
     def flow(self, target: _Drawn, reference: _Drawn) -> tuple[np.ndarray, np.ndarray]:
         """Return ``flow (H, W, 2)`` from ``target`` to ``reference`` and ``visible (H, W)``."""
@@ -111,18 +153,62 @@ class _Scene:
             *self._lens, np.float32(_TOLERANCE),
         )  # fmt: skip
 
-    def _cast_shadow(self, points: np.ndarray) -> np.ndarray:
+    def depth(self, drawn: _Drawn) -> np.ndarray:
+        """Return the distance ``(H, W)`` float32 (m) of what the pixel's nearest sample shows, 0 off it."""
+        height, width = drawn.mask.shape
+        samples = drawn.depth.reshape(height, renderer.SAMPLES, width, renderer.SAMPLES).min((1, 3))
+        return np.where(samples < renderer.FAR, samples, 0).astype(np.float32)
+
+    def _paint(
+        self, avatar: Avatar, transforms: np.ndarray, view: np.ndarray
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
+        """Return posed points, samples (triangle, place, depth), premultiplied colour, coverage."""
+        points = np.empty_like(avatar.rest)
+        renderer.skin(avatar.rest, avatar.bones, avatar.weights, transforms, points)
+        height, width = self.place.size
+        samples = renderer.rasterise(
+            points, avatar.faces, avatar.uv, avatar.material, RECESS, CLOSED, avatar.textures,
+            *self._lens, height * renderer.SAMPLES, width * renderer.SAMPLES,
+        )  # fmt: skip
+        normals = renderer.vertex_normals(points, avatar.faces)
+        light = np.stack([view[:, :3] @ self._lamp_world, *self._light]).astype(np.float32)
+        colour, coverage = renderer.shade(
+            *samples[:2], points, normals, avatar.faces, avatar.uv, avatar.material, avatar.textures,
+            avatar.tint, light,
+        )  # fmt: skip
+        return points, samples, colour, coverage
+
+    def _plate(self, view: np.ndarray) -> np.ndarray:
+        """Return the place ``(H, W, 3)`` uint8 as seen from ``view``, with all who stand about in it."""
+        if self._empty is not None and self._empty[0] is view:
+            return self._empty[1]
+        plate = self.place.seen(view)
+        for avatar, world in self.bystanders:
+            points, _, colour, coverage = self._paint(avatar, _compose(view, world), view)
+            shadow = self._cast_shadow(avatar, points, view, plate.shape[:2])
+            drawn = plate * ((1 - shadow) * (1 - coverage))[..., None] + colour
+            plate = np.clip(drawn, 0, 255).astype(np.uint8)
+        self._empty = (view, plate)
+        return plate
+
+    def _cast_shadow(
+        self, avatar: Avatar, points: np.ndarray, view: np.ndarray, size: tuple[int, int]
+    ) -> np.ndarray:
         """Return how much ``(H, W)`` the floor is darkened, less the higher what darkens it."""
-        height, width = self.plate.shape[:2]
+        height, width = size
         rows, columns = height // 2, width // 2
-        world = (points[::4] - self.view[:, 3]) @ self.view[:, :3]  # floor at y = 0
+        # How many half-size pixels of floor the surface round every fourth vertex can cover, seen slanted.
+        distance = np.linalg.norm(self.view[:, 3])
+        slant = max(-(self.view[:, :3].T @ -self.view[:, 3])[1] / distance, 0.1)
+        covered = avatar.areas[::4] * 4 * (self.camera.fx / 2 / distance) ** 2 * slant
+        world = (points[::4] - view[:, 3]) @ view[:, :3]  # floor at y = 0
         above = np.maximum(-world[:, 1:2], 0)
         ground = world + above * (self._lamp_world / self._lamp_world[1])
         ground[:, 1] = 0
-        pixel = (self.camera.project(ground @ self.view[:, :3].T + self.view[:, 3]) / 2).astype(np.int32)
+        pixel = (self.camera.project(ground @ view[:, :3].T + view[:, 3]) / 2).astype(np.int32)
         inside = (pixel >= 0).all(1) & (pixel[:, 0] < columns) & (pixel[:, 1] < rows)
         cell = pixel[inside, 1] * columns + pixel[inside, 0]
-        cover = self._cover[inside] * np.exp(-above[inside, 0] / 1.2)
+        cover = covered[inside] * np.exp(-above[inside, 0] / 1.2)
         hits = np.bincount(cell, cover, rows * columns).reshape(rows, columns).astype(np.float32)
         soft = cv2.GaussianBlur(hits, (0, 0), 1.6 * rows / 128)
         return cv2.resize(self._shadow * (1 - np.exp(-soft)), (width, height), interpolation=cv2.INTER_LINEAR)
@@ -149,8 +235,9 @@ class People:
     """Endless synthetic people of one split (``"train"`` or ``"held_out"``), each known by its index.
 
     Clothes, shoes, hair, skins and photographs of the two splits differ, and so do motions (CMU
-    subjects). ``size`` is the canvas ``(H, W)``; ``backgrounds`` a folder of photographs (by default
-    ``data_dir/backgrounds`` if there is one, else places are drawn).
+    subjects). ``size`` is the canvas ``(H, W)``; ``references`` and ``targets`` the pictures of a sample;
+    ``backgrounds`` a folder of photographs (by default ``data_dir/backgrounds`` if there is one, else
+    places are drawn); ``variety`` how much like filmed clips the scenes are.
     """
 
     def __init__(
@@ -159,10 +246,13 @@ class People:
         split: str = "train",
         size: tuple[int, int] = (256, 256),
         seed: int = 0,
+        references: int = 1,
         targets: int = 2,
         backgrounds: Path | None = None,
+        variety: Variety = PLAIN,
     ) -> None:
-        self.size, self.seed, self.targets = size, seed, targets
+        self.size, self.seed, self.references, self.targets = size, seed, references, targets
+        self.variety = variety
         self.body = load_body("anny")
         self._split = ("train", "held_out").index(split)
         self.wardrobe = Wardrobe(self.body, data_dir, split)
@@ -180,79 +270,231 @@ class People:
         self._thighs = names.index("upperleg01.L"), names.index("upperleg01.R")
 
     def sample(self, index: int) -> dict[str, Any]:
-        """Draw one avatar at a reference time and at ``targets`` others 0.1 to 5 s away.
+        """Draw one avatar at n targets 1/25 s apart and at R reference times, the first 0.1 to 5 s away.
 
-        Returns ``reference (H, W, 3)`` uint8, ``reference_mask (H, W)`` uint8, ``plate (H, W, 3)``
-        uint8, ``reference_vertices (V, 3)`` and ``reference_keypoints (23, 3)`` float32 in camera space
-        (the naked body), ``camera``, ``shape (S,)``; and with a first axis of n targets ``frames``,
-        ``masks``, ``vertices``, ``keypoints``, ``flow (n, H, W, 2)`` float32 (of every pixel on the
-        person: its place in the reference less its own, pixels) and ``visible (n, H, W)`` bool
-        (that place shows the same point).
+        Further references are moments at which the body stands unlike in those before.
+
+        Returns, with a first axis of n, ``frames (n, H, W, 3)`` uint8, ``masks (n, H, W)`` uint8, ``plates``
+        as ``frames`` without the person, ``depth (n, H, W)`` float32 metres, ``vertices (n, V, 3)`` and
+        ``keypoints (n, 23, 3)`` float32 in camera space (the naked body); ``references``,
+        ``reference_masks``, ``reference_plates``, ``reference_vertices`` and ``reference_keypoints`` with a
+        first axis of R; ``flow (n, R, H, W, 2)`` float32 (of every pixel on the person: its place in the
+        reference less its own, pixels) and ``visible (n, R, H, W)`` bool (that place shows the same
+        point); ``track (n + 2r, 23, 3)``, keypoints from r frames before the first target to r after the last
+        at 25 a second, and ``reference_tracks (R, 1 + 2r, 23, 3)`` likewise; ``homographies (n + R - 1, 3,
+        3)``, how the place moves on the canvas from the first reference to the targets and to the other
+        references, pixels; ``camera``, ``shape (S,)``. Where the camera moves, camera space moves with it.
         """
-        rng = np.random.default_rng([self.seed, self._split, 0, index])
-        rotations, translation = self._motions[rng.choice(len(self._motions), p=self._motion_odds)][1:]
-        start = int(rng.integers(len(rotations)))
-        offsets = np.exp(rng.uniform(np.log(0.1), np.log(5), self.targets)) * rng.choice(
-            [-1, 1], self.targets
+        rng, extra = (np.random.default_rng([self.seed, self._split, use, index]) for use in (0, 2))
+        motion = self._choose_motion(rng, extra)
+        last = (len(motion.rotations) - 1) / (MOTION_FPS * motion.speed)
+        start = rng.uniform(0, last)
+        starts = [start, *self._other_starts(motion, start, last, rng)]
+        offset = np.exp(rng.uniform(np.log(0.1), np.log(5))) * rng.choice([-1, 1])
+        first = np.clip(start + offset, 0, max(last - (self.targets - 1) / FPS, 0))
+        around = np.arange(1 + 2 * _RADIUS) - _RADIUS
+        tracks = [time + around / FPS for time in starts]
+        tracks.append(first + (np.arange(self.targets + 2 * _RADIUS) - _RADIUS) / FPS)
+        seconds = np.clip(np.concatenate(tracks), 0, last)
+        drawn = np.array(
+            [r * len(around) + _RADIUS for r in range(self.references)]
+            + [self.references * len(around) + _RADIUS + t for t in range(self.targets)]
         )
-        times = np.clip(start + offsets * MOTION_FPS, 0, len(rotations) - 1)
-        scene, transforms = self._stage(rotations, translation, np.array([start, *times]), rng)
-        head, reference = self._head(scene, transforms[0], rng)
-        frames = [self._frame(scene, reference, t, rng) for t in transforms[1:]]
-        return head | {key: np.stack([f[single] for f in frames]) for key, single in _PLURAL.items()}
+        scene, moments, transforms = self._stage(motion, seconds, drawn, rng, extra)
+        pictures = [scene.draw(moment, rng) for moment in moments]
+        then, now = pictures[: self.references], pictures[self.references :]
+        traced = [[scene.flow(target, reference) for reference in then] for target in now]
+        track = self._read_keypoints(transforms, scene.shape)
+        anchor = moments[0].view
+        return {
+            "references": np.stack([one.picture for one in then]),
+            "reference_masks": np.stack([one.mask for one in then]),
+            "reference_plates": np.stack([one.plate for one in then]),
+            "reference_vertices": np.stack([self._naked(one) for one in then]),
+            "reference_keypoints": track[drawn[: self.references]],
+            "frames": np.stack([one.picture for one in now]),
+            "masks": np.stack([one.mask for one in now]),
+            "plates": np.stack([one.plate for one in now]),
+            "depth": np.stack([scene.depth(one) for one in now]),
+            "vertices": np.stack([self._naked(one) for one in now]),
+            "keypoints": track[drawn[self.references :]],
+            "flow": np.stack([[flow for flow, _ in of_target] for of_target in traced]),
+            "visible": np.stack([[visible for _, visible in of_target] for of_target in traced]),
+            "track": track[self.references * len(around) :],
+            "reference_tracks": track[: self.references * len(around)].reshape(
+                self.references, len(around), *track.shape[1:]
+            ),
+            "homographies": np.stack(
+                [
+                    scene.place.homography(moment.view) @ np.linalg.inv(scene.place.homography(anchor))
+                    for moment in moments[self.references :] + moments[1 : self.references]
+                ]
+            ),
+            "camera": scene.camera,
+            "shape": scene.shape,
+        }
 
     def clip(
-        self, index: int, frames: int = 250, fps: float = 25
+        self, index: int, frames: int = 250, fps: float = FPS
     ) -> tuple[dict[str, Any], Iterator[dict[str, Any]]]:
         """Draw a continuous clip: what is fixed, and an iterator over its frames.
 
-        The first has the entries of :meth:`sample` that have no target axis (the reference is frame 0)
-        and ``fps``; each frame has ``frame``, ``mask``, ``vertices``, ``keypoints``, ``flow``, ``visible``.
+        The first has ``reference``, ``reference_mask``, ``plate``, ``reference_vertices``,
+        ``reference_keypoints`` (all as in frame 0), ``camera``, ``shape`` and ``fps``; each frame has
+        ``frame``, ``mask``, ``plate``, ``vertices``, ``keypoints``, and to frame 0 ``flow`` and ``visible``.
         Motions shorter than the clip are played forth and back.
         """
-        rng = np.random.default_rng([self.seed, self._split, 1, index])
-        rotations, translation = self._motions[rng.choice(len(self._motions), p=self._motion_odds)][1:]
-        last = len(rotations) - 1
-        time = np.arange(frames) * (MOTION_FPS / fps)
-        if time[-1] <= last:
-            times = rng.uniform(0, last - time[-1]) + time
+        rng, extra = (np.random.default_rng([self.seed, self._split, use, index]) for use in (1, 3))
+        motion = self._choose_motion(rng, extra)
+        last = (len(motion.rotations) - 1) / (MOTION_FPS * motion.speed)
+        seconds = np.arange(frames) / fps
+        if seconds[-1] <= last:
+            seconds = rng.uniform(0, last - seconds[-1]) + seconds
         else:
-            times = last - np.abs(time % (2 * last) - last)
-        scene, transforms = self._stage(rotations, translation, times, rng)
-        head, reference = self._head(scene, transforms[0], rng)
-        return head | {"fps": fps}, (self._frame(scene, reference, t, rng) for t in transforms)
+            seconds = last - np.abs(seconds % (2 * last) - last)
+        scene, moments, _ = self._stage(motion, seconds, np.arange(frames), rng, extra)
+        reference = scene.draw(moments[0], rng)
+        head = {
+            "reference": reference.picture,
+            "reference_mask": reference.mask,
+            "plate": reference.plate,
+            "reference_vertices": self._naked(reference),
+            "reference_keypoints": self.body.keypoints(self._naked(reference)),
+            "camera": scene.camera,
+            "shape": scene.shape,
+            "fps": fps,
+        }
+        return head, (self._frame(scene, reference, moment, rng) for moment in moments)
+
+    def _frame(
+        self, scene: _Scene, reference: _Drawn, moment: _Moment, rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        drawn = scene.draw(moment, rng)
+        flow, visible = scene.flow(drawn, reference)
+        vertices = self._naked(drawn)
+        return {
+            "frame": drawn.picture,
+            "mask": drawn.mask,
+            "plate": drawn.plate,
+            "vertices": vertices,
+            "keypoints": self.body.keypoints(vertices),
+            "flow": flow,
+            "visible": visible,
+        }
+
+    def _naked(self, drawn: _Drawn) -> np.ndarray:
+        return drawn.points[: len(self.body.weights)]
+
+    def _read_keypoints(self, transforms: np.ndarray, shape: np.ndarray) -> np.ndarray:
+        """Return keypoints ``(n, 23, 3)`` float32 under bone transforms ``(n, B, 3, 4)``."""
+        stacked = np.swapaxes(transforms, -1, -2).reshape(len(transforms), -1, 3)
+        return apply_readout(self.body.keypoint_skinning(shape), stacked)
+
+    def _choose_motion(self, rng: np.random.Generator, extra: np.random.Generator) -> _Motion:
+        rotations, translation = self._motions[rng.choice(len(self._motions), p=self._motion_odds)][1:]
+        if extra.random() >= self.variety.motion:
+            return _Motion(rotations, translation)
+        upper, shift = None, 0
+        if extra.random() < 0.4:
+            upper = self._motions[extra.choice(len(self._motions), p=self._motion_odds)][1]
+            shift = int(extra.integers(-len(rotations) // 2, max(len(upper) - len(rotations) // 2, 1)))
+        speed = float(np.exp(extra.uniform(np.log(0.6), np.log(1.5))))
+        return _Motion(rotations, translation, speed, bool(extra.random() < 0.5), upper, shift)
+
+    def _other_starts(
+        self, motion: _Motion, start: float, last: float, rng: np.random.Generator
+    ) -> list[float]:
+        """Choose the further references' times (s): each the least like those before of a few at random."""
+        if self.references == 1:
+            return []
+        times = np.concatenate([[start], rng.uniform(0, last, _CANDIDATES)])
+        frames = np.round(times * MOTION_FPS * motion.speed).astype(int)
+        rotations, _ = motion.frames(self.body, frames)
+        poses = self.body.pose_keypoints(
+            np.zeros(self.body.shape_size), rotations, np.zeros((len(frames), 3), np.float32)
+        )
+        apart = np.linalg.norm(poses[:, None] - poses, axis=-1).mean(-1)
+        chosen = [0]
+        while len(chosen) < self.references:
+            chosen.append(int(apart[:, chosen].min(1).argmax()))
+        return list(times[chosen[1:]])
 
     def _stage(
-        self, rotations: np.ndarray, translation: np.ndarray, times: np.ndarray, rng: np.random.Generator
-    ) -> tuple[_Scene, np.ndarray]:
-        """Choose a person, a camera and a place; return them and bone transforms ``(n, B, 3, 4)``."""
+        self,
+        motion: _Motion,
+        seconds: np.ndarray,
+        drawn: np.ndarray,
+        rng: np.random.Generator,
+        extra: np.random.Generator,
+    ) -> tuple[_Scene, list[_Moment], np.ndarray]:
+        """Choose a person, a camera and a place.
+
+        Returns the scene, the moments of those ``drawn`` among the times ``seconds (n,)`` of the motion, and
+        bone transforms ``(n, B, 3, 4)`` to camera space at all of them.
+        """
         shape = self._shape(rng)
         rest, joints = self.body.rest(shape)
+        count = len(seconds)
+        during = np.zeros(0)
+        if extra.random() < self.variety.motion_blur:
+            during = _SHUTTER * extra.uniform(0.1, 0.35) / FPS
+            seconds = np.concatenate([seconds, (seconds[drawn, None] + during).ravel()])
+        transforms, path = self._pose(motion, joints, seconds)
+        camera, view, views, world = self._set_camera(rest, joints, transforms, path, seconds, rng, extra)
+        others = None if views is None else views[drawn]
+        place = self._backgrounds.make(self.size, camera, view, rng, others)
+        avatar = self._dress(rest, camera, view, rng)
+        scene = _Scene(avatar, shape, camera, view, place, self._noise, rng)
+        if views is None:
+            seen = _compose(view, world)
+            of_moment = [view] * len(drawn)
+        else:
+            seen = _compose(views[:, None], world)
+            of_moment = list(others)
+        blurred = seen[count:].reshape(len(drawn), len(during), *seen.shape[1:])
+        moments = [
+            _Moment(seen[at], one, sub) for at, one, sub in zip(drawn, of_moment, blurred, strict=True)
+        ]
+        return scene, moments, seen[:count]
+
+    def _pose(
+        self, motion: _Motion, joints: np.ndarray, seconds: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return bone transforms ``(n, B, 3, 4)`` at ``(n,)`` times and the root's smooth path ``(n, 3)``."""
+        last = len(motion.rotations) - 1
+        times = np.clip(seconds * (MOTION_FPS * motion.speed), 0, last)
         before = np.floor(times).astype(int)
-        around = np.concatenate([before, np.minimum(before + 1, len(rotations) - 1)])
-        turned, place = self.body.forward_kinematics(joints, rotations[around], translation[around])
+        around = np.concatenate([before, np.minimum(before + 1, last)])
+        rotations, translation = motion.frames(self.body, around)
+        turned, place = self.body.forward_kinematics(joints, rotations, translation)
         moves = np.concatenate([turned, (place - (turned @ joints[..., None])[..., 0])[..., None]], axis=-1)
         share = (times - before)[:, None, None, None]
         # Skinning is linear in the transforms, so blending them blends the vertices.
         transforms = moves[: len(times)] * (1 - share) + moves[len(times) :] * share
-        camera, view, world = self._set_camera(rest, joints, transforms, rng)
-        plate = self._backgrounds.make(self.size, camera, view, rng)
+        nearby = np.clip(np.round(times[:, None] + np.arange(-20, 21, 4)), 0, last).astype(int)
+        return transforms, motion.frames(self.body, nearby.ravel())[1].reshape(*nearby.shape, 3).mean(1)
+
+    def _dress(self, rest: np.ndarray, camera: Camera, view: np.ndarray, rng: np.random.Generator) -> Avatar:
         scale = camera.fx * renderer.SAMPLES / float(np.linalg.norm(view[:, 3]))  # samples a metre
-        detail = int(np.clip(np.round(np.log2(400 / scale)), 0, 2))
-        avatar = self.wardrobe.dress(rest, detail, rng)
-        scene = _Scene(avatar, shape, camera, view, plate, self._noise, rng)
-        return scene, _compose(view, world)
+        return self.wardrobe.dress(rest, int(np.clip(np.round(np.log2(400 / scale)), 0, 2)), rng)
 
     def _shape(self, rng: np.random.Generator) -> np.ndarray:
         return rng.normal(0, 1, self.body.shape_size).clip(-2, 2).astype(np.float32)
 
     def _set_camera(
-        self, rest: np.ndarray, joints: np.ndarray, transforms: np.ndarray, rng: np.random.Generator
-    ) -> tuple[Camera, np.ndarray, np.ndarray]:
+        self,
+        rest: np.ndarray,
+        joints: np.ndarray,
+        transforms: np.ndarray,
+        path: np.ndarray,
+        seconds: np.ndarray,
+        rng: np.random.Generator,
+        extra: np.random.Generator,
+    ) -> tuple[Camera, np.ndarray, np.ndarray | None, np.ndarray]:
         """Place the person on the floor and a camera before it.
 
-        Returns the camera, the view ``(3, 4)`` from the world (floor at y = 0) to it, and the bone
-        transforms to the world.
+        Returns the camera, the view ``(3, 4)`` from the world (floor at y = 0) to it, the views ``(n, 3, 4)``
+        at all moments if it moves, and the bone transforms to the world.
         """
         height, width = self.size
         placed = _place(transforms, joints)
@@ -264,16 +506,21 @@ class People:
         placed = _place(world, joints)
         sole = rest[:, 1].max() - joints[:, 1].max()
         floor = placed[..., 1].max() + sole
+        moving = extra.random() < self.variety.moving_camera
+        close = extra.random() < self.variety.closeness
 
         tall = float(np.ptp(rest[:, 1]))
         focal = max(self.size) * np.exp(rng.uniform(np.log(0.8), np.log(2.2)))
-        distance = focal * tall / (rng.uniform(0.45, 0.95) * height)
+        part = rng.uniform(0.45, 0.95)
+        distance = focal * tall / ((extra.uniform(1.0, 2.2) if close else part) * height)
         # Where the motion leaves the picture, the person stays on the spot as if on a treadmill.
-        path = placed[:, 0]
-        centre = (path.min(0) + path.max(0)) / 2
+        root = placed[:, 0]
+        centre = (root.min(0) + root.max(0)) / 2
         room = np.array([max(0.5 * width * distance / focal - 0.5 * tall, 0.1), np.inf, 0.2 * distance])
-        keep = np.minimum(1, room / (np.ptp(path, axis=0) / 2 + 1e-6))
-        shift = (centre - path) * (1 - keep) - (centre[0], floor, centre[2])
+        if moving:
+            room[0] = distance
+        keep = np.minimum(1, room / (np.ptp(root, axis=0) / 2 + 1e-6))
+        shift = (centre - root) * (1 - keep) - (centre[0], floor, centre[2])
         world[..., 3] += shift[:, None]
         placed += shift[:, None]
 
@@ -284,52 +531,43 @@ class People:
         side /= np.linalg.norm(side)
         rotation = np.stack([side, np.cross(forward, side), forward])
         seen = (placed - eye) @ rotation.T
+        if moving:
+            smooth = (path @ yaw.T) * keep + centre * (1 - keep) - (centre[0], floor, centre[2])
+            before = (smooth - eye) @ rotation.T
+            follow = -extra.uniform(0.6, 1.0) * np.arctan2(before[:, 0], before[:, 2])
+            seen = (_pan(follow) @ np.swapaxes(seen, 1, 2)).swapaxes(1, 2)
         pixel = focal * seen[..., :2] / seen[..., 2:]
         slack = np.maximum((np.array([width, height]) - np.ptp(pixel, axis=(0, 1))) / 2 - 0.06 * height, 0)
         pan, tilt = np.arctan(rng.uniform(-0.9, 0.9, 2) * slack / focal)
-        rotation = _turn(pan, tilt, rng.normal(0, 0.02)) @ rotation
+        if close:
+            tilt = np.arctan((extra.uniform(-0.45, -0.3) * height - pixel[..., 1].min()) / focal)
+        turned = _turn(pan, tilt, rng.normal(0, 0.02))
         camera = Camera(float(focal), float(focal), width / 2, height / 2)
-        return camera, np.column_stack([rotation, -rotation @ eye]), world
-
-    def _head(
-        self, scene: _Scene, transforms: np.ndarray, rng: np.random.Generator
-    ) -> tuple[dict[str, Any], _Drawn]:
-        drawn = scene.draw(transforms, rng)
-        vertices = drawn.points[: len(self.body.weights)]
-        return {
-            "reference": drawn.picture,
-            "reference_mask": drawn.mask,
-            "plate": scene.plate,
-            "reference_vertices": vertices,
-            "reference_keypoints": self.body.keypoints(vertices),
-            "camera": scene.camera,
-            "shape": scene.shape,
-        }, drawn
-
-    def _frame(
-        self, scene: _Scene, reference: _Drawn, transforms: np.ndarray, rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        drawn = scene.draw(transforms, rng)
-        flow, visible = scene.flow(drawn, reference)
-        vertices = drawn.points[: len(self.body.weights)]
-        return {
-            "frame": drawn.picture,
-            "mask": drawn.mask,
-            "vertices": vertices,
-            "keypoints": self.body.keypoints(vertices),
-            "flow": flow,
-            "visible": visible,
-        }
+        view = np.column_stack([turned @ rotation, -turned @ rotation @ eye])
+        views = _held_in_a_hand(turned @ _pan(follow) @ rotation, eye, seconds, extra) if moving else None
+        return camera, view, views, world
 
 
-_PLURAL = {
-    "frames": "frame",
-    "masks": "mask",
-    "vertices": "vertices",
-    "keypoints": "keypoints",
-    "flow": "flow",
-    "visible": "visible",
-}
+def _held_in_a_hand(
+    rotations: np.ndarray, eye: np.ndarray, seconds: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Return views ``(n, 3, 4)`` of a camera meant to be turned by ``rotations (n, 3, 3)`` at ``eye (3,)``.
+
+    Angles and place waver as sums of waves of up to 4 Hz, the faster the smaller.
+    """
+    waves = 4
+    frequency = np.exp(rng.uniform(np.log(0.15), np.log(4), (waves, 6)))
+    phase = 2 * np.pi * (seconds[:, None, None] * frequency + rng.random((waves, 6)))
+    swing = (np.sin(phase) * rng.normal(0, 1, (waves, 6)) / (0.4 + frequency)).sum(1)
+    angles = swing[:, :3] * np.radians(np.exp(rng.uniform(np.log(0.1), np.log(0.8)))) * (1, 1, 0.6)
+    eyes = eye + swing[:, 3:] * np.exp(rng.uniform(np.log(0.003), np.log(0.03)))
+    held = np.stack([_turn(*each) for each in angles]) @ rotations
+    return np.concatenate([held, -held @ eyes[..., None]], axis=-1)
+
+
+def _pan(angles: np.ndarray) -> np.ndarray:
+    """Return rotations ``(n, 3, 3)`` of a camera that move what it sees right by ``angles (n,)``."""
+    return np.stack([_turn(angle, 0.0, 0.0) for angle in angles])
 
 
 def _place(transforms: np.ndarray, joints: np.ndarray) -> np.ndarray:
@@ -338,9 +576,9 @@ def _place(transforms: np.ndarray, joints: np.ndarray) -> np.ndarray:
 
 
 def _compose(outer: np.ndarray, transforms: np.ndarray) -> np.ndarray:
-    """Return bone transforms ``(n, B, 3, 4)`` float32 followed by the rigid motion ``outer (3, 4)``."""
-    composed = outer[:, :3] @ transforms
-    composed[..., 3] += outer[:, 3]
+    """Return bone transforms ``(n, B, 3, 4)`` float32 and then rigid motions ``outer (3, 4)`` or one each."""
+    composed = outer[..., :3] @ transforms
+    composed[..., 3] += outer[..., 3]
     return composed.astype(np.float32)
 
 
@@ -358,21 +596,28 @@ def contact_sheet(people: People, first: int = 0, rows: int = 6) -> np.ndarray:
     tiles = []
     for index in range(first, first + 2 * rows):
         sample = people.sample(index)
-        flow, visible = sample["flow"][0], sample["visible"][0]
+        flow, visible = sample["flow"][0, 0], sample["visible"][0, 0]
         height, width = visible.shape
         at = flow + np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-        warped = cv2.remap(sample["reference"], at, None, cv2.INTER_LINEAR)
+        warped = cv2.remap(sample["references"][0], at, None, cv2.INTER_LINEAR)
         person = sample["masks"][0] > 0
         hue = np.uint8(np.arctan2(flow[..., 1], flow[..., 0]) / np.pi * 89 + 90)
         speed = np.uint8(np.clip(np.hypot(flow[..., 0], flow[..., 1]) * 8, 0, 255))
         colours = cv2.cvtColor(np.dstack([hue, np.full_like(hue, 255), speed]), cv2.COLOR_HSV2RGB)
         seen = np.dstack([person & ~visible, visible, person & ~visible]).astype(np.uint8) * 200
-        picture = sample["reference"].copy()
-        for x, y in sample["camera"].project(sample["reference_keypoints"]):
+        picture = sample["references"][0].copy()
+        for x, y in sample["camera"].project(sample["reference_keypoints"][0]):
             cv2.circle(picture, (int(x), int(y)), 1, (255, 0, 0), -1)
         tiles.append(
             np.hstack(
-                [sample["plate"], picture, sample["frames"][0], warped * visible[..., None], colours, seen]
+                [
+                    sample["plates"][0],
+                    picture,
+                    sample["frames"][0],
+                    warped * visible[..., None],
+                    colours,
+                    seen,
+                ]
             )
         )
     return np.vstack([np.hstack(tiles[i : i + 2]) for i in range(0, len(tiles), 2)])
