@@ -434,7 +434,9 @@ def _header_of(clip: Clip, step_mm: float) -> Header:
         raise InputError("bad_picture", f"a clip holds at most {MAX_REFERENCES} reference pictures.")
     if not math.isfinite(step_mm):
         raise InputError("bad_step", f"the keypoint step of {step_mm} mm is not a number.")
-    names = _MESH_NETWORKS + (_PICTURE_NETWORKS if clip.references else ())
+    names = _PICTURE_NETWORKS if clip.references else ()
+    if clip.body == "anny":  # the networks of users' own bodies are their own
+        names = _MESH_NETWORKS + names
     header = Header(
         frames=clip.frames,
         fps=Fraction(clip.fps),

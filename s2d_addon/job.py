@@ -331,8 +331,14 @@ def _key(path: Path, engine: Engine) -> str:
     """Return what a decoding depends on, as a few digits: the file, the weights and the body models."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
-    digest.update(json.dumps([weights(), engine.body_folder]).encode())
+    digest.update(json.dumps([weights(), engine.body_folder, _own_networks(engine.body_folder)]).encode())
     return digest.hexdigest()[:_KEY_DIGITS]
+
+
+def _own_networks(body_folder: str) -> list[tuple[str, int]]:
+    """Return the networks that were trained for the user's own bodies, and when each was written."""
+    files = sorted(Path(body_folder).rglob("*_vertex_predictor.onnx")) if body_folder else []
+    return [(str(file), file.stat().st_mtime_ns) for file in files]
 
 
 def _site_folders() -> list[str]:
