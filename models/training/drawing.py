@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,8 +47,8 @@ class Drawing:
 class Renderer(Protocol):
     """Draws one avatar before one camera."""
 
-    def draw(self, transforms: np.ndarray, light: np.ndarray) -> Drawing:
-        """Draw frames under bone ``transforms (n, t, B, 3, 4)``, from rest to camera space, and lights.
+    def draw(self, transforms: Sequence[np.ndarray], light: np.ndarray) -> Drawing:
+        """Draw frames, each under bone ``transforms (t, B, 3, 4)`` from rest to camera space.
 
         A picture is the mean over t times while the shutter is open; all labels are those of the first.
         Of each frame ``light (n, 4, 3)`` is as :func:`.renderer.shade` takes it; both are float32.
@@ -80,7 +81,7 @@ class _NumbaRenderer:
         self._samples = [side * renderer.SAMPLES for side in size]
         self._lens = [np.float32(renderer.SAMPLES * x) for x in (camera.fx, camera.cx, camera.cy)]
 
-    def draw(self, transforms: np.ndarray, light: np.ndarray) -> Drawing:
+    def draw(self, transforms: Sequence[np.ndarray], light: np.ndarray) -> Drawing:
         frames = [self._draw_frame(times, lights) for times, lights in zip(transforms, light, strict=True)]
         colour, coverage, points, *samples = (np.stack(values) for values in zip(*frames, strict=True))
         depth = samples[-1].reshape(*coverage.shape[:2], renderer.SAMPLES, -1, renderer.SAMPLES).min((2, 4))

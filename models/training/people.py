@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,17 @@ import numpy as np
 from ...inference.clip import Camera
 from ..body import BodyModel, apply_readout, load_body
 from ..windows import radius_frames
-from . import renderer
-from .avatars import CLOSED, RECESS, Avatar, Wardrobe
+from .avatars import Avatar, Wardrobe
 from .backgrounds import FOLDER, Backgrounds, Place
+from .drawing import Drawing, Renderer, open_renderer
 from .motion import FPS as MOTION_FPS
 from .motion import HELD_OUT_SUBJECTS, TRAINING_SUBJECTS, load_motions, mirrored
+from .renderer import SAMPLES
 
 FPS = 25
 """Frames a second of the targets, and of the keypoint tracks around all moments."""
 
 _RADIUS = radius_frames(FPS)
-_TOLERANCE = 0.02  # metres by which a visible point may lie behind the nearest one
 _NOISE = 512  # pixels along the edge of the sheet of noise that all pictures take theirs from
 _SHUTTER = np.array([-1, -0.65, -0.3, 0.3, 0.65, 1])  # further times at which a blurred picture is drawn
 _SHARP, _SMEARED = 1.0, 5.0  # pixels that a keypoint moves meanwhile: no blur below, all times above
@@ -49,9 +49,10 @@ class Variety:
     motion_blur: float = 0.5
     motion: float = 0.5  # slower, faster, mirrored, arms and legs of two motions
     closeness: float = 0.25  # so near that the picture's edge cuts the person off
+    clothes: float = 0.75  # a top and a bottom, dyed and printed, not a suit
 
 
-PLAIN = Variety(0, 0, 0, 0, 0)
+PLAIN = Variety(0, 0, 0, 0, 0, 0)
 """Still camera, nobody else: what the benchmarks' clips show, so that results compare over time."""
 
 
@@ -89,15 +90,12 @@ class _Moment:
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A picture and what its labels are read from."""
+    """Pictures of an avatar at n moments and what their labels are read from."""
 
-    picture: np.ndarray  # (H, W, 3) uint8
-    mask: np.ndarray  # (H, W) uint8
-    plate: np.ndarray  # (H, W, 3) uint8, the same without the person
-    points: np.ndarray  # (G, 3) float32 camera space; the first V are the naked body
-    triangle: np.ndarray
-    place: np.ndarray
-    depth: np.ndarray
+    pictures: np.ndarray  # (n, H, W, 3) uint8
+    masks: np.ndarray  # (n, H, W) uint8
+    plates: np.ndarray  # (n, H, W, 3) uint8, the same without the person
+    drawing: Drawing
 
 
 class _Scene:
@@ -112,11 +110,13 @@ class _Scene:
         place: Place,
         noise: np.ndarray,
         rng: np.random.Generator,
+        device: str | None,
     ) -> None:
         self.avatar, self.shape, self.camera, self.view, self.place = avatar, shape, camera, view, place
-        self.bystanders: list[tuple[Avatar, np.ndarray]] = []  # and their bones' transforms to the world
+        self._device = device
+        self._renderer = self._open_renderer(avatar)
+        self._bystanders: list[tuple[Avatar, Renderer, np.ndarray]] = []
         self._noise_sheet = noise
-        self._lens = [np.float32(renderer.SAMPLES * x) for x in (camera.fx, camera.cx, camera.cy)]
         lamp = rng.normal(0, 1, 3) * (1, 0, 1)
         lamp[1] = -rng.uniform(0.7, 2.5)
         self._lamp_world = lamp / np.linalg.norm(lamp)
@@ -130,63 +130,49 @@ class _Scene:
         self._quality = int(rng.integers(35, 95)) if rng.random() < 0.3 else None
         self._empty: tuple[np.ndarray, np.ndarray] | None = None
 
-    def draw(self, moment: _Moment, rng: np.random.Generator) -> _Drawn:
-        """Draw the avatar at a moment; ``rng`` gives the sensor's noise."""
-        points, samples, colour, coverage = self._paint(self.avatar, moment.transforms, moment.view)
-        if len(moment.during):
-            further = [self._paint(self.avatar, each, moment.view)[2:] for each in moment.during]
-            colour, coverage = (
-                np.mean(values, axis=0) for values in zip((colour, coverage), *further, strict=True)
-            )
-        plate = self._plate(moment.view)
-        shadow = self._cast_shadow(self.avatar, points, moment.view, plate.shape[:2])
-        picture = plate.astype(np.float32) * (1 - shadow)[..., None]
-        picture *= (1 - coverage)[..., None]
-        picture += colour
-        mask = np.round(coverage * 255).astype(np.uint8)
-        return _Drawn(self._film(picture, rng), mask, plate, points, *samples)
+    def add_bystander(self, avatar: Avatar, transforms: np.ndarray) -> None:
+        """Let somebody else stand there, by bone ``transforms (B, 3, 4)`` from rest to the world."""
+        self._bystanders.append((avatar, self._open_renderer(avatar), transforms))
 
-    def flow(self, target: _Drawn, reference: _Drawn) -> tuple[np.ndarray, np.ndarray]:
-        """Return ``flow (H, W, 2)`` from ``target`` to ``reference`` and ``visible (H, W)``."""
-        return renderer.trace(
-            target.triangle, target.place, target.depth, self.avatar.faces, reference.points, reference.depth,
-            *self._lens, np.float32(_TOLERANCE),
-        )  # fmt: skip
+    def draw(self, moments: Sequence[_Moment], rng: np.random.Generator) -> _Drawn:
+        """Draw the avatar at moments; ``rng`` gives the sensor's noise."""
+        times = [np.concatenate([moment.transforms[None], moment.during]) for moment in moments]
+        drawing = self._renderer.draw(times, np.stack([self._light_from(moment.view) for moment in moments]))
+        pictures, plates = [], []
+        for moment, colour, coverage, points in zip(
+            moments, drawing.colour, drawing.coverage, drawing.points, strict=True
+        ):
+            plate = self._plate(moment.view)
+            shadow = self._cast_shadow(self.avatar, points, moment.view, plate.shape[:2])
+            picture = plate.astype(np.float32) * (1 - shadow)[..., None]
+            picture *= (1 - coverage)[..., None]
+            picture += colour
+            pictures.append(self._film(picture, rng))
+            plates.append(plate)
+        masks = np.round(drawing.coverage * 255).astype(np.uint8)
+        return _Drawn(np.stack(pictures), masks, np.stack(plates), drawing)
 
-    def depth(self, drawn: _Drawn) -> np.ndarray:
-        """Return the distance ``(H, W)`` float32 (m) of what the pixel's nearest sample shows, 0 off it."""
-        height, width = drawn.mask.shape
-        samples = drawn.depth.reshape(height, renderer.SAMPLES, width, renderer.SAMPLES).min((1, 3))
-        return np.where(samples < renderer.FAR, samples, 0).astype(np.float32)
+    def trace(self, targets: Drawing, references: Drawing) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``flow (n, R, H, W, 2)`` of n targets to R references and ``visible (n, R, H, W)``."""
+        traced = [self._renderer.trace(targets, references[r : r + 1]) for r in range(len(references.points))]
+        flow, visible = (np.stack(values, 1) for values in zip(*traced, strict=True))
+        return flow, visible
 
-    def _paint(
-        self, avatar: Avatar, transforms: np.ndarray, view: np.ndarray
-    ) -> tuple[np.ndarray, tuple[np.ndarray, ...], np.ndarray, np.ndarray]:
-        """Return posed points, samples (triangle, place, depth), premultiplied colour, coverage."""
-        points = np.empty_like(avatar.rest)
-        renderer.skin(avatar.rest, avatar.bones, avatar.weights, transforms, points)
-        height, width = self.place.size
-        samples = renderer.rasterise(
-            points, avatar.faces, avatar.uv, avatar.material, RECESS, CLOSED, avatar.textures,
-            *self._lens, height * renderer.SAMPLES, width * renderer.SAMPLES,
-        )  # fmt: skip
-        normals = renderer.vertex_normals(points, avatar.faces)
-        light = np.stack([view[:, :3] @ self._lamp_world, *self._light]).astype(np.float32)
-        colour, coverage = renderer.shade(
-            *samples[:2], points, normals, avatar.faces, avatar.uv, avatar.material, avatar.textures,
-            avatar.tint, light,
-        )  # fmt: skip
-        return points, samples, colour, coverage
+    def _open_renderer(self, avatar: Avatar) -> Renderer:
+        return open_renderer(avatar, self.camera, self.place.size, self._device)
+
+    def _light_from(self, view: np.ndarray) -> np.ndarray:
+        return np.stack([view[:, :3] @ self._lamp_world, *self._light]).astype(np.float32)
 
     def _plate(self, view: np.ndarray) -> np.ndarray:
         """Return the place ``(H, W, 3)`` uint8 as seen from ``view``, with all who stand about in it."""
         if self._empty is not None and self._empty[0] is view:
             return self._empty[1]
         plate = self.place.seen(view)
-        for avatar, world in self.bystanders:
-            points, _, colour, coverage = self._paint(avatar, _compose(view, world), view)
-            shadow = self._cast_shadow(avatar, points, view, plate.shape[:2])
-            drawn = plate * ((1 - shadow) * (1 - coverage))[..., None] + colour
+        for avatar, renderer, world in self._bystanders:
+            drawing = renderer.draw([_compose(view, world)[None]], self._light_from(view)[None])
+            shadow = self._cast_shadow(avatar, drawing.points[0], view, plate.shape[:2])
+            drawn = plate * ((1 - shadow) * (1 - drawing.coverage[0]))[..., None] + drawing.colour[0]
             plate = np.clip(drawn, 0, 255).astype(np.uint8)
         self._empty = (view, plate)
         return plate
@@ -237,7 +223,8 @@ class People:
     Clothes, shoes, hair, skins and photographs of the two splits differ, and so do motions (CMU
     subjects). ``size`` is the canvas ``(H, W)``; ``references`` and ``targets`` the pictures of a sample;
     ``backgrounds`` a folder of photographs (by default ``data_dir/backgrounds`` if there is one, else
-    places are drawn); ``variety`` how much like filmed clips the scenes are.
+    places are drawn); ``variety`` how much like filmed clips the scenes are; ``device`` what draws the
+    people, as PyTorch names it (numba on this processor if None; the samples are the same).
     """
 
     def __init__(
@@ -250,7 +237,9 @@ class People:
         targets: int = 2,
         backgrounds: Path | None = None,
         variety: Variety = PLAIN,
+        device: str | None = None,
     ) -> None:
+        self.device = device
         self.size, self.seed, self.references, self.targets = size, seed, references, targets
         self.variety = variety
         self.body = load_body("anny")
@@ -301,25 +290,26 @@ class People:
             + [self.references * len(around) + _RADIUS + t for t in range(self.targets)]
         )
         scene, moments, transforms = self._stage(motion, seconds, drawn, rng, extra)
-        pictures = [scene.draw(moment, rng) for moment in moments]
-        then, now = pictures[: self.references], pictures[self.references :]
-        traced = [[scene.flow(target, reference) for reference in then] for target in now]
+        pictures = scene.draw(moments, rng)
+        then, now = slice(self.references), slice(self.references, None)
+        flow, visible = scene.trace(pictures.drawing[now], pictures.drawing[then])
+        vertices = self._naked(pictures)
         track = self._read_keypoints(transforms, scene.shape)
         anchor = moments[0].view
         return {
-            "references": np.stack([one.picture for one in then]),
-            "reference_masks": np.stack([one.mask for one in then]),
-            "reference_plates": np.stack([one.plate for one in then]),
-            "reference_vertices": np.stack([self._naked(one) for one in then]),
+            "references": pictures.pictures[then],
+            "reference_masks": pictures.masks[then],
+            "reference_plates": pictures.plates[then],
+            "reference_vertices": vertices[then],
             "reference_keypoints": track[drawn[: self.references]],
-            "frames": np.stack([one.picture for one in now]),
-            "masks": np.stack([one.mask for one in now]),
-            "plates": np.stack([one.plate for one in now]),
-            "depth": np.stack([scene.depth(one) for one in now]),
-            "vertices": np.stack([self._naked(one) for one in now]),
+            "frames": pictures.pictures[now],
+            "masks": pictures.masks[now],
+            "plates": pictures.plates[now],
+            "depth": pictures.drawing.distance[now],
+            "vertices": vertices[now],
             "keypoints": track[drawn[self.references :]],
-            "flow": np.stack([[flow for flow, _ in of_target] for of_target in traced]),
-            "visible": np.stack([[visible for _, visible in of_target] for of_target in traced]),
+            "flow": flow,
+            "visible": visible,
             "track": track[self.references * len(around) :],
             "reference_tracks": track[: self.references * len(around)].reshape(
                 self.references, len(around), *track.shape[1:]
@@ -353,13 +343,14 @@ class People:
         else:
             seconds = last - np.abs(seconds % (2 * last) - last)
         scene, moments, _ = self._stage(motion, seconds, np.arange(frames), rng, extra)
-        reference = scene.draw(moments[0], rng)
+        reference = scene.draw(moments[:1], rng)
+        vertices = self._naked(reference)[0]
         head = {
-            "reference": reference.picture,
-            "reference_mask": reference.mask,
-            "plate": reference.plate,
-            "reference_vertices": self._naked(reference),
-            "reference_keypoints": self.body.keypoints(self._naked(reference)),
+            "reference": reference.pictures[0],
+            "reference_mask": reference.masks[0],
+            "plate": reference.plates[0],
+            "reference_vertices": vertices,
+            "reference_keypoints": self.body.keypoints(vertices),
             "camera": scene.camera,
             "shape": scene.shape,
             "fps": fps,
@@ -369,21 +360,21 @@ class People:
     def _frame(
         self, scene: _Scene, reference: _Drawn, moment: _Moment, rng: np.random.Generator
     ) -> dict[str, np.ndarray]:
-        drawn = scene.draw(moment, rng)
-        flow, visible = scene.flow(drawn, reference)
-        vertices = self._naked(drawn)
+        drawn = scene.draw([moment], rng)
+        flow, visible = scene.trace(drawn.drawing, reference.drawing)
+        vertices = self._naked(drawn)[0]
         return {
-            "frame": drawn.picture,
-            "mask": drawn.mask,
-            "plate": drawn.plate,
+            "frame": drawn.pictures[0],
+            "mask": drawn.masks[0],
+            "plate": drawn.plates[0],
             "vertices": vertices,
             "keypoints": self.body.keypoints(vertices),
-            "flow": flow,
-            "visible": visible,
+            "flow": flow[0, 0],
+            "visible": visible[0, 0],
         }
 
     def _naked(self, drawn: _Drawn) -> np.ndarray:
-        return drawn.points[: len(self.body.weights)]
+        return drawn.drawing.points[:, : len(self.body.weights)]
 
     def _read_keypoints(self, transforms: np.ndarray, shape: np.ndarray) -> np.ndarray:
         """Return keypoints ``(n, 23, 3)`` float32 under bone transforms ``(n, B, 3, 4)``."""
@@ -443,8 +434,8 @@ class People:
         camera, view, views, world = self._set_camera(rest, joints, transforms, path, seconds, rng, extra)
         others = None if views is None else views[drawn]
         place = self._backgrounds.make(self.size, camera, view, rng, others)
-        avatar = self._dress(rest, camera, view, rng)
-        scene = _Scene(avatar, shape, camera, view, place, self._noise, rng)
+        avatar = self._dress(rest, camera, view, rng, extra)
+        scene = _Scene(avatar, shape, camera, view, place, self._noise, rng, self.device)
         if views is None:
             seen = _compose(view, world)
             of_moment = [view] * len(drawn)
@@ -474,9 +465,18 @@ class People:
         nearby = np.clip(np.round(times[:, None] + np.arange(-20, 21, 4)), 0, last).astype(int)
         return transforms, motion.frames(self.body, nearby.ravel())[1].reshape(*nearby.shape, 3).mean(1)
 
-    def _dress(self, rest: np.ndarray, camera: Camera, view: np.ndarray, rng: np.random.Generator) -> Avatar:
-        scale = camera.fx * renderer.SAMPLES / float(np.linalg.norm(view[:, 3]))  # samples a metre
-        return self.wardrobe.dress(rest, int(np.clip(np.round(np.log2(400 / scale)), 0, 2)), rng)
+    def _dress(
+        self,
+        rest: np.ndarray,
+        camera: Camera,
+        view: np.ndarray,
+        rng: np.random.Generator,
+        extra: np.random.Generator,
+    ) -> Avatar:
+        scale = camera.fx * SAMPLES / float(np.linalg.norm(view[:, 3]))  # samples a metre
+        detail = int(np.clip(np.round(np.log2(400 / scale)), 0, 2))
+        mixed = extra if extra.random() < self.variety.clothes else None
+        return self.wardrobe.dress(rest, detail, rng, mixed)
 
     def _shape(self, rng: np.random.Generator) -> np.ndarray:
         return rng.normal(0, 1, self.body.shape_size).clip(-2, 2).astype(np.float32)

@@ -71,6 +71,7 @@ class Rendering:
     seed: int = 0
     references: int = 2  # pictures of the person that are sent
     targets: int = 2  # frames in a row to be drawn from them
+    device: str | None = None  # what draws, as PyTorch names it; numba if None
 
 
 def start_renderers(rendering: Rendering, processes: int) -> list[multiprocessing.Process]:
@@ -106,6 +107,7 @@ def _render(rendering: Rendering, first: int, step: int) -> None:
                 targets=rendering.targets,
                 backgrounds=rendering.backgrounds,
                 variety=Variety(),
+                device=rendering.device,
             )
         rng = np.random.default_rng([rendering.seed, index])
         example = make_example(people.sample(index), people.body, rng)
@@ -240,7 +242,8 @@ def _frame_person(person: np.ndarray, rng: np.random.Generator) -> tuple[float, 
     window, canvas = np.array(WINDOW[::-1], np.float64), np.array(person.shape[::-1], np.float64)
     scale = min(1.0, float((window / (high - low + 8)).min())) * rng.uniform(0.85, 1)
     scale = max(scale, float((window / canvas).max()))
-    shift = rng.uniform(-low * scale, window - high * scale)
+    ends = -low * scale, window - high * scale  # the other way round where the window shows a part
+    shift = rng.uniform(np.minimum(*ends), np.maximum(*ends))
     return scale, np.round(np.clip(shift, window - canvas * scale, 0))
 
 

@@ -11,6 +11,8 @@ The host waits for the device only to learn how many candidates, covered samples
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,7 +23,7 @@ from .drawing import TOLERANCE, Drawing
 from .renderer import FAR, NEAR, SAMPLES
 
 CANDIDATES = 1 << 21
-"""Samples in bounding boxes that are tried at a time: 1/3 GB of device memory."""
+"""Samples in bounding boxes that are tried at a time: half a gigabyte of device memory."""
 
 _NEAREST = 0x7FFFFFFF  # above the bits of any float32 that is a number
 _FIXED = 2.0**44  # parts of a square metre in which sums of normals are counted
@@ -50,16 +52,19 @@ class TorchRenderer:
         return torch.from_numpy(array).to(self._device)
 
     @torch.no_grad()
-    def draw(self, transforms: np.ndarray, light: np.ndarray) -> Drawing:
+    def draw(self, transforms: Sequence[np.ndarray], light: np.ndarray) -> Drawing:
         """Draw frames: see :meth:`.drawing.Renderer.draw`."""
-        frames, times = transforms.shape[:2]
-        points = skin(self._rest, self._bones, self._weights, self._upload(transforms).flatten(0, 1))
+        times = [len(frame) for frame in transforms]
+        points = skin(self._rest, self._bones, self._weights, self._upload(np.concatenate(transforms)))
         samples = rasterise(points, *self._mesh, *self._substance, *self._lens, *self._samples)
         normals = vertex_normals(points, self._faces)
-        lights = self._upload(light).repeat_interleave(times, 0)
+        lights = self._upload(np.repeat(light, times, 0))
         pictures = shade(*samples[:2], points, normals, *self._mesh, self._substance[-1], self._tint, lights)
-        colour, coverage = (values.unflatten(0, (frames, times)).mean(1) for values in pictures)
-        points, triangle, place, depth = (values[::times] for values in (points, *samples))
+        colour, coverage = (
+            torch.stack([frame.mean(0) for frame in values.split(times)]) for values in pictures
+        )
+        first = self._upload(np.cumsum([0, *times[:-1]]))
+        points, triangle, place, depth = (values[first] for values in (points, *samples))
         nearest = _pixels(depth).amin(-1)
         distance = torch.where(nearest < FAR, nearest, 0)
         seen = (values.cpu().numpy() for values in (colour, coverage, distance, points))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Synthetic people: the labels agree with the pictures, and nothing held out is trained on."""
 
+import copy
 import os
 import zipfile
 from pathlib import Path
@@ -240,6 +241,23 @@ def test_photographs_of_the_folder_are_used(tmp_path):
     red = [np.median(m[..., 0]) > 150 and np.median(m[..., 1]) < 40 for m in made]
     assert 8 <= sum(red) < 20
     assert made[0].shape == (64, 48, 3) and made[0].dtype == np.uint8
+
+
+@needs_data
+def test_pytorch_draws_the_same_sample(people, samples):
+    pytest.importorskip("torch")
+    on_torch = copy.copy(people)
+    on_torch.device = "cpu"
+    ours, theirs = on_torch.sample(1), samples[1]
+    for key in ("references", "frames", "reference_masks", "masks"):
+        difference = np.abs(ours[key].astype(int) - theirs[key])
+        assert difference.mean() < 0.02 and (difference > 3).mean() < 1e-3, key
+    for key in ("plates", "track", "homographies"):
+        np.testing.assert_array_equal(ours[key], theirs[key])
+    assert (np.abs(ours["flow"] - theirs["flow"]) > 0.02).mean() < 1e-3
+    assert (ours["visible"] != theirs["visible"]).mean() < 1e-3
+    assert (np.abs(ours["depth"] - theirs["depth"]) > 1e-3).mean() < 1e-3
+    np.testing.assert_allclose(ours["vertices"], theirs["vertices"], atol=1e-4)
 
 
 def test_missing_data_is_named(tmp_path):

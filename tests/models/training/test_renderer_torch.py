@@ -90,7 +90,7 @@ def test_motion_blur_is_the_mean_over_the_shutter_and_labels_are_of_its_first_mo
     drawer = open_renderer(avatar, camera, SIZE, device)
     sharp, blurred = (
         drawer.draw(poses[:, None], LIGHT[None].repeat(4, 0)),
-        drawer.draw(poses[None], LIGHT[None]),
+        drawer.draw([poses], LIGHT[None]),
     )
     np.testing.assert_allclose(blurred.colour[0], sharp.colour.mean(0), atol=1e-3)
     np.testing.assert_allclose(blurred.coverage[0], sharp.coverage.mean(0), atol=1e-6)
