@@ -29,7 +29,7 @@ def vertex_network(name: str, path: str | Path | None = None) -> str | Path | No
     if name == "anny":
         return "vertex_predictor"
     file = model_file(name, path)
-    network = file.with_name(predictor_name(file))
+    network = file.with_name(predictor_name(file)).absolute()
     return network if Path(f"{network}.onnx").is_file() else None
 
 

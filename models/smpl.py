@@ -14,8 +14,8 @@ the outermost vertices of head, feet and hands stand in for them.
 
 from __future__ import annotations
 
+import io
 import pickle
-import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -233,7 +233,7 @@ def load_smpl(name: str, path: str | Path | None) -> BodyModel:
     joints = {"smpl": 24, "smplh": 52, "smplx": 55}[name]
     if fields["J_regressor"].shape[0] != joints:
         raise ValueError(f"{path} has {fields['J_regressor'].shape[0]} joints; '{name}' has {joints}.")
-    with redirect_stdout(sys.stderr):  # smplx prints remarks; a worker's output is for its own messages
+    with redirect_stdout(io.StringIO()):  # smplx prints remarks; output is for our own messages
         model = smplx.SMPL(
             str(path), data_struct=Struct(**fields), num_betas=SHAPE_SIZE, create_body_pose=False
         )
