@@ -16,6 +16,7 @@ _STAGES = {
     "": "Starting",
     "people": "Finding people",
     "pose": "Following the person",
+    "camera": "Following the camera",
     "fit": "Solving the motion",
     "pictures": "Choosing pictures",
     "keypoints": "Keypoints",

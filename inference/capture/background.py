@@ -8,8 +8,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ..homography_codec import canvas_corners
+from ..pictures import MAX_SIDE
+
 MEMORY_BYTES = 128 << 20
 """What the sampled pictures may take."""
+MOST_CANVASES = 3
+"""How many canvases wide and high a moving camera's plate may be."""
 
 _MOST, _FEWEST = 64, 12
 _SEEN_OFTEN = 3  # times that a background pixel must have been seen to be believed
@@ -112,6 +117,75 @@ def background_plate(reference: Sample, others: list[Sample]) -> np.ndarray:
     # Across the seam the picture fades into the median, which exposure may have shifted a little.
     share = cv2.GaussianBlur(cv2.erode(hidden.astype(np.float32), _disc(1)), (0, 0), 1.0)[..., None]
     return np.round(plate * share + reference.picture * (1 - share)).astype(np.uint8)
+
+
+def moving_plate(
+    reference: Sample, samples: list[Sample], views: np.ndarray
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """Return the background as the reference's camera sees it, as far as all frames show it, and its place.
+
+    ``views`` ``(T, 4, 2)`` are :attr:`..clip.Clip.views` of every frame. The plate is the reference where it
+    shows the background, else the median of the samples, brought to the reference's plane; what none shows
+    is painted in. It covers the canvas and, of what the frames see beyond, the most seen part of at most
+    :data:`MOST_CANVASES` canvases' sides. The place is (left, top) of its first pixel in the canvas.
+    """
+    height, width = reference.mask.shape
+    left, top, right, bottom = _plate_box(views, width, height)
+    place = np.s_[-top : height - top, -left : width - left]
+    hidden = np.ones((bottom - top, right - left), bool)
+    hidden[place] = _hidden(reference.mask)
+    plate = np.zeros((*hidden.shape, 3), np.uint8)
+    times = np.zeros(hidden.shape, np.int64)
+    band = max(16, MEMORY_BYTES // (16 * len(samples) * hidden.shape[1]))
+    for first in range(0, len(plate), band):
+        rows = slice(first, min(first + band, len(plate)))
+        warped = [
+            _on_plate(sample, views[sample.frame], left, top, rows, hidden.shape[1]) for sample in samples
+        ]
+        wanted = hidden[rows]
+        values = np.array([picture[wanted] for picture, _ in warped], np.int16)
+        plate[rows][wanted], times[rows][wanted] = _median_where(
+            values, np.array([shown[wanted] for _, shown in warped])
+        )
+    unseen = hidden & (times < min(_SEEN_OFTEN, max(1, len(samples) // 4)))
+    plate[place][~hidden[place]] = reference.picture[~hidden[place]]
+    if unseen.any():
+        plate = cv2.inpaint(plate, unseen.astype(np.uint8), 5, cv2.INPAINT_TELEA)
+    share = cv2.GaussianBlur(cv2.erode(hidden.astype(np.float32), _disc(1)), (0, 0), 1.0)[place][..., None]
+    plate[place] = np.round(plate[place] * share + reference.picture * (1 - share)).astype(np.uint8)
+    return plate, (left, top)
+
+
+def _plate_box(views: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
+    """Return (left, top, right, bottom) of the plate in the reference's canvas."""
+    box = []
+    for low, high, side in zip(views.min(1).T, views.max(1).T, (width, height), strict=True):
+        most = min(MAX_SIDE, MOST_CANVASES * side)
+        starts = np.arange(side - most, 1)
+        # How many pixels of the frames' extents a plate of the most pixels would hold, by where it starts.
+        held = [np.clip(np.minimum(high, s + most) - np.maximum(low, s), 0, None).sum() for s in starts[::8]]
+        start = int(starts[::8][int(np.argmax(held))])
+        first = max(start, min(0, int(np.floor(low.min()))))
+        box.append((first, min(start + most, max(side, int(np.ceil(high.max()))))))
+    (left, right), (top, bottom) = box
+    return left, top, right, bottom
+
+
+def _on_plate(
+    sample: Sample, view: np.ndarray, left: int, top: int, rows: slice, columns: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bring a sample to some rows of the plate: the picture, and where it shows the background."""
+    height, width = sample.mask.shape
+    corners = view - np.array([left, top + rows.start], np.float32) - 0.5
+    canvas = canvas_corners(width, height).astype(np.float32) - 0.5
+    to_plate = cv2.getPerspectiveTransform(canvas, corners.astype(np.float32))
+    size = columns, rows.stop - rows.start
+    picture = cv2.warpPerspective(
+        sample.picture, to_plate, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    clear = (~_hidden(sample.mask)).astype(np.uint8)
+    clear[[0, -1]] = clear[:, [0, -1]] = 0  # what lies beyond the picture's edge is not seen
+    return picture, cv2.warpPerspective(clear, to_plate, size, flags=cv2.INTER_NEAREST) > 0
 
 
 def _median_where(values: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,9 +17,10 @@ from ..bodies import open_body
 from ..clip import Camera, Clip, Reference
 from ..errors import InputError
 from ..video import VideoReader
-from .background import Sample, Samples, background_plate, camera_moved, clean_mask
+from .background import Sample, Samples, background_plate, camera_moved, clean_mask, moving_plate
 from .blazepose import PoseDetector, PoseLandmarker
 from .camera import camera_of
+from .camera_motion import follow_camera, people_in, seen_from
 from .lift import bone_lengths, fill, lift, look_along, runs, speeds
 from .tracking import Track, find_people, follow
 
@@ -83,7 +84,8 @@ def capture(
 
     The video is read twice, frame by frame: once to find the people (stage ``people``), once to follow one
     (stage ``pose``); then come ``fit`` and ``pictures``. ``progress(stage, done, total)`` is called often
-    (``total`` 0 if unknown), and whatever it raises stops the work.
+    (``total`` 0 if unknown), and whatever it raises stops the work. A moving camera is read a third time
+    (stage ``camera``).
 
     Raises:
         InputError: the video cannot be read, nobody is in it (``no_person``), or an option is wrong.
@@ -110,13 +112,24 @@ def capture(
         for start, end in gaps
     ]
     moving = camera_moved(samples)
-    if moving:
-        warnings.append("The camera moves: the background behind the person is painted in, not filmed.")
     keypoints, shape = _to_space(seen, camera, body, reader.fps, options.smoothing, moving)
     progress("fit", 1, 1)
 
-    progress("pictures", 0, 1)
     chosen = _references(samples, seen, options.references)
+    views = None
+    if moving:
+        others = [other for other in people if other is not track]
+        views = _views(reader, chosen[0].frame, seen, others, progress)
+        warnings.append(
+            "The camera moves: the background follows it, but the person's motion is as seen from it."
+            if views is not None
+            else "The camera moves: the background behind the person is painted in, not filmed."
+        )
+    progress("pictures", 0, 1)
+    if views is None:
+        plate, origin = background_plate(chosen[0], [] if moving else samples), (0, 0)
+    else:
+        plate, origin = moving_plate(chosen[0], samples, views)
     clip = Clip(
         fps=reader.fps,
         camera=camera,
@@ -126,8 +139,10 @@ def capture(
         body=body.name,
         shape=shape,
         references=[Reference(sample.frame, sample.picture, sample.mask) for sample in chosen],
-        plate=background_plate(chosen[0], [] if moving else samples),
+        plate=plate,
         moving_camera=moving,
+        views=views,
+        plate_origin=origin,
     )
     progress("pictures", 1, 1)
     return Capture(clip, warnings, gaps)
@@ -214,6 +229,23 @@ def _to_space(
     shape = body.fit_shape(np.where([{a, b} <= limbs for a, b in BONES], lengths, np.nan))
     points = lift(image, world, weights, lengths, camera, float(fps), strength=smoothing, contacts=not moving)
     return points.astype(np.float32), shape
+
+
+def _views(
+    reader: VideoReader, frame: int, seen: _Seen, others: list[Track], progress: Progress
+) -> np.ndarray | None:
+    """Read the video again; give :attr:`.Clip.views` in the plane of ``frame``, None if they are unknown."""
+    image = fill(seen.image, seen.present)
+    scale = reader.width / reader.source_width, reader.height / reader.source_height
+    reach = round(float(reader.fps))
+
+    def hidden(t: int) -> np.ndarray:
+        rois = [roi for roi in (other.at(t, reach) for other in others) if roi is not None]
+        return people_in(reader.width, reader.height, image[t], rois, scale)
+
+    watched = _report(reader, "camera", len(image), progress)
+    corners = follow_camera(watched, hidden, float(reader.fps))
+    return None if corners is None else seen_from(corners, frame, reader.width, reader.height)
 
 
 def _references(samples: list[Sample], seen: _Seen, count: int) -> list[Sample]:

@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 import pytest
 import sparse2dense.inference
-from sparse2dense.inference.capture import CaptureOptions, capture
+from sparse2dense.inference.capture import CaptureOptions, capture, pipeline
+from sparse2dense.inference.capture.camera_motion import people_in
 from sparse2dense.inference.errors import Cancelled, InputError
+from sparse2dense.inference.s2d_file import read_clip, write_clip
 from sparse2dense.inference.video import VideoReader, VideoWriter
 from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
 
@@ -172,17 +174,48 @@ def test_another_person_can_be_chosen(tmp_path, small_frames):
         capture(path, CaptureOptions(person=9))
 
 
-def test_a_moving_camera_is_noticed_and_does_not_break(tmp_path, small_frames):
-    frames = []
-    for index, frame in enumerate(small_frames):
-        x, y = round(2.5 * index), round(20 + 15 * np.sin(index / 6))
-        frames.append(frame[y : y + 576, x : x + 264])
-    result = capture(write(tmp_path / "pan.mp4", frames))
-    assert result.clip.moving_camera
+@pytest.fixture(scope="module")
+def pan(small_frames, tmp_path_factory):
+    """The clip filmed by a camera that pans: a window moved over it. With the window's places (T, 2)."""
+    places = [(round(2.5 * t), round(20 + 15 * np.sin(t / 6))) for t in range(len(small_frames))]
+    frames = [frame[y : y + 576, x : x + 264] for (x, y), frame in zip(places, small_frames, strict=True)]
+    return write(tmp_path_factory.mktemp("pan") / "pan.mp4", frames), np.array(places)
+
+
+def test_the_background_follows_a_moving_camera(tmp_path, pan):
+    """Through the file: the background of every frame is what was filmed, where nobody stands."""
+    path, places = pan
+    stages = set()
+    result = capture(path, CaptureOptions(), lambda stage, done, total: stages.add(stage))
+    clip = result.clip
+    assert clip.moving_camera
+    assert "camera" in stages
     assert any("camera moves" in warning for warning in result.warnings)
-    assert np.isfinite(result.clip.keypoints).all()
-    hidden = result.clip.references[0].mask > 127
-    change = np.abs(result.clip.plate.astype(int) - result.clip.references[0].picture)
+    assert np.isfinite(clip.keypoints).all()
+    sizes = write_clip(clip, tmp_path / "pan.s2d")
+    assert sizes["camera_motion"] < 3 * clip.frames
+    back = read_clip(tmp_path / "pan.s2d")
+    moved = (places - places[clip.references[0].frame]) * (clip.width / 264, clip.height / 576)
+    apart = back.views.mean(1) - back.views[clip.references[0].frame].mean(0) - moved
+    assert np.linalg.norm(apart, axis=-1).max() < 0.5
+    pixels = clip.camera.project(clip.keypoints)
+    for t, frame in list(enumerate(VideoReader(path)))[::8]:
+        clear = ~people_in(clip.width, clip.height, pixels[t], [], (1, 1))
+        clear[:, :40] = clear[:, 200:] = False  # the woman behind moves
+        followed = np.abs(back.background(t).astype(int) - frame)[clear].mean()
+        held = np.abs(back.references[0].picture.astype(int) - frame)[clear].mean()
+        assert followed < 8
+        assert followed < 0.7 * held or np.abs(moved[t]).max() < 4
+
+
+def test_a_camera_that_cannot_be_followed_does_not_break(tmp_path, pan, monkeypatch):
+    monkeypatch.setattr(pipeline, "follow_camera", lambda *given: None)
+    result = capture(pan[0])
+    clip = result.clip
+    assert clip.moving_camera and clip.views is None
+    assert any("painted in" in warning for warning in result.warnings)
+    hidden = clip.references[0].mask > 127
+    change = np.abs(clip.plate.astype(int) - clip.references[0].picture)
     assert change[hidden].mean() > 20  # the person is gone
     assert change[~cv2.dilate(hidden.astype(np.uint8), np.ones((21, 21))).astype(bool)].max() <= 1
 

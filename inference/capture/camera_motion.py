@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Following a camera that pans, turns, zooms or shakes: a homography a frame, from points of the background.
+
+Points of the background are followed from picture to picture, and each is known by its place in the first
+picture's plane. A frame's homography is what takes the places of its points to where they are now, without
+those that move otherwise (RANSAC). New points get their places through it, so that errors add up only as
+fast as the view is exchanged; nothing is kept of pictures gone by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import cv2
+import numpy as np
+
+from ...models.keypoints import BONES
+from ..errors import InputError
+from ..homography_codec import canvas_corners, check_corners
+from .blazepose import Roi
+
+_WORKING_SIDE = 512  # a larger canvas's shorter side is reduced to this
+_POINTS = 300  # that are followed at most, evenly spread
+_SETTLING = 16  # frames over which a new point's place is averaged
+_FEWEST = 16  # points without which a frame's homography is not believed
+_AGREEING = 0.4  # share of the points that must move as one
+_TOLERANCE = 0.7  # pixels that a point may err
+_RETURN_ERROR = 0.7  # pixels by which a point may miss itself when followed there and back
+_LONGEST_GAP = 0.5  # seconds that may be filled in
+_MOST_GAPS = 0.2  # of the frames may be
+_WINDOW = {"winSize": (17, 17), "maxLevel": 4}
+
+
+def follow_camera(
+    frames: Iterable[np.ndarray], hidden: Callable[[int], np.ndarray], fps: float
+) -> np.ndarray | None:
+    """Return where every frame's canvas lies in the first's plane: corners ``(T, 4, 2)`` float64, pixels.
+
+    ``frames`` are ``(H, W, 3)`` uint8; ``hidden(t)`` tells where people may be in frame ``t``, ``(H, W)``
+    bool. Corners as :attr:`..clip.Clip.views` has them. None where the camera cannot be followed: too few
+    points, a cut, or no one plane to follow.
+    """
+    corners: list[np.ndarray | None] = []
+    follower: _Follower | None = None
+    for t, picture in enumerate(frames):
+        canvas = canvas_corners(picture.shape[1], picture.shape[0])
+        grey, scale = _reduced(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
+        free = cv2.resize((~hidden(t)).astype(np.uint8), grey.shape[::-1], interpolation=cv2.INTER_NEAREST)
+        if follower is None:
+            follower = _Follower(grey, free)
+            corners.append(canvas)
+            continue
+        to_first = follower.step(grey, free)
+        # Points are counted from the centre of the first pixel, corners from its own corner.
+        corners.append(None if to_first is None else (_moved(canvas * scale - 0.5, to_first) + 0.5) / scale)
+        if all(found is None for found in corners[-1 - round(fps * _LONGEST_GAP) :]):
+            return None
+    return _without_gaps(corners)
+
+
+def people_in(
+    width: int, height: int, person: np.ndarray, others: list[Roi], scale: tuple[float, float]
+) -> np.ndarray:
+    """Return where people may be on a canvas, ``(height, width)`` bool.
+
+    ``person`` ``(23, 2)`` are one person's keypoints in canvas pixels; ``others`` are regions in the
+    source's, which ``scale`` (x, y) takes to the canvas.
+    """
+    mask = np.zeros((height, width), np.uint8)
+    # Limbs as thick as a fifth of the person's height, in clothes.
+    thick = max(4, round(0.2 * float(np.ptp(person, axis=0).max())))
+    for first, second in BONES:
+        cv2.line(mask, _pixel(person[first]), _pixel(person[second]), 255, thick)
+    for roi in others:
+        axes = round(0.2 * roi.size * scale[0]), round(0.5 * roi.size * scale[1])
+        centre = _pixel(np.array([roi.x * scale[0], roi.y * scale[1]]))
+        cv2.ellipse(mask, centre, axes, np.degrees(roi.angle), 0, 360, 255, -1)
+    return mask > 0
+
+
+def seen_from(corners: np.ndarray, frame: int, width: int, height: int) -> np.ndarray | None:
+    """Move ``corners`` ``(T, 4, 2)`` from the first frame's plane to another ``frame``'s; float32.
+
+    None where the camera turns further than a file can say, or than a plane can show.
+    """
+    home = canvas_corners(width, height).astype(np.float32)
+    to_frame = cv2.getPerspectiveTransform(corners[frame].astype(np.float32), home)
+    moved = _moved(corners.reshape(-1, 2), to_frame).reshape(corners.shape).astype(np.float32)
+    moved[frame] = home
+    try:
+        check_corners(moved, width, height)
+    except InputError:
+        return None
+    return moved
+
+
+class _Follower:
+    """The points being followed: where they are in the last picture, and their places in the first's."""
+
+    def __init__(self, grey: np.ndarray, free: np.ndarray) -> None:
+        self._grey = grey
+        self._points, self._places = np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
+        self._ages = np.zeros(0, int)
+        self._spacing = max(4, round(0.6 * np.sqrt(grey.size / _POINTS)))
+        self._find_more(grey, free, np.eye(3))
+
+    def step(self, grey: np.ndarray, free: np.ndarray) -> np.ndarray | None:
+        """Return the homography ``(3, 3)`` from this picture to the first's plane, None if it is not found.
+
+        After a picture that is not found the next is compared with the last that was.
+        """
+        if len(self._points) < _FEWEST:
+            return None
+        now, ok, _ = cv2.calcOpticalFlowPyrLK(self._grey, grey, self._points, None, **_WINDOW)
+        back, ok_back, _ = cv2.calcOpticalFlowPyrLK(grey, self._grey, now, None, **_WINDOW)
+        good = (ok[:, 0] & ok_back[:, 0]) == 1
+        good &= np.linalg.norm(back - self._points, axis=1) < _RETURN_ERROR
+        good &= _at(free, now)
+        if good.sum() < _FEWEST:
+            return None
+        now, places, ages = now[good], self._places[good], self._ages[good] + 1
+        # What moves slowly by itself is found out in time: the older half of the points is asked.
+        known = ages >= np.median(ages)
+        if known.sum() < 2 * _FEWEST:
+            known[:] = True
+        to_now, agree = cv2.findHomography(places[known], now[known], cv2.RANSAC, _TOLERANCE, maxIters=500)
+        if to_now is None or abs(np.linalg.det(to_now)) < 1e-6:
+            return None
+        if agree.sum() < max(_FEWEST, _AGREEING * known.sum()):
+            return None
+        to_first = np.linalg.inv(to_now)
+        near = np.linalg.norm(_moved(places, to_now) - now, axis=1) < _TOLERANCE
+        settling = (ages <= _SETTLING)[:, None]
+        places += settling * (_moved(now, to_first) - places) / (ages[:, None] + 1)
+        self._grey, self._points, self._places, self._ages = grey, now[near], places[near], ages[near]
+        self._find_more(grey, free, to_first)
+        return to_first / to_first[2, 2]
+
+    def _find_more(self, grey: np.ndarray, free: np.ndarray, to_first: np.ndarray) -> None:
+        """Add points where there are none, once a third is gone."""
+        if len(self._points) > _POINTS * 2 // 3:
+            return
+        free = free.copy()
+        for x, y in self._points:
+            cv2.circle(free, (round(float(x)), round(float(y))), self._spacing, 0, -1)
+        corners = cv2.goodFeaturesToTrack(grey, _POINTS - len(self._points), 0.005, self._spacing, mask=free)
+        if corners is not None:
+            self._points = np.concatenate([self._points, corners[:, 0]])
+            self._places = np.concatenate([self._places, _moved(corners[:, 0], to_first)])
+            self._ages = np.concatenate([self._ages, np.zeros(len(corners), int)])
+
+
+def _reduced(grey: np.ndarray) -> tuple[np.ndarray, float]:
+    scale = min(1.0, _WORKING_SIDE / min(grey.shape))
+    if scale == 1:
+        return grey, scale
+    return cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), scale
+
+
+def _at(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Return whether ``mask`` is set at each of ``points`` ``(N, 2)``; not outside of it."""
+    cells = np.rint(points).astype(int)
+    inside = np.all((cells >= 0) & (cells < mask.shape[::-1]), axis=1)
+    cells[~inside] = 0
+    return inside & (mask[cells[:, 1], cells[:, 0]] > 0)
+
+
+def _pixel(point: np.ndarray) -> tuple[int, int]:
+    x, y = np.clip(np.rint(point), -(1 << 14), 1 << 14).astype(int)
+    return int(x), int(y)
+
+
+def _moved(points: np.ndarray, homography: np.ndarray) -> np.ndarray:
+    return cv2.perspectiveTransform(points[None], homography)[0]
+
+
+def _without_gaps(corners: list[np.ndarray | None]) -> np.ndarray | None:
+    """Let the corners move evenly through the frames that have none; None if these are too many."""
+    known = [t for t, found in enumerate(corners) if found is not None]
+    if known[-1] != len(corners) - 1 or len(known) < (1 - _MOST_GAPS) * len(corners):
+        return None
+    values = np.array([corners[t] for t in known]).reshape(len(known), -1)
+    times = np.arange(len(corners))
+    return np.stack([np.interp(times, known, column) for column in values.T], -1).reshape(-1, 4, 2)
