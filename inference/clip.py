@@ -78,16 +78,25 @@ class Clip:
         plate = self.references[0].picture if self.plate is None else self.plate
         if self.views is None:
             return plate
-        view = self.views[frame]
-        # Corners lie between pixels, and OpenCV counts from the centre of the first pixel.
-        canvas = canvas_corners(self.width, self.height) - 0.5
-        to_plate = cv2.getPerspectiveTransform(
-            canvas.astype(np.float32), (view - self.plate_origin - 0.5).astype(np.float32)
-        )
-        return cv2.warpPerspective(
-            plate,
-            to_plate,
-            (self.width, self.height),
-            flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        return seen_background(plate, self.plate_origin, self.views[frame], self.width, self.height)
+
+
+def seen_background(
+    plate: np.ndarray, origin: tuple[int, int], view: np.ndarray, width: int, height: int
+) -> np.ndarray:
+    """Return the ``plate`` as a frame's camera sees it, ``(height, width, 3)`` uint8 RGB.
+
+    ``origin`` and ``view`` ``(4, 2)`` are :attr:`Clip.plate_origin` and the frame's of :attr:`Clip.views`.
+    """
+    # Corners lie between pixels, and OpenCV counts from the centre of the first pixel.
+    canvas = canvas_corners(width, height) - 0.5
+    to_plate = cv2.getPerspectiveTransform(
+        canvas.astype(np.float32), (view - origin - 0.5).astype(np.float32)
+    )
+    return cv2.warpPerspective(
+        plate,
+        to_plate,
+        (width, height),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )

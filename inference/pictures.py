@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The pictures in a ``.s2d`` file: reference, person mask and background plate, to bytes and back.
+"""The pictures in a ``.s2d`` file: references, person masks and background plate, to bytes and back.
 
 A picture is an AVIF still without its container: 275 bytes of boxes would be an eighth of a small
 reference picture, and all of them follow from the canvas size. They are put back before decoding, so any
@@ -122,10 +122,8 @@ def encode_plate(
     hidden = _hidden_on_plate(mask, left, top, *_size(plate))
     if not hidden.any():
         return b""
-    rows, columns = np.flatnonzero(hidden.any(1)), np.flatnonzero(hidden.any(0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    crop = _fill_smoothly(plate[box], hidden[box])
-    place = int(columns[0]) + left, int(rows[0]) + top, *_size(crop)
+    column, row, crop = _cut(plate, hidden)
+    place = column + left, row + top, *_size(crop)
     return struct.pack("<4H" if origin is None else "<2h2H", *place) + encode_picture(crop, quality)
 
 
@@ -149,15 +147,59 @@ def decode_plate(
         raise InputError("damaged", "the background plate lies outside the canvas.")
     _check_plate(x, y, *whole, width, height)
     crop = decode_picture(data[8:], box_width, box_height)
-    cell = _cell(width, height)
-    side = 2 * cell + 1
-    hidden = _hidden_on_plate(mask, x, y, *whole).astype(np.float32)
-    inner = cv2.erode(hidden, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE)
-    box = np.s_[top - y : top - y + box_height, left - x : left - x + box_width]
-    alpha = cv2.blur(inner, (side, side), borderType=cv2.BORDER_REPLICATE)[box][..., None]
+    hidden = _hidden_on_plate(mask, x, y, *whole)
     background = _bordered(picture, x, y, *whole, cv2.BORDER_REPLICATE)
-    background[box] = np.rint(crop * alpha + background[box] * (1 - alpha)).astype(np.uint8)
-    return background, (x, y)
+    return _put(crop, background, left - x, top - y, hidden, _cell(width, height)), (x, y)
+
+
+def encode_crop(picture: np.ndarray, mask: np.ndarray, quality: int) -> bytes:
+    """Code what a reference ``picture`` ``(H, W, 3)`` shows of the person of the decoded ``mask``.
+
+    Returns the box (``<4H``: left, top, width, height) and its picture.
+    """
+    shown = _grown(mask, _cell(*_size(mask)))
+    if not shown.any():
+        shown[:] = True
+    left, top, crop = _cut(picture, shown)
+    return struct.pack("<4H", left, top, *_size(crop)) + encode_picture(crop, quality)
+
+
+def decode_crop(data: bytes, background: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return a reference picture ``(H, W, 3)`` uint8: what :func:`encode_crop` coded over its ``background``.
+
+    ``mask`` is the decoded one; the seam is feathered over one mask cell.
+    """
+    width, height = _size(background)
+    if len(data) < 8:
+        raise InputError("damaged", "a cropped reference picture is cut short.")
+    left, top, box_width, box_height = struct.unpack_from("<4H", data)
+    if not (0 < box_width <= width - left and 0 < box_height <= height - top):
+        raise InputError("damaged", "a cropped reference picture lies outside the canvas.")
+    crop = decode_picture(data[8:], box_width, box_height)
+    cell = _cell(width, height)
+    return _put(crop, background, left, top, _grown(mask, cell), cell)
+
+
+def _cut(picture: np.ndarray, known: np.ndarray) -> tuple[int, int, np.ndarray]:
+    """Return left, top and the part of ``picture`` that holds all that is ``known``, its rest filled."""
+    rows, columns = np.flatnonzero(known.any(1)), np.flatnonzero(known.any(0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return int(columns[0]), int(rows[0]), _fill_smoothly(picture[box], known[box])
+
+
+def _put(
+    crop: np.ndarray, background: np.ndarray, left: int, top: int, where: np.ndarray, cell: int
+) -> np.ndarray:
+    """Return ``background`` with ``crop`` in its place ``where`` that is so, feathered over a ``cell``."""
+    side = 2 * cell + 1
+    inner = cv2.erode(
+        where.astype(np.float32), np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE
+    )
+    box = np.s_[top : top + crop.shape[0], left : left + crop.shape[1]]
+    alpha = cv2.blur(inner, (side, side), borderType=cv2.BORDER_REPLICATE)[box][..., None]
+    picture = background.copy()
+    picture[box] = np.rint(crop * alpha + background[box] * (1 - alpha)).astype(np.uint8)
+    return picture
 
 
 def _check_plate(left: int, top: int, width: int, height: int, canvas_width: int, canvas_height: int) -> None:

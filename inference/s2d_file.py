@@ -23,7 +23,7 @@ import numpy as np
 
 from ..models.keypoints import KEYPOINT_NAMES
 from . import homography_codec, keypoint_codec, pictures
-from .clip import Camera, Clip, Reference
+from .clip import Camera, Clip, Reference, seen_background
 from .errors import InputError
 from .fields import ByteReader, pack_text, pack_varint
 from .writers import unwritable
@@ -48,7 +48,7 @@ _MAX_PART_BYTES = {
     "index": 1 << 20,
     "camera_motion": 1 << 25,
 }
-_MOVING_CAMERA, _MOVING_PLATE = 1, 2  # flags
+_FLAGS = {1: "moving_camera", 2: "moving_plate", 4: "cropped"}  # fields of the header
 _WEIGHTS = Path(__file__).resolve().parent.parent / "models" / "weights"
 _NETWORKS = {1: "vertex_predictor", 2: "reference_encoder", 3: "generator"}
 _NETWORK_CODES = {name: code for code, name in _NETWORKS.items()}
@@ -72,6 +72,7 @@ class Header:
     group_frames: int  # frames a group; the last one may be shorter
     moving_camera: bool = False
     moving_plate: bool = False  # the plate follows the camera: there is a camera_motion part
+    cropped: bool = False  # references after the first show the person alone
     networks: dict[str, bytes] = field(default_factory=dict)  # file stem: first bytes of its SHA-256
 
     @property
@@ -100,11 +101,13 @@ def write_clip(
     first: Reference | None = None
     for reference in clip.references:
         mask = pictures.encode_mask(reference.mask)
-        picture = pictures.encode_picture(reference.picture, reference_quality)
-        parts.append(("reference", pack_varint(reference.frame) + pack_varint(len(mask)) + mask + picture))
+        decoded_mask = pictures.decode_mask(mask, clip.width, clip.height)
         if first is None:
-            decoded_mask = pictures.decode_mask(mask, clip.width, clip.height)
             first = Reference(reference.frame, reference.picture, decoded_mask)
+            picture = pictures.encode_picture(reference.picture, reference_quality)
+        else:
+            picture = pictures.encode_crop(reference.picture, decoded_mask, reference_quality)
+        parts.append(("reference", pack_varint(reference.frame) + pack_varint(len(mask)) + mask + picture))
     if clip.plate is not None and first is not None:
         origin = clip.plate_origin if header.moving_plate else None
         plate = pictures.encode_plate(clip.plate, first.mask, plate_quality, origin)
@@ -235,7 +238,10 @@ class S2DFile:
         """
         if not self.header.moving_plate:
             return None
-        pieces = [self._views_group(group)[part] for group, part in self._groups_of(start, stop)]
+        try:
+            pieces = [self._views_group(group)[part] for group, part in self._groups_of(start, stop)]
+        except InputError as error:
+            raise _at(self.path, error) from None
         return np.concatenate([np.zeros((0, 4, 2), np.float32), *pieces])
 
     def _groups_of(self, start: int, stop: int) -> Iterator[tuple[int, slice]]:
@@ -249,11 +255,11 @@ class S2DFile:
 
     def references(self) -> list[Reference]:
         """Decode the reference pictures; none for a motion without video."""
-        found = []
+        found: list[Reference] = []
         for part in self._parts:
             if part.name == "reference":
                 try:
-                    found.append(self._reference(self._read(part)))
+                    found.append(self._reference(self._read(part), found))
                 except InputError as error:
                     raise _at(self.path, error) from None
         return found
@@ -264,15 +270,10 @@ class S2DFile:
         ``references`` are this file's, which show the rest of the background. With it comes the place (left,
         top) of its first pixel in the canvas, which is at or outside the canvas's.
         """
-        for part in self._parts:
-            if part.name == "plate":
-                try:
-                    first = references[0]
-                    moving = self.header.moving_plate
-                    return pictures.decode_plate(self._read(part), first.picture, first.mask, moving)
-                except InputError as error:
-                    raise _at(self.path, error) from None
-        return None, (0, 0)
+        try:
+            return self._plate(references)
+        except InputError as error:
+            raise _at(self.path, error) from None
 
     def info(self) -> dict:
         """Return what the file holds and where its bytes go, ready for JSON."""
@@ -324,14 +325,30 @@ class S2DFile:
             )
         return data
 
-    def _reference(self, data: bytes) -> Reference:
+    def _plate(self, references: list[Reference]) -> tuple[np.ndarray | None, tuple[int, int]]:
+        for part in self._parts:
+            if part.name == "plate":
+                first, moving = references[0], self.header.moving_plate
+                return pictures.decode_plate(self._read(part), first.picture, first.mask, moving)
+        return None, (0, 0)
+
+    def _reference(self, data: bytes, earlier: list[Reference]) -> Reference:
         reader = ByteReader(data)
         frame, mask_size = reader.varint(), reader.varint()
         if frame >= self.header.frames:
             raise InputError("damaged", "a reference picture names a frame after the end of the clip.")
         width, height = self.header.width, self.header.height
         mask = pictures.decode_mask(reader.take(mask_size), width, height)
-        return Reference(frame, pictures.decode_picture(reader.rest(), width, height), mask)
+        if not (self.header.cropped and earlier):
+            return Reference(frame, pictures.decode_picture(reader.rest(), width, height), mask)
+        background, origin = self._plate(earlier)
+        if background is None:
+            background = earlier[0].picture
+        if self.header.moving_plate:
+            group, within = divmod(frame, self.header.group_frames)
+            view = self._views_group(group)[within]
+            background = seen_background(background, origin, view, width, height)
+        return Reference(frame, pictures.decode_crop(reader.rest(), background, mask), mask)
 
     @cached_property
     def _group_bytes(self) -> list[bytes]:
@@ -374,12 +391,9 @@ class S2DFile:
     def _views_group(self, group: int) -> np.ndarray:
         if self._decoded_views is None or self._decoded_views[0] != group:
             header = self.header
-            try:
-                decoded = homography_codec.decode_group(
-                    self._views_bytes[group], self._frames_in(group), header.width, header.height
-                )
-            except InputError as error:
-                raise _at(self.path, error) from None
+            decoded = homography_codec.decode_group(
+                self._views_bytes[group], self._frames_in(group), header.width, header.height
+            )
             self._decoded_views = group, decoded
         return self._decoded_views[1]
 
@@ -449,6 +463,7 @@ def _header_of(clip: Clip, step_mm: float) -> Header:
         group_frames=max(1, math.ceil(GROUP_SECONDS * clip.fps)),
         moving_camera=clip.moving_camera,
         moving_plate=moving_plate,
+        cropped=len(clip.references) > 1,
         networks=_network_hashes(names),
     )
     _check_header(header)
@@ -492,7 +507,7 @@ def _check_header(header: Header) -> None:
 def _pack_header(header: Header, parts: list[tuple[str, bytes]]) -> bytes:
     camera = header.camera
     fields = [
-        bytes([SCHEMA, _MOVING_CAMERA * header.moving_camera | _MOVING_PLATE * header.moving_plate]),
+        bytes([SCHEMA, sum(flag for flag, name in _FLAGS.items() if getattr(header, name))]),
         *map(
             pack_varint,
             (header.frames, header.fps.numerator, header.fps.denominator, header.width, header.height),
@@ -534,7 +549,7 @@ def _unpack_header(head: bytes) -> tuple[Header, int, list[_Part]]:
     if zlib.crc32(head[:end]) != crc:
         raise InputError("damaged", "the header was altered or damaged (its checksum is wrong).")
     schema, flags = payload.unpack("BB")
-    if schema != SCHEMA or flags & ~(_MOVING_CAMERA | _MOVING_PLATE):
+    if schema != SCHEMA or flags > sum(_FLAGS):
         raise InputError(
             "future_version", f"it uses keypoint schema {schema} and flags {flags}: update this program."
         )
@@ -554,9 +569,8 @@ def _unpack_header(head: bytes) -> tuple[Header, int, list[_Part]]:
         shape,
         step_um,
         group_frames,
-        bool(flags & _MOVING_CAMERA),
-        bool(flags & _MOVING_PLATE),
-        networks,
+        **{name: bool(flags & flag) for flag, name in _FLAGS.items()},
+        networks=networks,
     )
     _check_header(header)
     return header, end + 4, _unpack_parts(payload, end + 4, header)

@@ -110,6 +110,30 @@ def test_the_plate_shows_what_the_person_hides():
     assert len(coded) < 0.7 * len(pictures.encode_picture(reference, 40))
 
 
+def test_a_crop_holds_the_person_and_leaves_the_rest_to_the_background():
+    width, height = 128, 192
+    rough = np.random.default_rng(3).integers(40, 200, (24, 16, 3)).astype(np.uint8)
+    background = cv2.resize(rough, (width, height))
+    mask = person(width, height)
+    picture = np.where(mask[..., None] > 0, np.uint8(20), background)
+    decoded_mask = pictures.decode_mask(pictures.encode_mask(mask), width, height)
+    coded = pictures.encode_crop(picture, decoded_mask, 60)
+    back = pictures.decode_crop(coded, background, decoded_mask)
+    assert np.abs(back.astype(int) - picture).mean() < 3
+    assert len(coded) < 0.7 * len(pictures.encode_picture(picture, 60))
+    assert (back[:20] == background[:20]).all()
+    nobody = np.zeros_like(mask)
+    whole = pictures.decode_crop(pictures.encode_crop(picture, nobody, 60), background, nobody)
+    np.testing.assert_array_equal(whole, background)
+
+
+def test_a_crop_outside_the_canvas(picture, coded):
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    for box in (b"", b"\1", bytes([1, 0, 0, 0, 111, 0, 83, 0]), bytes(8), b"\xff" * 8):
+        with pytest.raises(InputError, match="reference"):
+            pictures.decode_crop(box + coded if len(box) == 8 else box, picture, mask)
+
+
 def test_no_person_needs_no_plate(picture):
     assert pictures.encode_plate(picture, np.zeros(picture.shape[:2], np.uint8), 40) == b""
 

@@ -164,6 +164,30 @@ def test_a_clip_comes_back(filmed, filmed_file):
     assert np.abs(back.plate[60:150, 40:80].astype(int) - filmed.plate[60:150, 40:80]).max() < 30
 
 
+def test_references_after_the_first_are_cropped_to_the_person(filmed, filmed_file, panned, panned_file):
+    for clip, path in ((filmed, filmed_file[0]), (panned, panned_file[0])):
+        back = read_clip(path)
+        further, background = back.references[1], back.background(319)
+        away = pictures.decode_mask(pictures.encode_mask(filmed.references[1].mask), 136, 200) == 0
+        away[40:170, 20:100] = False
+        np.testing.assert_array_equal(further.picture[away], background[away])
+        person = np.s_[70:140, 50:70]
+        assert np.abs(further.picture[person].astype(int) - clip.references[1].picture[person]).mean() < 6
+
+
+def test_whole_further_references_of_older_files_are_read(filmed, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        pictures, "encode_crop", lambda picture, mask, quality: pictures.encode_picture(picture, quality)
+    )
+    path = tmp_path / "older.s2d"
+    write_clip(filmed, path)
+    payload = bytearray(payload_of(path.read_bytes()))
+    payload[1] &= ~4
+    path.write_bytes(reseal(path.read_bytes(), bytes(payload)))
+    further = read_clip(path).references[1]
+    assert np.abs(further.picture.astype(int) - filmed.references[1].picture).mean() < 4
+
+
 def test_every_byte_is_accounted_for(filmed_file):
     path, sizes = filmed_file
     info = S2DFile.open(path).info()
@@ -448,11 +472,10 @@ def test_camera_motions_from_strangers(panned):
 
 def test_a_moving_plate_without_its_motion_is_refused(panned_file, filmed_file, tmp_path):
     """The flag and the part belong together, whichever is missing."""
-    for source, flags in ((panned_file[0], 1), (filmed_file[0], 3)):
+    for source in (panned_file[0], filmed_file[0]):
         data = source.read_bytes()
         payload = bytearray(payload_of(data))
-        assert payload[1] == 4 - flags
-        payload[1] = flags
+        payload[1] ^= 2
         (tmp_path / "lying.s2d").write_bytes(reseal(data, bytes(payload)))
         with pytest.raises(InputError, match="motion is missing"):
             S2DFile.open(tmp_path / "lying.s2d")
