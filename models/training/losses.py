@@ -77,42 +77,86 @@ def cosine_distances(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class LossWeights:
-    """How much each part of the loss counts."""
+    """How much each part of the loss counts; 0 leaves a part out."""
 
     pixels: float = 8.0
     person: float = 4.0  # how much more a pixel of the person counts than one of the background
+    details: float = 2.0  # how much more still one of the head or a hand counts
+    temporal: float = 4.0
     warped: float = 4.0
     perceptual: float = 2.0
     flow: float = 0.1  # a pixel of error
+    occlusion: float = 0.1
+    visibility: float = 0.1
     opacity: float = 0.3
+    vertices: float = 20.0  # a metre of error
+    adversarial: float = 0.0
+    features: float = 2.0  # feature matching, where there is an adversary
 
 
 @dataclass
 class Target:
-    """The truth of a batch of frames."""
+    """The truth of a batch: N examples of T consecutive frames each, frame after frame (B = N T)."""
 
     picture: Tensor  # (B, 3, H, W), 0 to 1
     mask: Tensor  # (B, 1, H, W), 0 to 1
-    flow: Tensor  # (B, 2, H/2, W/2), canvas pixels
-    flow_known: Tensor  # (B, 1, H/2, W/2), 1 where the flow is the person's
-    visible: Tensor  # (B, 1, H/2, W/2), 1 where that point can be seen in the reference
+    flow: Tensor  # (B, R, 2, H/2, W/2), canvas pixels
+    known: Tensor  # (B, 1, H/2, W/2), 1 where the flow is the person's
+    visible: Tensor  # (B, R, 1, H/2, W/2), 1 where that point can be seen in the reference
+    details: Tensor  # (B, P, 3), centre and radius of head and hands, pixels
+    frames: int  # T
+
+
+def importance(target: Target, weights: LossWeights) -> Tensor:
+    """Return how much each pixel ``(B, 1, H, W)`` counts: 1 on the background, more on the person."""
+    person = F.max_pool2d(target.mask, 5, stride=1, padding=2)
+    height, width = person.shape[2:]
+    y = torch.arange(height, device=person.device)[:, None] + 0.5
+    x = torch.arange(width, device=person.device) + 0.5
+    across, down, radius = (target.details[:, :, i, None, None] for i in range(3))
+    near = torch.exp(-0.5 * ((x - across) ** 2 + (y - down) ** 2) / radius**2).amax(1, keepdim=True)
+    return 1 + person * (weights.person - 1 + weights.details * near)
 
 
 def picture_losses(drawn: Layers, target: Target, weights: LossWeights) -> dict[str, Tensor]:
-    """Return the weighted parts of the loss but for the perceptual one."""
-    importance = 1 + (weights.person - 1) * F.max_pool2d(target.mask, 5, stride=1, padding=2)
-    pixels = ((drawn.picture - target.picture).abs() * importance).mean() / importance.mean()
-    visible = F.interpolate(target.visible, scale_factor=2)
-    warped = _mean_where((drawn.warped - target.picture).abs(), visible)
-    flow = _mean_where((drawn.flow - target.flow).abs().sum(1, keepdim=True).clamp(max=12), target.flow_known)
-    opacity = F.binary_cross_entropy(drawn.opacity.clamp(1e-4, 1 - 1e-4), target.mask)
-    return {
-        "pixels": weights.pixels * pixels,
-        "warped": weights.warped * warped,
-        "flow": weights.flow * flow,
-        "opacity": weights.opacity * opacity,
-    }
+    """Return the weighted parts of the loss that compare a drawn frame with the true one, point by point.
+
+    Each part is a mean over examples of that example's own mean, so that shares of a batch average to
+    what the whole batch gives.
+    """
+    important = importance(target, weights)
+    error = drawn.picture - target.picture
+    parts = {"pixels": _mean_where(error.abs(), important)}
+    if target.frames > 1:
+        change = error.unflatten(0, (-1, target.frames)).diff(dim=1).flatten(0, 1)
+        lasting = important.unflatten(0, (-1, target.frames))[:, 1:].flatten(0, 1)
+        parts["temporal"] = _mean_where(change.abs(), lasting)
+    anywhere = target.visible.amax(1)
+    shown = F.interpolate(anywhere, scale_factor=2)
+    parts["warped"] = _mean_where((drawn.warped - target.picture).abs(), shown)
+    distance = (drawn.flow - target.flow).abs().sum(2).clamp(max=12)
+    parts["flow"] = _mean_where(distance, target.known)
+    occluded = F.avg_pool2d(drawn.occlusion, 2).float().clamp(1e-4, 1 - 1e-4)
+    unseen = F.binary_cross_entropy(occluded, 1 - anywhere, reduction="none")
+    parts["occlusion"] = _mean_where(unseen, target.known)
+    if target.visible.shape[1] > 1:
+        showing = (drawn.shares * target.visible).sum(1)
+        parts["visibility"] = _mean_where(-torch.log(showing.clamp(min=1e-3)), anywhere)
+    opacity = drawn.opacity.clamp(1e-4, 1 - 1e-4)
+    parts["opacity"] = F.binary_cross_entropy(opacity, target.mask)
+    return {name: getattr(weights, name) * value for name, value in parts.items()}
 
 
-def _mean_where(values: Tensor, where: Tensor) -> Tensor:
-    return (values * where).sum() / (where.sum() * values.shape[1]).clamp(min=1)
+def vertex_loss(predicted: Tensor, true: Tensor) -> Tensor:
+    """Return the mean distance (m) of vertices ``(N, V, 3)`` from the true ones, their middles together.
+
+    Where the body as a whole stands, the keypoints alone decide; that error is not the network's.
+    """
+    error = predicted - true
+    return (error - error.mean(1, keepdim=True)).norm(dim=-1).mean()
+
+
+def _mean_where(values: Tensor, weight: Tensor) -> Tensor:
+    """Average ``values`` ``(B, C, H, W)`` by ``weight`` ``(B, 1, H, W)`` in each example, then examples."""
+    total = (values * weight).flatten(1).sum(1)
+    return (total / (weight.flatten(1).sum(1) * values.shape[1]).clamp(min=1)).mean()

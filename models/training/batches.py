@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a folder of drawn examples to what one step of the joint training takes.
+
+All that is random about a step (which examples, how they are varied, which part is drawn and where it is
+looked at closely) follows from the seed, the step and the example's place in the batch alone. So a training
+that is resumed goes on as if it had never stopped, and several processes that share a batch see what one
+process would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from ..body import BodyModel
+from ..keypoints import KEYPOINT_INDEX
+from ..mesh_motion import GRID
+from ..windows import WINDOW
+from .config import JointConfig
+from .networks import predictor_inputs
+from .picture_cache import load_example
+
+_DETAILS = (
+    (("nose", "left_ear", "right_ear"), 0.12),
+    (("left_wrist", "left_pinky", "left_index"), 0.09),
+    (("right_wrist", "right_pinky", "right_index"), 0.09),
+)
+"""Keypoints whose middle is a head or a hand, and its radius in metres."""
+
+_CLOSE_LOOKS = 0.4  # share of examples whose head or a hand is what the perceptual loss looks at
+
+
+def step_batches(
+    folder: Path,
+    body: BodyModel,
+    config: JointConfig,
+    first_step: int = 0,
+    share: slice = slice(None),
+    seed: int = 0,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield the batches of the steps from ``first_step`` on, each made while the last one is learnt from.
+
+    ``share`` is what this process takes of a batch's examples.
+    """
+    steps = iter(range(first_step, 2**62))
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(make_batch, folder, body, config, next(steps), share, seed)
+        while True:
+            ready = coming.result()
+            coming = pool.submit(make_batch, folder, body, config, next(steps), share, seed)
+            yield ready
+
+
+def make_batch(
+    folder: Path, body: BodyModel, config: JointConfig, step: int, share: slice = slice(None), seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Make a step's batch of the examples in ``folder``; all arrays have a first axis of examples."""
+    paths = sorted(folder.glob("*.npz"))
+    rng = np.random.default_rng([seed, step])
+    chosen = rng.choice(len(paths), config.people, replace=len(paths) < config.people)
+    prepared = []
+    for place in range(config.people)[share]:
+        own = np.random.default_rng([seed, step, place])
+        prepared.append(prepare(load_example(paths[chosen[place]], own), config, step, own))
+    batch = {name: np.stack([example[name] for example in prepared]) for name in prepared[0]}
+    windows = np.concatenate([batch.pop("reference_windows"), batch.pop("windows")], 1)
+    return batch | predictor_inputs(body, windows, batch["known_shape"])
+
+
+def prepare(
+    example: dict[str, np.ndarray], config: JointConfig, step: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Choose what is drawn of a varied example, and where the perceptual loss looks.
+
+    Adds ``origin`` ``(2,)`` (x, y), projected ``keypoints`` ``(T, K, 2)`` and
+    ``reference_keypoints``, ``details`` ``(T, P, 3)`` (x, y, radius; pixels of the part) and ``look``
+    ``(4,)`` (frame, top, left, side); all that is true of the frames is cut to the part.
+    """
+    camera = example["camera"]
+    # One reference, or two, and so on, in turn: a clip has as many as it pays for.
+    references = 1 + step % config.references
+    example = {name: _cut_references(name, value, references) for name, value in example.items()}
+    made = {name: value for name, value in example.items() if name != "shape"}
+    made["keypoints"] = _projected(example["windows"][:, WINDOW // 2], camera)
+    made["reference_keypoints"] = _projected(example["reference_windows"][:, WINDOW // 2], camera)
+
+    mask = example["masks"][0, 0]
+    top, left = _around_person(mask, config.part, 8, rng)
+    rows, columns = slice(top, top + config.part[0]), slice(left, left + config.part[1])
+    made["origin"] = np.float32([left, top])
+    for name in ("plates", "frames", "masks"):
+        made[name] = example[name][..., rows, columns]
+    cells = [slice(side.start // GRID, side.stop // GRID) for side in (rows, columns)]
+    for name in ("flow", "known", "visible"):
+        made[name] = example[name][..., *cells]
+
+    seen = example["windows"][:, WINDOW // 2]
+    points = np.stack(
+        [seen[:, [KEYPOINT_INDEX[name] for name in names]].mean(1) for names, _ in _DETAILS], 1
+    )  # (T, P, 3)
+    radius = np.float32([size for _, size in _DETAILS]) * camera[0] / np.maximum(points[..., 2], 0.1)
+    centres = _projected(points, camera) - made["origin"]
+    made["details"] = np.concatenate([centres, radius[..., None]], -1).astype(np.float32)
+
+    # At full size and, over a larger square, at half: in turn.
+    side = config.perceptual_side * (1 + step // config.references % 2)
+    side = min(side, *config.part)
+    frame = int(rng.integers(len(made["frames"])))
+    if rng.random() < _CLOSE_LOOKS:
+        x, y = made["details"][frame, rng.integers(len(_DETAILS)), :2]
+        room = np.array(config.part) - side
+        corner = np.clip(np.array([y, x]) - side / 2, 0, room).astype(int)
+    else:
+        corner = _around_person(made["masks"][frame, 0], (side, side), 1, rng)
+    made["look"] = np.array([frame, *corner, side])
+    return made
+
+
+def _cut_references(name: str, value: np.ndarray, references: int) -> np.ndarray:
+    """Keep the first of an example's references in an array that has them as an axis."""
+    if name.startswith("reference"):
+        return value[:references]
+    return value[:, :references] if name in ("flow", "visible") else value
+
+
+def _projected(points: np.ndarray, camera: np.ndarray) -> np.ndarray:
+    return (points[..., :2] / np.maximum(points[..., 2:], 0.01) * camera[:2] + camera[2:]).astype(np.float32)
+
+
+def _around_person(
+    mask: np.ndarray, size: tuple[int, int], multiple: int, rng: np.random.Generator
+) -> tuple[int, int]:
+    """Choose top and left, multiples of ``multiple``, of a part that holds a random point of the person."""
+    points = np.argwhere(mask > 0.5)
+    middle = points[rng.integers(len(points))] if len(points) else np.array(mask.shape) // 2
+    corner = middle - rng.integers(size)
+    return tuple(
+        int(np.clip(at, 0, limit - side) // multiple * multiple)
+        for at, limit, side in zip(corner, mask.shape, size, strict=True)
+    )
