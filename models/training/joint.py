@@ -446,7 +446,8 @@ class _Record:
         training = self._training
         training.save(self._folder / CHECKPOINT)
         if self._sums:
-            means = {name: float(np.mean([part[name] for part in self._sums])) for name in self._sums[0]}
+            names = dict.fromkeys(name for losses in self._sums for name in losses)
+            means = {name: float(np.mean([x[name] for x in self._sums if name in x])) for name in names}
             for name, value in means.items():
                 self._writer.add_scalar(f"loss/{name}", value, training.steps)
             self._writer.add_scalar("rate", training.optimiser.param_groups[0]["lr"], training.steps)

@@ -191,9 +191,7 @@ def test_without_a_mesh_the_keypoints_own_motion_leads(training, cache, body):
     assert "vertices" in subject.step(batch)
 
 
-def test_steps_lower_the_loss_and_a_checkpoint_goes_on_exactly(
-    training, cache, body, tmp_path, monkeypatch
-):
+def test_steps_lower_the_loss_and_a_checkpoint_goes_on_exactly(training, cache, body, tmp_path, monkeypatch):
     monkeypatch.setattr(joint, "_WARM_UP", 1)
     subject = training()
     batch = batch_of(cache, body, config=dataclasses.replace(CONFIG, people=1))
@@ -279,13 +277,13 @@ def run_command(arguments):
 def test_slices_train_to_the_end_and_leave_curves_and_sheets(arguments, cache, tmp_path, monkeypatch):
     exported = {}
     monkeypatch.setattr(joint, "export_pictures", lambda encoder, *_: exported.update(encoder.state_dict()))
-    config = dataclasses.replace(CONFIG, people=1, steps=3)
+    config = dataclasses.replace(CONFIG, people=1, steps=4)
     run_command(arguments(config, "--minutes", "0.001"))
     with pytest.raises(InputError, match="--resume"):
         run_command(arguments(config))
     run_command(arguments(config, "--resume", "--export", str(tmp_path / "weights")))
     state = joint.read_checkpoint(tmp_path / "run" / joint.CHECKPOINT)
-    assert state["steps"] == 3
+    assert state["steps"] == 4
     assert len(list((tmp_path / "run").glob("sheet_*.jpg"))) == 2
     assert list((tmp_path / "run" / "curves").glob("events*"))
     assert (tmp_path / "weights" / "vertex_predictor.onnx").is_file()

@@ -4,8 +4,9 @@
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
+import torch
 from sparse2dense.inference.clip import Camera
 from sparse2dense.models import mesh_motion
 from sparse2dense.models.training.mesh_motion_torch import MeshMotion
@@ -50,7 +51,7 @@ def test_its_gradient_reaches_frames_and_references():
     corner = rng.uniform(6, 26, (count, 1, 2)) // 2 * 2 + 1 + rng.uniform(-0.3, 0.3, (count, 1, 2))
     triangles = corner + np.array([[0, 0], [0, 1.2], [1.2, 0]]) - 0.4
     reference = np.concatenate([triangles.reshape(-1, 2), np.full((3 * count, 1), 2.0)], 1)
-    frame = reference + [2.0, 4.0, 0.0]
+    frame = reference + np.array([2.0, 4.0, 0.0])
     faces = torch.arange(3 * count).view(count, 3)
 
     def displacements(of_reference, of_frame):

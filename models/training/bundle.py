@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""All that a training needs beside this package, as one zip below 60 MB for a machine without a network.
+
+``s2d train bundle --data DIR --backgrounds DIR -o bundle.zip``, then there ``unzip bundle.zip -d data`` and
+``s2d train joint --data data …``. VGG-16 goes along as far as training compares it, in half precision.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import zipfile
+from pathlib import Path
+
+from ...inference.errors import InputError
+from . import avatars, motion
+from .backgrounds import FOLDER
+from .joint import CHECKPOINT, HED_WEIGHTS, hed_weights
+
+LIMIT = 60_000_000
+"""Bytes that a bundle may have."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``s2d train bundle``."""
+    parser.add_argument("--data", type=Path, default=os.environ.get("S2D_DATA"), help="folder of the assets")
+    parser.add_argument("--backgrounds", type=Path, help="folder of photographs to take along")
+    parser.add_argument("--checkpoint", type=Path, help="a training to start from or to go on with")
+    parser.add_argument("--stages", type=int, choices=range(1, 6), default=4, help="of VGG-16 (4)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("bundle.zip"), metavar="FILE.zip")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the bundle, whole or not at all; InputError where it would be too large."""
+    if args.data is None:
+        raise InputError(
+            "no_data", "Say where the data is: --data DIR, or the environment variable S2D_DATA."
+        )
+    files = {name: args.data / name for name in (motion.ARCHIVE, avatars.ARCHIVE)}
+    if args.backgrounds:
+        files |= {f"{FOLDER}/{path.name}": path for path in sorted(args.backgrounds.iterdir())}
+    if args.checkpoint:
+        files[CHECKPOINT] = args.checkpoint
+    aside = args.output.with_name(f"{args.output.name}.{os.getpid()}")
+    try:
+        with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as bundle:  # what goes in is compressed already
+            for name, path in files.items():
+                bundle.write(path, name)
+            bundle.writestr(HED_WEIGHTS, _first_stages(hed_weights(args.data), args.stages))
+        size = aside.stat().st_size
+        if size > LIMIT:
+            raise InputError(
+                "bundle", f"The bundle would have {size:,} bytes of {LIMIT:,}: take fewer photographs along."
+            )
+        os.replace(aside, args.output)
+    finally:
+        aside.unlink(missing_ok=True)
+    print(f"{args.output}: {size:,} bytes")
+
+
+def _first_stages(path: Path, stages: int) -> bytes:
+    """Return HED's file with the first ``stages`` of VGG-16 alone, in half precision."""
+    import h5py
+    import numpy as np
+
+    def keep(name: str, value: object) -> None:
+        if isinstance(value, h5py.Dataset) and name.startswith(kept):
+            file.create_dataset(name, data=value[()].astype(np.float16))
+
+    kept = tuple(f"block{stage}/" for stage in range(1, stages + 1))
+    written = io.BytesIO()
+    with h5py.File(path, "r") as whole, h5py.File(written, "w") as file:
+        whole.visititems(keep)
+    return written.getvalue()
