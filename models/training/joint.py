@@ -311,7 +311,7 @@ def run(args: argparse.Namespace) -> None:
             training.load(checkpoint)
         else:
             _initialise(training, args.init)
-        with _examples(args, config, draws=rank == 0) as cache:
+        with _examples(args, config, device, draws=rank == 0) as cache:
             _train_slice(training, cache, body, args, rank, world)
         if args.export and rank == 0:
             export(training, args.export)
@@ -365,7 +365,9 @@ def _processes(device: str) -> Iterator[tuple[torch.device, int, int]]:
 
 
 @contextlib.contextmanager
-def _examples(args: argparse.Namespace, config: JointConfig, draws: bool) -> Iterator[Path]:
+def _examples(
+    args: argparse.Namespace, config: JointConfig, device: torch.device, draws: bool
+) -> Iterator[Path]:
     """Have the examples drawn while the training goes on; yields their folder once there are enough."""
     cache = args.cache or args.out / "examples"
     rendering = Rendering(
@@ -375,6 +377,7 @@ def _examples(args: argparse.Namespace, config: JointConfig, draws: bool) -> Ite
         args.backgrounds,
         targets=config.targets,
         references=config.references,
+        device="cuda" if device.type == "cuda" else None,
     )
     renderers = start_renderers(rendering, args.renderers) if draws else []
     try:
