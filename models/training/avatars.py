@@ -59,6 +59,7 @@ _TO_CAMERA = np.array([0.1, -0.1, -0.1])  # decimetres, y up, facing +z -> metre
 _NEIGHBOURS = 8  # body vertices that carry one helper vertex
 _INFLUENCES = 8  # bones a vertex follows: as many as Anny's do
 _TEXTURE_SIZES = (512, 256, 128)
+_NEAR = 0.03  # metres from a top or a bottom to skin that it hides whatever else does
 _LEAST_PIECE = 0.15  # square metres of cloth that are a top or a bottom
 _DYES = (
     (0.02, 0.02, 0.025),
@@ -348,21 +349,21 @@ class Wardrobe:
         tint = np.ones((len(rest), 3), np.float32)
         tint[:] = rng.uniform(0.75, 1.15) * rng.uniform(0.93, 1.07, 3)
         tint[len(rest) - len(_EYES) :] = self._eye_tint(rng)
-        clothes = [(suit, SUIT, *_colour_cloth(suit, suit.fit(base), detail, rng))]
+        if mixed is None:
+            clothes = [(suit, SUIT, *_colour_cloth(suit, suit.fit(base), detail, rng))]
+        else:
+            top, bottom = (wear[mixed.integers(len(wear))] for wear in (self.tops, self.bottoms))
+            clothes = [
+                (piece, material, *_dye_cloth(piece, detail, mixed))
+                for piece, material in ((top, SUIT), (bottom, LOWER))
+            ]
         clothes.append((shoes, SHOES, *_colour_cloth(shoes, shoes.fit(base), detail, rng)))
         hair_tint = np.float32(_HAIR_COLOURS[rng.integers(len(_HAIR_COLOURS))] * rng.uniform(1.2, 2.8, 1))
         clothes.append((hair, HAIR, hair.details[detail], np.tile(hair_tint, (len(hair.anchors), 1))))
-        if mixed is not None:
-            chosen = (wear[mixed.integers(len(wear))] for wear in (self.tops, self.bottoms))
-            pieces = [
-                (piece, material, *_dye_cloth(piece, detail, mixed))
-                for piece, material in zip(chosen, (SUIT, LOWER), strict=True)
-            ]
-            clothes = [pieces[0], *clothes[1:], pieces[1]]
         worn, materials, pictures, tints = zip(*clothes, strict=True)
         fitted = [rest, *(garment.fit(base) for garment in worn)]
         starts = np.cumsum([len(x) for x in fitted])
-        covered = np.any([garment.hides for garment in worn[:2] + worn[3:]], axis=0)
+        covered = np.any([garment.hides for garment in worn[:-1]], axis=0)
         bare = ~covered[self.body.faces].all(1)
         textures = [skins[detail]] * (1 + max(*materials, EYES))
         textures[EYES] = np.full_like(skins[detail], 255)
@@ -410,10 +411,12 @@ def _split(suit: Garment, base: BaseMesh) -> tuple[Garment, Garment] | None:
         return None
     lowest = large[height[large].argmax()]  # y points down
     of_body = base.template[np.concatenate([_BODY, _TONGUE, _EYES])]
-    nearest = label[cKDTree(points).query(of_body)[1]]
+    away = [cKDTree(points[piece]).query(of_body)[0] for piece in (label != lowest, label == lowest)]
     return (
-        suit.part(f"{suit.name} top", label != lowest, suit.hides & (nearest != lowest)),
-        suit.part(f"{suit.name} bottom", label == lowest, suit.hides & (nearest == lowest)),
+        suit.part(f"{suit.name} top", label != lowest, suit.hides & (away[0] < np.maximum(away[1], _NEAR))),
+        suit.part(
+            f"{suit.name} bottom", label == lowest, suit.hides & (away[1] < np.maximum(away[0], _NEAR))
+        ),
     )
 
 
@@ -475,8 +478,8 @@ def _inks(count: int, rng: np.random.Generator) -> np.ndarray:
 def _stripes(size: int, rng: np.random.Generator) -> np.ndarray:
     """Return bands of several colours and widths, in any direction, ``(size, size, 3)``."""
     period, angle = rng.uniform(0.04, 0.3) * size, rng.choice([0, 0.5, rng.random()]) * np.pi
-    row, column = np.mgrid[:size, :size]
-    along = (row * np.cos(angle) + column * np.sin(angle)) / period % 1
+    line = np.arange(size, dtype=np.float32) / np.float32(period)
+    along = (line[:, None] * np.float32(np.cos(angle)) + line * np.float32(np.sin(angle))) % 1
     ends = np.sort(rng.random(rng.integers(2, 6)))
     inks = _inks(len(ends) + 1, rng)
     inks[0] = 1
@@ -495,11 +498,11 @@ def _tartan(size: int, rng: np.random.Generator) -> np.ndarray:
 def _dots(size: int, rng: np.random.Generator) -> np.ndarray:
     """Return dots in rows, every other row shifted, ``(size, size, 3)``."""
     period = rng.uniform(0.02, 0.15) * size
-    row, column = np.mgrid[:size, :size] / period
-    column += 0.5 * (np.floor(row) % 2)
-    apart = np.hypot(row % 1 - 0.5, column % 1 - 0.5)
-    edge = np.clip((rng.uniform(0.12, 0.42) - apart) * period + 0.5, 0, 1)[..., None]
-    return (1 - edge * (1 - _inks(1, rng))).astype(np.float32)
+    line = np.arange(size, dtype=np.float32) / np.float32(period)
+    across = (line + 0.5 * (np.floor(line) % 2)[:, None]) % 1 - 0.5
+    apart = np.sqrt(across**2 + ((line % 1 - 0.5) ** 2)[:, None])
+    edge = np.clip((np.float32(rng.uniform(0.12, 0.42)) - apart) * np.float32(period) + 0.5, 0, 1)
+    return 1 - edge[..., None] * (1 - _inks(1, rng))
 
 
 def _camouflage(size: int, rng: np.random.Generator) -> np.ndarray:

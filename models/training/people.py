@@ -34,7 +34,7 @@ FPS = 25
 
 _RADIUS = radius_frames(FPS)
 _NOISE = 512  # pixels along the edge of the sheet of noise that all pictures take theirs from
-_SHUTTER = np.array([-1, -0.65, -0.3, 0.3, 0.65, 1])  # further times at which a blurred picture is drawn
+_SHUTTER = np.array([-1, -0.5, 0.5, 1])  # further times at which a blurred picture is drawn
 _SHARP, _SMEARED = 1.0, 5.0  # pixels that a keypoint moves meanwhile: no blur below, all times above
 _CANDIDATES = 6  # moments among which a further reference is chosen
 _UPPER = ("spine", "neck", "head", "clavicle", "shoulder", "upperarm", "lowerarm", "wrist")
@@ -46,13 +46,14 @@ class Variety:
 
     moving_camera: float = 0.2  # held in a hand, and turned after the person
     bystanders: float = 0.2  # others stand about
-    motion_blur: float = 0.5
+    motion_blur: float = 0.4
     motion: float = 0.5  # slower, faster, mirrored, arms and legs of two motions
     closeness: float = 0.25  # so near that the picture's edge cuts the person off
     clothes: float = 0.75  # a top and a bottom, dyed and printed, not a suit
+    shadows: float = 0.8  # the body shades itself
 
 
-PLAIN = Variety(0, 0, 0, 0, 0, 0)
+PLAIN = Variety(0, 0, 0, 0, 0, 0, 0)
 """Still camera, nobody else: what the benchmarks' clips show, so that results compare over time."""
 
 
@@ -110,6 +111,7 @@ class _Scene:
         place: Place,
         noise: np.ndarray,
         rng: np.random.Generator,
+        shades: tuple[float, float],
         device: str | None,
     ) -> None:
         self.avatar, self.shape, self.camera, self.view, self.place = avatar, shape, camera, view, place
@@ -123,7 +125,8 @@ class _Scene:
         strength = rng.uniform(0.2, 1.1)
         warm = rng.uniform(0.85, 1.15, 3)
         sky, ground = rng.uniform(0.35, 0.9), rng.uniform(0.15, 0.5)
-        self._light = (strength * warm, sky * (2 - warm), ground * rng.uniform(0.85, 1.15, 3))
+        ground_light = ground * rng.uniform(0.85, 1.15, 3)
+        self._light = (strength * warm, sky * (2 - warm), ground_light, np.array([*shades, 0]))
         self._shadow = rng.uniform(0.1, 0.75)
         self._blur = rng.uniform(0.3, 0.8) if rng.random() < 0.5 else 0.0
         self._noise = rng.uniform(0, 5) if rng.random() < 0.7 else 0.0
@@ -435,7 +438,10 @@ class People:
         others = None if views is None else views[drawn]
         place = self._backgrounds.make(self.size, camera, view, rng, others)
         avatar = self._dress(rest, camera, view, rng, extra)
-        scene = _Scene(avatar, shape, camera, view, place, self._noise, rng, self.device)
+        shades = (0.0, 0.0)
+        if extra.random() < self.variety.shadows:
+            shades = extra.uniform(0.5, 1.0), extra.uniform(0.3, 0.8)
+        scene = _Scene(avatar, shape, camera, view, place, self._noise, rng, shades, self.device)
         if views is None:
             seen = _compose(view, world)
             of_moment = [view] * len(drawn)
@@ -444,9 +450,40 @@ class People:
             of_moment = list(others)
         blurred = seen[count:].reshape(len(drawn), len(during), *seen.shape[1:])
         moments = [
-            _Moment(seen[at], one, sub) for at, one, sub in zip(drawn, of_moment, blurred, strict=True)
+            _Moment(seen[at], one, self._needed(further, shape, camera))
+            for at, one, further in zip(drawn, of_moment, blurred, strict=True)
         ]
+        if extra.random() < self.variety.bystanders:
+            for _ in range(extra.integers(1, 4)):
+                scene.add_bystander(*self._bystander(camera, view, extra))
         return scene, moments, seen[:count]
+
+    def _needed(self, during: np.ndarray, shape: np.ndarray, camera: Camera) -> np.ndarray:
+        """Return those of the transforms ``(n, B, 3, 4)`` that it takes to show the blur without copies."""
+        if not len(during):
+            return during
+        pixels = camera.project(self._read_keypoints(during[[0, -1]], shape))
+        moved = np.linalg.norm(pixels[1] - pixels[0], axis=-1).max()
+        if moved < _SHARP:
+            return during[:0]
+        return during if moved > _SMEARED else during[1:-1]
+
+    def _bystander(
+        self, camera: Camera, view: np.ndarray, rng: np.random.Generator
+    ) -> tuple[Avatar, np.ndarray]:
+        """Choose somebody who stands still farther away: the avatar and its transforms to the world."""
+        rest, joints = self.body.rest(self._shape(rng))
+        rotations = self._motions[rng.choice(len(self._motions), p=self._motion_odds)][1]
+        posed = rotations[[rng.integers(len(rotations))]]
+        turned, place = self.body.forward_kinematics(joints, posed, np.zeros((1, 3), np.float32))
+        moves = np.concatenate([turned, (place - (turned @ joints[..., None])[..., 0])[..., None]], axis=-1)
+        away = np.linalg.norm(view[:, 3]) * rng.uniform(1.1, 1.5) + rng.uniform(0.3, 3)
+        seen = np.array([rng.uniform(-0.55, 0.55) * self.size[1] / camera.fx * away, 0, away]) - view[:, 3]
+        ground = (seen @ view[:, :3]) * (1, 0, 1)
+        ground[1] = -(place[..., 1].max() + rest[:, 1].max() - joints[:, 1].max())
+        angle = rng.uniform(-np.pi, np.pi)
+        yaw = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+        return self._dress(rest, camera, view, rng, rng), _compose(np.column_stack([yaw, ground]), moves)[0]
 
     def _pose(
         self, motion: _Motion, joints: np.ndarray, seconds: np.ndarray

@@ -20,6 +20,14 @@ FAR = 1e6
 NEAR = 0.1
 """Least depth (m) that is drawn."""
 
+SHADOW_CELL = 0.025
+"""Metres along the edge of a shadow map's cell."""
+
+AMBIENT = np.array(
+    [[0, -1, 0], *([np.cos(a) * 0.87, -0.5, np.sin(a) * 0.87] for a in (0.4, 1.97, 3.54, 5.11))], np.float32
+)
+"""Directions from which the light of sky and surroundings comes when points are asked how open they are."""
+
 
 @njit(cache=True, nogil=True, fastmath=True)
 def skin(
@@ -169,6 +177,77 @@ def rasterise(  # noqa: PLR0915 - one loop, and numba kernels are cheapest whole
 
 
 @njit(cache=True, nogil=True, fastmath=True)
+def reach(points: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Return how much of the light from each of ``directions (D, 3)`` reaches ``points (G, 3)``.
+
+    ``(G, D)`` float32 0..1, soft. A shadow map in a direction holds the point nearest to the light of each
+    cell of :data:`SHADOW_CELL`; a point is lit by the four cells around it in which it lies less than twice
+    that behind the nearest.
+    """
+    out = np.empty((points.shape[0], directions.shape[0]), np.float32)
+    one, half, cells = np.float32(1), np.float32(0.5), np.float32(1 / SHADOW_CELL)
+    count = points.shape[0]
+    place = np.empty((count, 3), np.float32)
+    for d in range(directions.shape[0]):
+        x, y, z = directions[d, 0], directions[d, 1], directions[d, 2]
+        # Two axes across the light (Duff et al., Building an Orthonormal Basis, Revisited, 2017).
+        sign = one if z >= 0 else -one
+        a = -one / (sign + z)
+        b = x * y * a
+        left, top = np.float32(1e9), np.float32(1e9)
+        right, bottom = -left, -top
+        for g in range(count):
+            px, py, pz = points[g, 0] * cells, points[g, 1] * cells, points[g, 2] * cells
+            u = px * (one + sign * x * x * a) + py * (sign * b) - pz * (sign * x)
+            v = px * b + py * (sign + y * y * a) - pz * y
+            place[g, 0], place[g, 1], place[g, 2] = u, v, px * x + py * y + pz * z
+            left, right, top, bottom = min(left, u), max(right, u), min(top, v), max(bottom, v)
+        columns, rows = int(right - left) + 3, int(bottom - top) + 3
+        nearest = np.full((rows, columns), np.float32(-1e9))
+        for g in range(count):
+            column, row = int(place[g, 0] - left) + 1, int(place[g, 1] - top) + 1
+            nearest[row, column] = max(nearest[row, column], place[g, 2])
+        for g in range(count):
+            u, v = place[g, 0] - left + half, place[g, 1] - top + half
+            column, row = int(u), int(v)
+            u, v = u - np.float32(column), v - np.float32(row)
+            lit = np.float32(0)
+            for i in range(2):
+                for j in range(2):
+                    behind = nearest[row + i, column + j] - place[g, 2] - one
+                    share = (u if j else one - u) * (v if i else one - v)
+                    lit += share * (one - min(max(behind, np.float32(0)), one))
+            out[g, d] = lit
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def openness(points: np.ndarray, normals: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """Return what of the light the body itself lets through to its ``points (G, 3)``: ``(G, 2)`` float32.
+
+    First of the lamp's, then of sky's and ground's. ``light (5, 3)`` is as :func:`shade` takes it.
+    """
+    directions = np.empty((1 + len(AMBIENT), 3), np.float32)
+    directions[0] = light[0]
+    directions[1:] = AMBIENT
+    reached = reach(points, directions)
+    out = np.empty((points.shape[0], 2), np.float32)
+    one = np.float32(1)
+    for g in range(points.shape[0]):
+        total = weight = np.float32(1e-6)
+        for d in range(1, directions.shape[0]):
+            facing = np.float32(0.1)
+            for c in range(3):
+                facing += normals[g, c] * directions[d, c]
+            if facing > 0:
+                total += facing * reached[g, d]
+                weight += facing
+        out[g, 0] = one - light[4, 0] * (one - reached[g, 0])
+        out[g, 1] = one - light[4, 1] * (one - total / weight)
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=True)
 def shade(
     triangle: np.ndarray,
     place: np.ndarray,
@@ -183,8 +262,9 @@ def shade(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Colour the samples and average them to pixels.
 
-    ``tint (G, 3)`` multiplies the texture in linear light; ``light (4, 3)``: the unit direction
-    towards the lamp, then the linear RGB of lamp, sky (from above) and ground (from below).
+    ``tint (G, 3)`` multiplies the texture in linear light; ``light (5, 3)``: the unit direction
+    towards the lamp, the linear RGB of lamp, sky (from above) and ground (from below), and how dark (0 to
+    1) the body's shadow on itself and the ambient occlusion are (the last number is not used).
 
     Returns the premultiplied colour ``(H, W, 3)`` float32 in 0..255 and the coverage ``(H, W)``
     float32 in 0..1.
@@ -196,6 +276,8 @@ def shade(
     share = np.float32(1 / (SAMPLES * SAMPLES))
     size = textures.shape[1]
     texels, last = np.float32(size), np.float32(size - 1.001)
+    shadowed = light[4, 0] > 0 or light[4, 1] > 0
+    open_to = openness(points, normals, light) if shadowed else normals[:, :2]
     for row in range(height * SAMPLES):
         for column in range(width * SAMPLES):
             f = triangle[row, column]
@@ -214,6 +296,10 @@ def shade(
             nx, ny, nz = nx / length, ny / length, nz / length
             lamp = max(nx * light[0, 0] + ny * light[0, 1] + nz * light[0, 2], np.float32(0))
             up = half - half * ny
+            around = one
+            if shadowed:
+                lamp *= p0 * open_to[i, 0] + p1 * open_to[j, 0] + p2 * open_to[k, 0]
+                around = p0 * open_to[i, 1] + p1 * open_to[j, 1] + p2 * open_to[k, 1]
             u = (p0 * uv[f, 0, 0] + p1 * uv[f, 1, 0] + p2 * uv[f, 2, 0]) * texels - half
             v = (p0 * uv[f, 0, 1] + p1 * uv[f, 1, 1] + p2 * uv[f, 2, 1]) * texels - half
             u = min(max(u, np.float32(0)), last)
@@ -226,7 +312,10 @@ def shade(
                 below = textures[layer, tv + 1, tu, c] * (one - du) + textures[layer, tv + 1, tu + 1, c] * du
                 texel = (above + (below - above) * dv) * np.float32(1 / 255)
                 tinted = texel * texel * (p0 * tint[i, c] + p1 * tint[j, c] + p2 * tint[k, c])
-                lit = tinted * (light[1, c] * lamp + light[2, c] * up + light[3, c] * (one - up))
+                ambient = light[2, c] * up + light[3, c] * (one - up)
+                if shadowed:
+                    ambient *= around
+                lit = tinted * (light[1, c] * lamp + ambient)
                 colour[row // SAMPLES, column // SAMPLES, c] += (
                     min(np.sqrt(lit), one) * np.float32(255) * share
                 )

@@ -110,7 +110,9 @@ def test_the_lit_side_is_brighter_and_edges_are_soft():
     np.testing.assert_allclose(normals, np.tile([0, 0, -1], (4, 1)), atol=1e-6)
     pictures = []
     for direction in ((0, 0, -1), (0, 0, 1)):
-        light = np.array([direction, (0.6, 0.6, 0.6), (0.2, 0.2, 0.2), (0.2, 0.2, 0.2)], np.float32)
+        light = np.array(
+            [direction, (0.6, 0.6, 0.6), (0.2, 0.2, 0.2), (0.2, 0.2, 0.2), (0, 0, 0)], np.float32
+        )
         corner = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
         colour, coverage = renderer.shade(
             triangle,
