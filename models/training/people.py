@@ -48,7 +48,7 @@ class Variety:
     bystanders: float = 0.2  # others stand about
     motion_blur: float = 0.4
     motion: float = 0.5  # slower, faster, mirrored, arms and legs of two motions
-    closeness: float = 0.25  # so near that the picture's edge cuts the person off
+    closeness: float = 0.15  # so near that the picture's edge cuts the person off
     clothes: float = 0.75  # a top and a bottom, dyed and printed, not a suit
     shadows: float = 0.8  # the body shades itself
 
