@@ -35,9 +35,9 @@ class Drawing:
     distance: np.ndarray  # (n, H, W) float32 metres to what a pixel shows nearest, 0 off the person
     points: np.ndarray  # (n, G, 3) float32 camera space; the first V are the naked body
     posed: Any  # these points, and the samples, where the renderer keeps them
-    triangle: Any  # (n, h, w)
-    place: Any  # (n, h, w, 2)
-    depth: Any  # (n, h, w)
+    triangle: Any  # n of (h, w)
+    place: Any  # n of (h, w, 2)
+    depth: Any  # n of (h, w)
 
     def __getitem__(self, frames: slice) -> Drawing:
         """Return some of the frames."""
@@ -51,7 +51,7 @@ class Renderer(Protocol):
         """Draw frames, each under bone ``transforms (t, B, 3, 4)`` from rest to camera space.
 
         A picture is the mean over t times while the shutter is open; all labels are those of the first.
-        Of each frame ``light (n, 4, 3)`` is as :func:`.renderer.shade` takes it; both are float32.
+        Of each frame ``light (n, 5, 3)`` is as :func:`.renderer.shade` takes it; both are float32.
         """
 
     def trace(self, drawing: Drawing, reference: Drawing) -> tuple[np.ndarray, np.ndarray]:
@@ -78,34 +78,36 @@ def open_renderer(
 class _NumbaRenderer:
     def __init__(self, avatar: Avatar, camera: Camera, size: tuple[int, int]) -> None:
         self._avatar = avatar
-        self._samples = [side * renderer.SAMPLES for side in size]
+        self._size, self._samples = size, [side * renderer.SAMPLES for side in size]
         self._lens = [np.float32(renderer.SAMPLES * x) for x in (camera.fx, camera.cx, camera.cy)]
 
     def draw(self, transforms: Sequence[np.ndarray], light: np.ndarray) -> Drawing:
         frames = [self._draw_frame(times, lights) for times, lights in zip(transforms, light, strict=True)]
-        colour, coverage, points, *samples = (np.stack(values) for values in zip(*frames, strict=True))
-        depth = samples[-1].reshape(*coverage.shape[:2], renderer.SAMPLES, -1, renderer.SAMPLES).min((2, 4))
-        distance = np.where(depth < renderer.FAR / 2, depth, np.float32(0))  # FAR itself is rounded
-        return Drawing(colour, coverage, distance, points, points, *samples)
+        colour, coverage, points, *samples = zip(*frames, strict=True)
+        coverage = np.stack(coverage)
+        distance = np.empty_like(coverage)
+        for into, depth in zip(distance, samples[-1], strict=True):
+            nearest = depth.reshape(len(into), renderer.SAMPLES, -1, renderer.SAMPLES).min((1, 3))
+            into[:] = np.where(nearest < renderer.FAR / 2, nearest, 0)  # FAR itself is rounded
+        points = np.stack(points)
+        return Drawing(np.stack(colour), coverage, distance, points, points, *samples)
 
     def _draw_frame(self, times: np.ndarray, light: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return colour and coverage, and of the first time points, triangle, place and depth."""
         avatar = self._avatar
         mesh = avatar.faces, avatar.uv, avatar.material
-        pictures, labels = [], []
-        for transforms in times:
+        picture = [np.zeros((*self._size, 3), np.float32), np.zeros(self._size, np.float32)]
+        for transforms in times[::-1]:  # so that what is left at the end is of the first
             points = np.empty_like(avatar.rest)
             renderer.skin(avatar.rest, avatar.bones, avatar.weights, transforms, points)
             samples = renderer.rasterise(
                 points, *mesh, RECESS, CLOSED, avatar.textures, *self._lens, *self._samples
             )
             normals = renderer.vertex_normals(points, avatar.faces)
-            pictures.append(
-                renderer.shade(*samples[:2], points, normals, *mesh, avatar.textures, avatar.tint, light)
-            )
-            labels.append((points, *samples))
-        colour, coverage = (np.mean(values, 0) for values in zip(*pictures, strict=True))
-        return colour, coverage, *labels[0]
+            drawn = renderer.shade(*samples[:2], points, normals, *mesh, avatar.textures, avatar.tint, light)
+            picture = [total + values for total, values in zip(picture, drawn, strict=True)]
+        colour, coverage = (total / np.float32(len(times)) for total in picture)
+        return colour, coverage, points, *samples
 
     def trace(self, drawing: Drawing, reference: Drawing) -> tuple[np.ndarray, np.ndarray]:
         traced = [
@@ -140,7 +142,9 @@ def main() -> None:
     rest, joints = body.rest(np.zeros(body.shape_size, np.float32))
     side = options.size
     camera = Camera(1.5 * side, 1.5 * side, side / 2, side / 2)  # at 3 m the person is 0.8 of the canvas
-    light = np.array([[0.3, -0.8, -0.52], [1, 1, 1], [0.6, 0.6, 0.6], [0.3, 0.3, 0.3]], np.float32)
+    light = np.array(
+        [[0.3, -0.8, -0.52], [1, 1, 1], [0.6, 0.6, 0.6], [0.3, 0.3, 0.3], [0.8, 0.5, 0]], np.float32
+    )
     lights = np.repeat(light[None], options.frames, 0)
     rng = np.random.default_rng(0)
     seconds = np.zeros((options.people + 1, 3))

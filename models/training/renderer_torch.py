@@ -20,7 +20,7 @@ from torch import Tensor
 from ...inference.clip import Camera
 from .avatars import CLOSED, RECESS, Avatar
 from .drawing import TOLERANCE, Drawing
-from .renderer import FAR, NEAR, SAMPLES
+from .renderer import AMBIENT, FAR, NEAR, SAMPLES, SHADOW_CELL
 
 CANDIDATES = 1 << 21
 """Samples in bounding boxes that are tried at a time: half a gigabyte of device memory."""
@@ -59,7 +59,10 @@ class TorchRenderer:
         samples = rasterise(points, *self._mesh, *self._substance, *self._lens, *self._samples)
         normals = vertex_normals(points, self._faces)
         lights = self._upload(np.repeat(light, times, 0))
-        pictures = shade(*samples[:2], points, normals, *self._mesh, self._substance[-1], self._tint, lights)
+        open_to = openness(points, normals, lights) if light[:, 4, :2].any() else None
+        pictures = shade(
+            *samples[:2], points, normals, *self._mesh, self._substance[-1], self._tint, lights, open_to
+        )
         colour, coverage = (
             torch.stack([frame.mean(0) for frame in values.split(times)]) for values in pictures
         )
@@ -232,6 +235,51 @@ def _key(nearness: Tensor, triangle: Tensor | int) -> Tensor:
     return ((_NEAREST - nearness.view(torch.int32).long()) << 32) | triangle
 
 
+def reach(points: Tensor, directions: Tensor) -> Tensor:
+    """Return how much ``(n, D, G)`` of the light from ``directions (n, D, 3)`` reaches each of the points."""
+    x, y, z = directions[..., None].unbind(2)  # (n, D, 1)
+    sign = torch.where(z >= 0, 1.0, -1.0)
+    a = -1 / (sign + z)
+    b = x * y * a
+    axes = torch.stack(
+        [
+            torch.cat([1 + sign * x * x * a, sign * b, -sign * x], -1),
+            torch.cat([b, sign + y * y * a, -y], -1),
+            torch.cat([x, y, z], -1),
+        ],
+        2,
+    )  # (n, D, 3, 3)
+    # No matrix product: on a GPU those may be rounded to TF32.
+    scaled = points[:, None] / SHADOW_CELL
+    u, v, near = ((scaled * axis[:, :, None]).sum(-1) for axis in axes.unbind(2))
+    u, v = u - u.amin(-1, keepdim=True), v - v.amin(-1, keepdim=True)
+    columns, rows = (torch.stack([u.amax(), v.amax()]).long() + 3).tolist()
+    nearest = torch.full((*directions.shape[:2], rows * columns), -1e9, device=points.device)
+    cell = (v.long() + 1) * columns + u.long() + 1
+    nearest.scatter_reduce_(-1, cell, near, "amax")
+    u, v = u + 0.5, v + 0.5
+    cell = v.long() * columns + u.long()
+    lit = torch.zeros_like(near)
+    for step, share in (
+        (0, (1 - u.frac()) * (1 - v.frac())),
+        (1, u.frac() * (1 - v.frac())),
+        (columns, (1 - u.frac()) * v.frac()),
+        (columns + 1, u.frac() * v.frac()),
+    ):
+        lit += share * (1 - (nearest.gather(-1, cell + step) - near - 1).clamp(0, 1))
+    return lit
+
+
+def openness(points: Tensor, normals: Tensor, light: Tensor) -> Tensor:
+    """Return what is left ``(n, G, 2)`` of the lamp's light and of that from around at each vertex."""
+    ambient = torch.from_numpy(AMBIENT).to(points.device)
+    directions = torch.cat([light[:, :1], ambient.expand(len(points), -1, -1)], 1)
+    reached = reach(points, directions)
+    facing = ((normals[:, None] * ambient[:, None]).sum(-1) + 0.1).clamp(min=0)  # (n, D - 1, G)
+    around = ((facing * reached[:, 1:]).sum(1) + 1e-6) / (facing.sum(1) + 1e-6)
+    return 1 - light[:, 4, None, :2] * (1 - torch.stack([reached[:, 0], around], -1))
+
+
 def shade(
     triangle: Tensor,
     place: Tensor,
@@ -243,8 +291,12 @@ def shade(
     textures: Tensor,
     tint: Tensor,
     light: Tensor,
+    open_to: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Return colour ``(n, H, W, 3)`` and coverage ``(n, H, W)`` of samples under ``light (n, 4, 3)``."""
+    """Return colour ``(n, H, W, 3)`` and coverage ``(n, H, W)`` of samples under ``light (n, 5, 3)``.
+
+    ``open_to (n, G, 2)`` is the body's :func:`openness`, if it shades itself.
+    """
     frames, height, width = triangle.shape
     covered = (triangle.flatten() >= 0).nonzero().squeeze(1)
     frame, face = covered // (height * width), triangle.flatten()[covered].long()
@@ -257,7 +309,11 @@ def shade(
     light = light[frame]
     lamp = (normal * light[:, 0]).sum(-1, keepdim=True).clamp(min=0)
     up = 0.5 - 0.5 * normal[:, 1:2]
-    lit = light[:, 1] * lamp + light[:, 2] * up + light[:, 3] * (1 - up)
+    around = light[:, 2] * up + light[:, 3] * (1 - up)
+    if open_to is not None:
+        to_lamp, to_sky = (share * open_to.flatten(0, 1)[corner]).sum(1)[..., None].unbind(1)
+        lamp, around = lamp * to_lamp, around * to_sky
+    lit = light[:, 1] * lamp + around
 
     size = textures.shape[1]
     at = ((share * uv[face]).sum(1) * size - 0.5).clamp(0, size - 1.001)
@@ -269,7 +325,7 @@ def shade(
     value = (above + (below - above) * down) / 255
     tinted = value.square() * (share * tint[faces[face]]).sum(1)
     drawn = torch.zeros(frames * height * width, 4, device=points.device)
-    drawn[covered] = torch.cat([(tinted * lit).sqrt().clamp(max=1) * 255, torch.ones_like(lamp)], -1)
+    drawn[covered] = torch.cat([(tinted * lit).sqrt().clamp(max=1) * 255, torch.ones_like(up)], -1)
     drawn = drawn.view(frames, height // SAMPLES, SAMPLES, width // SAMPLES, SAMPLES, 4).mean((2, 4))
     return drawn[..., :3], drawn[..., 3]
 
