@@ -4,7 +4,8 @@
 Clips go the whole way, to a ``.s2d`` and back: synthetic people that training never saw (their keypoints
 are the true ones, quantised by the file), and filmed clips through capture. Beside the networks' pictures
 stand two that need none: the reference held still, and the same mesh motion warping the reference's
-pixels over the plate. All three start from the same decoded reference, plate and vertices.
+pixels over the plate. All three start from the same decoded reference, plate and vertices. Synthetic people
+tell where each point of theirs lies in the reference, so there the dense motion is measured too.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..inference.backends import load_network, weights_sha256
+from ..inference.backends import Network, load_network, weights_path, weights_sha256
 from ..inference.capture import CaptureOptions, capture
 from ..inference.clip import Clip, Reference
 from ..inference.s2d_file import read_clip, write_clip
@@ -58,6 +60,17 @@ class _Scene:
     clip: Clip
     truth: dict[int, np.ndarray]  # (H, W, 3) uint8 by frame
     masks: dict[int, np.ndarray]  # (H, W) uint8 by frame; none where the truth does not tell
+    flows: dict[int, tuple[np.ndarray, np.ndarray]]  # (H, W, 2) to the reference and (H, W) visible there
+
+
+@dataclass
+class _Drawn:
+    """A frame by each method, and how far their flows are from the truth, in pixels, where it is known."""
+
+    pictures: dict[str, np.ndarray]
+    truth: np.ndarray
+    mask: np.ndarray
+    flow_errors: dict[str, dict[str, float]]  # by method, of the whole body and of what the reference shows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +99,7 @@ def run(args: argparse.Namespace) -> None:
         scenes[video.name] = iter([_filmed(video, args.frames)])
     results = {
         "generator_sha256": weights_sha256("generator.onnx"),
-        "gmac": dict(zip(("reference_encoder", "generator"), _gmac(256, 256), strict=True)),
+        "gmac": _gmac(256, 256),
         "sets": {name: _measure_set(vgg, clips, args.sheets, name) for name, clips in scenes.items()},
     }
     print("\n".join(tables(results)))
@@ -104,8 +117,9 @@ def tables(results: dict) -> list[str]:
     """Return the lines of Markdown tables of what :func:`run` measured, one table a set."""
     gmac = results["gmac"]
     lines = [
-        f"A 256x256 frame costs {gmac['generator']:.2f} GMAC, the reference {gmac['reference_encoder']:.2f} "
-        f"GMAC once a clip. Weights: generator.onnx {results['generator_sha256'][:12]}.",
+        f"A 256x256 frame costs {gmac['generator']:.2f} GMAC, {gmac['generator_from_two']:.2f} from two "
+        f"references; each reference {gmac['reference_encoder']:.2f} GMAC once a clip. "
+        f"Weights: generator.onnx {results['generator_sha256'][:12]}.",
         "",
     ]
     for name, values in results["sets"].items():
@@ -120,19 +134,35 @@ def tables(results: dict) -> list[str]:
             regions = (values[method]["whole"], values[method]["person"])
             cells = [f"{region[metric]:.{_DIGITS[metric]}f}" for region in regions for metric in NAMES]
             lines.append(f"| {_TITLES[method]} | {' | '.join(cells)} |")
+        gain = 1 - values["ours"]["person"]["vggcos"] / values["warp"]["person"]["vggcos"]
+        lines += ["", f"VGGcos of the person is {gain:.0%} below that of the mesh's plain warp."]
+        if "flow_error" in values:
+            errors = values["flow_error"]
+            lines.append(
+                f"The flow on the body is off by {errors['ours']['body']:.2f} pixels, "
+                f"{errors['ours']['shown']:.2f} where the reference shows the point; "
+                f"the mesh's alone by {errors['warp']['body']:.2f} and {errors['warp']['shown']:.2f}."
+            )
         lines.append("")
     return lines
 
 
-def _gmac(width: int, height: int, references: int = 1) -> tuple[float, float]:
-    """Count what encoding a reference and drawing from some cost, in 1e9 multiplications and additions."""
-    inputs = example_inputs(width, height, references)
-    with torch.no_grad():
-        with FlopCounterMode(display=False) as once:
-            ReferenceEncoder()(inputs["references"][:, 0], inputs["masks"][:, 0], inputs["plate"])
-        with FlopCounterMode(display=False) as every:
-            Generator()(**inputs)
-    return once.get_total_flops() / 2e9, every.get_total_flops() / 2e9
+def _gmac(width: int, height: int) -> dict[str, float]:
+    """Count what encoding a reference, and drawing from one and from two, cost: 1e9 multiply-adds."""
+    one, two = (example_inputs(width, height, references) for references in (1, 2))
+    runs = {
+        "reference_encoder": lambda: ReferenceEncoder()(
+            one["references"][:, 0], one["masks"][:, 0], one["plate"]
+        ),
+        "generator": lambda: Generator()(**one),
+        "generator_from_two": lambda: Generator()(**two),
+    }
+    counts = {}
+    for name, call in runs.items():
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            call()
+        counts[name] = counter.get_total_flops() / 2e9
+    return counts
 
 
 def plain_warp(clip: Clip, motion: MeshMotion, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
@@ -186,6 +216,7 @@ def _synthetic(args: argparse.Namespace) -> Iterator[_Scene]:
             clip,
             {number: frame["frame"] for number, frame in drawn.items()},
             {number: frame["mask"] for number, frame in drawn.items()},
+            {number: (frame["flow"], frame["visible"]) for number, frame in drawn.items()},
         )
 
 
@@ -194,7 +225,7 @@ def _filmed(video: Path, frames: int) -> _Scene:
     clip = capture(video, CaptureOptions()).clip
     wanted = _spread(clip.frames, frames)
     truth = {number: picture for number, picture in enumerate(reader) if number in wanted}
-    return _Scene(clip, truth, {})
+    return _Scene(clip, truth, {}, {})
 
 
 def _spread(count: int, frames: int) -> list[int]:
@@ -206,6 +237,7 @@ def _measure_set(vgg: Vgg, scenes: Iterator[_Scene], sheets: Path | None, name: 
     sums: dict[str, dict[str, list[dict[str, float]]]] = {
         method: {"whole": [], "person": []} for method in METHODS
     }
+    flow_errors: list[dict[str, dict[str, float]]] = []
     clips, sizes, seconds = 0, [], []
     for scene in scenes:
         with tempfile.TemporaryDirectory() as folder:
@@ -213,11 +245,12 @@ def _measure_set(vgg: Vgg, scenes: Iterator[_Scene], sheets: Path | None, name: 
             sizes.append(write_clip(scene.clip, path)["total"])
             scene.clip = read_clip(path)
         rows = []
-        for drawn, truth, mask in _draw(scene, seconds):
-            rows.append(np.hstack([*drawn.values(), truth]))
-            for method, picture in drawn.items():
-                sums[method]["whole"].append(measure(vgg, picture, truth))
-                sums[method]["person"].append(measure(vgg, *person_region(picture, truth, mask)))
+        for drawn in _draw(scene, seconds):
+            rows.append(np.hstack([*drawn.pictures.values(), drawn.truth]))
+            flow_errors += [drawn.flow_errors] if drawn.flow_errors else []
+            for method, picture in drawn.pictures.items():
+                sums[method]["whole"].append(measure(vgg, picture, drawn.truth))
+                sums[method]["person"].append(measure(vgg, *person_region(picture, drawn.truth, drawn.mask)))
         clips += 1
         if sheets:
             sheets.mkdir(parents=True, exist_ok=True)
@@ -230,6 +263,11 @@ def _measure_set(vgg: Vgg, scenes: Iterator[_Scene], sheets: Path | None, name: 
         }
         for method, regions in sums.items()
     }
+    if flow_errors:
+        means["flow_error"] = {
+            method: {part: float(np.mean([errors[method][part] for errors in flow_errors])) for part in parts}
+            for method, parts in flow_errors[0].items()
+        }
     return {
         "clips": clips,
         "frames": len(sums["ours"]["whole"]),
@@ -238,10 +276,8 @@ def _measure_set(vgg: Vgg, scenes: Iterator[_Scene], sheets: Path | None, name: 
     } | means
 
 
-def _draw(
-    scene: _Scene, seconds: list[float]
-) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]]:
-    """Yield, for every measured frame, the picture of each method, the truth and the person mask.
+def _draw(scene: _Scene, seconds: list[float]) -> Iterator[_Drawn]:
+    """Draw every measured frame by each method.
 
     Adds to ``seconds`` what the networks' picture took, with the mesh's motion and without the vertices.
     """
@@ -253,23 +289,76 @@ def _draw(
 
     reference = clip.references[0]
     vertices = posed(reference.frame)
-    synthesiser = FrameSynthesiser(clip, body, [vertices], lambda name: load_network(name, "cpu"))
+    flow_network = _FlowNetwork()
+    synthesiser = FrameSynthesiser(clip, body, [vertices], flow_network.load)
     motion = _motion(clip, body, vertices)
     for number, truth in scene.truth.items():
         vertices = posed(number)
         started = time.perf_counter()
-        ours = synthesiser.frame(clip.keypoints[number], vertices)
+        ours = synthesiser.frame(clip.keypoints[number], vertices, number)
         seconds.append(time.perf_counter() - started)
+        pixels, depth = clip.camera.project(vertices), vertices[:, 2]
         drawn = {
             "ours": ours,
             "still": reference.picture,
-            "warp": plain_warp(clip, motion, clip.camera.project(vertices), vertices[:, 2]),
+            "warp": plain_warp(clip, motion, pixels, depth),
         }
         mask = scene.masks.get(number)
         if mask is None:
             covered = cv2.resize(_motion(clip, body, vertices).coverage, None, fx=GRID, fy=GRID)
             mask = np.uint8(covered * 255)
-        yield drawn, truth, mask
+        errors = {}
+        if number in scene.flows:
+            flows = {"ours": flow_network.flow(), "warp": motion(pixels, depth)[:2]}
+            errors = {
+                method: _flow_errors(flow, mask, *scene.flows[number]) for method, flow in flows.items()
+            }
+        yield _Drawn(drawn, truth, mask, errors)
+
+
+class _FlowNetwork:
+    """The generator as decoding runs it, and on request the flow that its last picture was drawn with."""
+
+    def __init__(self) -> None:
+        self._generator = Generator().eval()
+        self._generator.load_state_dict(load_file(weights_path("generator.safetensors")))
+        self._onnx = load_network("generator", "cpu")
+        self._inputs: dict[str, np.ndarray] = {}
+
+    def load(self, name: str) -> Network:
+        """Load a network for the synthesiser."""
+        return self if name == "generator" else load_network(name, "cpu")
+
+    def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Run once."""
+        self._inputs = inputs
+        return self._onnx(**inputs)
+
+    def flow(self) -> np.ndarray:
+        """Return the flow ``(2, H/2, W/2)``, NaN outside the part that was drawn."""
+        inputs = self._inputs
+        with torch.no_grad():
+            layers = self._generator.layers(
+                **{name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
+            )
+        part = layers.flow[0, 0].numpy()
+        left, top = (inputs["origin"][0] / GRID).astype(int)
+        whole = np.full((2, *inputs["reference_coverage"].shape[-2:]), np.nan, np.float32)
+        whole[:, top : top + part.shape[1], left : left + part.shape[2]] = part
+        return whole
+
+
+def _flow_errors(
+    flow: np.ndarray, mask: np.ndarray, truth: np.ndarray, visible: np.ndarray
+) -> dict[str, float]:
+    """Return the mean end-point error, pixels, of ``flow`` ``(2, H/2, W/2)`` on the person.
+
+    ``truth`` ``(H, W, 2)`` counts where the ``mask`` is firm; ``shown`` is where it is ``visible`` too.
+    """
+    large = cv2.resize(flow.transpose(1, 2, 0), mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    error = np.linalg.norm(large - truth, axis=-1)
+    body = (mask > 200) & np.isfinite(error)
+    return {"body": float(error[body].mean()), "shown": float(error[body & visible].mean())}
 
 
 def _motion(clip: Clip, body: BodyModel, vertices: np.ndarray) -> MeshMotion:

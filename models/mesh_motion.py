@@ -28,7 +28,8 @@ class MeshMotion:
 
     ``faces`` is ``(F, 3)``; ``pixels`` ``(V, 2)`` and ``depth`` ``(V,)`` are the projected vertices of
     the reference (canvas pixels, metres); ``width`` and ``height`` are the canvas, multiples of 8.
-    ``coverage`` ``(H/2, W/2)`` float32 is then the part of each cell that the reference's body covers.
+    ``coverage`` ``(H/2, W/2)`` float32 is then the part of each cell that the reference's body covers, and
+    ``visible`` ``(F,)`` float32 is 1 for the triangles that the reference shows.
     """
 
     def __init__(
@@ -40,8 +41,8 @@ class MeshMotion:
         cells, inside = self._cells(self._reference)
         seen = np.flatnonzero(facing & inside)
         nearest = self._nearest(cells[seen], distance[seen])
-        self._visible = np.zeros(len(faces), np.float32)
-        self._visible[seen] = distance[seen] < nearest[cells[seen]] + _VISIBLE_WITHIN
+        self.visible = np.zeros(len(faces), np.float32)
+        self.visible[seen] = distance[seen] < nearest[cells[seen]] + _VISIBLE_WITHIN
         self.coverage = self._cover(np.isfinite(nearest).reshape(self._rows, self._columns))
 
     def __call__(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
@@ -62,7 +63,7 @@ class MeshMotion:
         sums = np.stack(
             [
                 np.bincount(cells, values, size)
-                for values in (moved[:, 0], moved[:, 1], self._visible[seen], np.ones(len(seen)))
+                for values in (moved[:, 0], moved[:, 1], self.visible[seen], np.ones(len(seen)))
             ],
             axis=-1,
         )
