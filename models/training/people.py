@@ -3,8 +3,8 @@
 
 One sample is one avatar (a body of some shape in clothes) in some motion before a camera: reference
 pictures and a few target pictures in a row at another time, with the flow back to every reference. All
-of it is a function of ``(seed, split, index)`` alone. ``python -m sparse2dense.models.training.people
---data DIR -o sheet.png`` draws a contact sheet.
+of it is a function of ``(seed, split, index)`` alone. ``s2d train people -o SHEET.png`` draws a contact
+sheet.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from ...inference.clip import Camera
+from ...inference.errors import InputError
 from ..body import BodyModel, apply_readout, load_body
 from ..windows import radius_frames
 from .avatars import Avatar, Wardrobe
@@ -629,56 +630,59 @@ def _turn(pan: float, tilt: float, roll: float) -> np.ndarray:
 
 
 def contact_sheet(people: People, first: int = 0, rows: int = 6) -> np.ndarray:
-    """Draw samples, two a row: plate, reference, target, reference warped by the flow, flow, visibility."""
+    """Draw samples, two a row, uint8 RGB.
+
+    Each: the references with their keypoints, a target, its plate, nearness, flow to the first reference
+    (hue: direction, brightness: size), the first reference warped by it, and where references show the target
+    (red, green, blue: the first, second, third; grey: none).
+    """
     tiles = []
     for index in range(first, first + 2 * rows):
         sample = people.sample(index)
-        flow, visible = sample["flow"][0, 0], sample["visible"][0, 0]
-        height, width = visible.shape
+        references = sample["references"].copy()
+        for picture, keypoints in zip(references, sample["reference_keypoints"], strict=True):
+            for x, y in sample["camera"].project(keypoints):
+                cv2.circle(picture, (int(x), int(y)), 1, (255, 0, 0), -1)
+        flow, visible = sample["flow"][0, 0], sample["visible"][0]
+        height, width = flow.shape[:2]
         at = flow + np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-        warped = cv2.remap(sample["references"][0], at, None, cv2.INTER_LINEAR)
-        person = sample["masks"][0] > 0
+        warped = cv2.remap(sample["references"][0], at, None, cv2.INTER_LINEAR) * visible[0, ..., None]
         hue = np.uint8(np.arctan2(flow[..., 1], flow[..., 0]) / np.pi * 89 + 90)
         speed = np.uint8(np.clip(np.hypot(flow[..., 0], flow[..., 1]) * 8, 0, 255))
         colours = cv2.cvtColor(np.dstack([hue, np.full_like(hue, 255), speed]), cv2.COLOR_HSV2RGB)
-        seen = np.dstack([person & ~visible, visible, person & ~visible]).astype(np.uint8) * 200
-        picture = sample["references"][0].copy()
-        for x, y in sample["camera"].project(sample["reference_keypoints"][0]):
-            cv2.circle(picture, (int(x), int(y)), 1, (255, 0, 0), -1)
-        tiles.append(
-            np.hstack(
-                [
-                    sample["plates"][0],
-                    picture,
-                    sample["frames"][0],
-                    warped * visible[..., None],
-                    colours,
-                    seen,
-                ]
-            )
-        )
+        depth = sample["depth"][0]
+        nearest, farthest = depth[depth > 0].min(), depth.max()
+        near = np.where(depth > 0, 255 - 200 * (depth - nearest) / (farthest - nearest), 0)
+        shown = np.zeros((height, width, 3), np.uint8)
+        shown[(sample["masks"][0] > 0) & ~visible.any(0)] = 60
+        for channel, seen in enumerate(visible[:3]):
+            shown[seen, channel] = 200
+        row = [*references, sample["frames"][0], sample["plates"][0], np.dstack([np.uint8(near)] * 3)]
+        tiles.append(np.hstack([*row, colours, warped, shown]))
     return np.vstack([np.hstack(tiles[i : i + 2]) for i in range(0, len(tiles), 2)])
 
 
-def main() -> None:
-    """Write a contact sheet."""
-    parser = argparse.ArgumentParser(description="Draw a contact sheet of synthetic people.")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``s2d train people``."""
     parser.add_argument(
         "--data", type=Path, default=os.environ.get("S2D_DATA"), help="folder of assets and motion"
     )
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs to stand people before")
     parser.add_argument("--split", choices=("train", "held_out"), default="train")
     parser.add_argument("--size", type=int, nargs=2, default=(256, 256), metavar=("H", "W"))
-    parser.add_argument("--first", type=int, default=0, help="index of the first sample")
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    options = parser.parse_args()
-    if options.data is None:
-        parser.error("say where the data is: --data DIR, or the environment variable S2D_DATA")
-    people = People(options.data, options.split, tuple(options.size), backgrounds=options.backgrounds)
-    sheet = contact_sheet(people, options.first)
-    picture = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))[1]
-    options.output.write_bytes(picture.tobytes())
+    parser.add_argument("--references", type=int, default=2, help="reference pictures of a person")
+    parser.add_argument("--first", type=int, default=0, help="index of the first person")
+    parser.add_argument("--plain", action="store_true", help="as the benchmarks' clips: still camera, alone")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="PNG file to write")
 
 
-if __name__ == "__main__":
-    main()
+def run(args: argparse.Namespace) -> None:
+    """Write a contact sheet."""
+    if args.data is None:
+        raise InputError(
+            "no_data", "Say where the data is: --data DIR, or the environment variable S2D_DATA."
+        )
+    variety = PLAIN if args.plain else Variety()
+    people = People(args.data, args.split, tuple(args.size), 0, args.references, 1, args.backgrounds, variety)
+    picture = cv2.imencode(".png", cv2.cvtColor(contact_sheet(people, args.first), cv2.COLOR_RGB2BGR))[1]
+    args.output.write_bytes(picture.tobytes())
