@@ -148,7 +148,7 @@ def prepare(
     if len(pictures) != frames:
         raise RuntimeError(f"{video} has {len(pictures)} frames instead of {frames}")
     drawn = np.load(masks)["masks"] if masks.is_file() else None
-    captured = base.with_name(base.name + "_captured.npz")
+    captured = base.with_name(base.name + "_clip.npz")
     if not captured.is_file():
         before()
         _capture(video, size, captured)
@@ -202,6 +202,8 @@ def _capture(video: Path, size: int, path: Path) -> None:
         reference_pictures=[reference.picture for reference in clip.references],
         reference_masks=[reference.mask for reference in clip.references],
         plate=clip.plate,
+        plate_origin=clip.plate_origin,
+        views=np.zeros((0, 4, 2)) if clip.views is None else clip.views,
         moving_camera=clip.moving_camera,
     )
 
@@ -214,7 +216,8 @@ def _save(path: Path, **arrays: Any) -> None:
 
 def _read(path: Path) -> Clip:
     with np.load(path) as stored:
-        height, width = stored["plate"].shape[:2]
+        height, width = stored["reference_pictures"].shape[1:3]
+        views = stored["views"]
         return Clip(
             fps=Fraction(FPS),
             camera=Camera(*stored["camera"].tolist()),
@@ -233,6 +236,8 @@ def _read(path: Path) -> Clip:
                 )
             ],
             plate=stored["plate"],
+            plate_origin=tuple(stored["plate_origin"].tolist()),
+            views=views if len(views) else None,
             moving_camera=bool(stored["moving_camera"]),
         )
 

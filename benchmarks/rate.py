@@ -418,7 +418,7 @@ def draw(path: Path, numbers: list[int]) -> dict[int, np.ndarray]:
         [posed(reference.frame) for reference in clip.references],
         lambda name: load_network(name, "cpu", 1),
     )
-    return {number: synthesiser.frame(clip.keypoints[number], posed(number)) for number in numbers}
+    return {number: synthesiser.frame(clip.keypoints[number], posed(number), number) for number in numbers}
 
 
 def _best(points: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
