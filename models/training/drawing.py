@@ -83,17 +83,16 @@ class _NumbaRenderer:
 
     def draw(self, transforms: Sequence[np.ndarray], light: np.ndarray) -> Drawing:
         frames = [self._draw_frame(times, lights) for times, lights in zip(transforms, light, strict=True)]
-        colour, coverage, points, *samples = zip(*frames, strict=True)
-        coverage = np.stack(coverage)
-        distance = np.empty_like(coverage)
-        for into, depth in zip(distance, samples[-1], strict=True):
-            nearest = depth.reshape(len(into), renderer.SAMPLES, -1, renderer.SAMPLES).min((1, 3))
-            into[:] = np.where(nearest < renderer.FAR / 2, nearest, 0)  # FAR itself is rounded
-        points = np.stack(points)
-        return Drawing(np.stack(colour), coverage, distance, points, points, *samples)
+        pictures, samples = zip(*frames, strict=True)
+        colour, coverage, points = (np.stack(values) for values in zip(*pictures, strict=True))
+        triangle, place, depth = zip(*samples, strict=True)
+        distance = np.stack([renderer.distances(*each) for each in zip(triangle, depth, strict=True)])
+        return Drawing(colour, coverage, distance, points, points, triangle, place, depth)
 
-    def _draw_frame(self, times: np.ndarray, light: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return colour and coverage, and of the first time points, triangle, place and depth."""
+    def _draw_frame(
+        self, times: np.ndarray, light: np.ndarray
+    ) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+        """Return colour, coverage and the first time's points, and its triangle, place and depth."""
         avatar = self._avatar
         mesh = avatar.faces, avatar.uv, avatar.material
         picture = [np.zeros((*self._size, 3), np.float32), np.zeros(self._size, np.float32)]
@@ -107,7 +106,7 @@ class _NumbaRenderer:
             drawn = renderer.shade(*samples[:2], points, normals, *mesh, avatar.textures, avatar.tint, light)
             picture = [total + values for total, values in zip(picture, drawn, strict=True)]
         colour, coverage = (total / np.float32(len(times)) for total in picture)
-        return colour, coverage, points, *samples
+        return (colour, coverage, points), samples
 
     def trace(self, drawing: Drawing, reference: Drawing) -> tuple[np.ndarray, np.ndarray]:
         traced = [

@@ -324,6 +324,20 @@ def shade(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
+def distances(triangle: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Return the depth ``(H, W)`` float32 (m) of what each pixel shows nearest, 0 where it shows nothing."""
+    height, width = triangle.shape[0] // SAMPLES, triangle.shape[1] // SAMPLES
+    out = np.zeros((height, width), np.float32)
+    for row in range(height * SAMPLES):
+        for column in range(width * SAMPLES):
+            if triangle[row, column] >= 0:
+                r, c, z = row // SAMPLES, column // SAMPLES, depth[row, column]
+                if out[r, c] == 0 or z < out[r, c]:
+                    out[r, c] = z
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=True)
 def trace(
     triangle: np.ndarray,
     place: np.ndarray,
