@@ -41,19 +41,16 @@ def follow_camera(
     points, a cut, or no one plane to follow.
     """
     corners: list[np.ndarray | None] = []
-    follower: _Follower | None = None
+    follower = _Follower()
+    longest = 1 + round(fps * _LONGEST_GAP)
     for t, picture in enumerate(frames):
         canvas = canvas_corners(picture.shape[1], picture.shape[0])
         grey, scale = _reduced(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY))
         free = cv2.resize((~hidden(t)).astype(np.uint8), grey.shape[::-1], interpolation=cv2.INTER_NEAREST)
-        if follower is None:
-            follower = _Follower(grey, free)
-            corners.append(canvas)
-            continue
         to_first = follower.step(grey, free)
         # Points are counted from the centre of the first pixel, corners from its own corner.
         corners.append(None if to_first is None else (_moved(canvas * scale - 0.5, to_first) + 0.5) / scale)
-        if all(found is None for found in corners[-1 - round(fps * _LONGEST_GAP) :]):
+        if len(corners) >= longest and all(found is None for found in corners[-longest:]):
             return None
     return _without_gaps(corners)
 
@@ -97,23 +94,27 @@ def seen_from(corners: np.ndarray, frame: int, width: int, height: int) -> np.nd
 class _Follower:
     """The points being followed: where they are in the last picture, and their places in the first's."""
 
-    def __init__(self, grey: np.ndarray, free: np.ndarray) -> None:
-        self._grey = grey
+    def __init__(self) -> None:
+        self._grey: np.ndarray | None = None
         self._points, self._places = np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
         self._ages = np.zeros(0, int)
-        self._spacing = max(4, round(0.6 * np.sqrt(grey.size / _POINTS)))
-        self._find_more(grey, free, np.eye(3))
 
     def step(self, grey: np.ndarray, free: np.ndarray) -> np.ndarray | None:
         """Return the homography ``(3, 3)`` from this picture to the first's plane, None if it is not found.
 
-        After a picture that is not found the next is compared with the last that was.
+        The first is the first with points enough. After a picture that is not found the next is compared with
+        the last that was.
         """
-        if len(self._points) < _FEWEST:
-            return None
+        if self._grey is None:
+            self._find_more(grey, free, np.eye(3))
+            if len(self._points) < _FEWEST:
+                self._points, self._places, self._ages = self._points[:0], self._places[:0], self._ages[:0]
+                return None
+            self._grey = grey
+            return np.eye(3)
         now, ok, _ = cv2.calcOpticalFlowPyrLK(self._grey, grey, self._points, None, **_WINDOW)
         back, ok_back, _ = cv2.calcOpticalFlowPyrLK(grey, self._grey, now, None, **_WINDOW)
-        good = (ok[:, 0] & ok_back[:, 0]) == 1
+        good = (ok & ok_back)[:, 0] == 1
         good &= np.linalg.norm(back - self._points, axis=1) < _RETURN_ERROR
         good &= _at(free, now)
         if good.sum() < _FEWEST:
@@ -141,20 +142,21 @@ class _Follower:
         if len(self._points) > _POINTS * 2 // 3:
             return
         free = free.copy()
-        for x, y in self._points:
-            cv2.circle(free, (round(float(x)), round(float(y))), self._spacing, 0, -1)
-        corners = cv2.goodFeaturesToTrack(grey, _POINTS - len(self._points), 0.005, self._spacing, mask=free)
+        spacing = max(4, round(0.6 * np.sqrt(grey.size / _POINTS)))
+        for point in self._points:
+            cv2.circle(free, _pixel(point), spacing, 0, -1)
+        corners = cv2.goodFeaturesToTrack(grey, _POINTS - len(self._points), 0.005, spacing, mask=free)
         if corners is not None:
             self._points = np.concatenate([self._points, corners[:, 0]])
             self._places = np.concatenate([self._places, _moved(corners[:, 0], to_first)])
             self._ages = np.concatenate([self._ages, np.zeros(len(corners), int)])
 
 
-def _reduced(grey: np.ndarray) -> tuple[np.ndarray, float]:
-    scale = min(1.0, _WORKING_SIDE / min(grey.shape))
-    if scale == 1:
-        return grey, scale
-    return cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), scale
+def _reduced(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the picture small enough to work on, and by what it was scaled in x and y."""
+    size = np.array(grey.shape[::-1])
+    working = np.rint(size * min(1.0, _WORKING_SIDE / size.min())).astype(int)
+    return cv2.resize(grey, working.tolist(), interpolation=cv2.INTER_AREA), working / size
 
 
 def _at(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -175,9 +177,12 @@ def _moved(points: np.ndarray, homography: np.ndarray) -> np.ndarray:
 
 
 def _without_gaps(corners: list[np.ndarray | None]) -> np.ndarray | None:
-    """Let the corners move evenly through the frames that have none; None if these are too many."""
+    """Let the corners move evenly through the frames that have none; None if these are too many.
+
+    Before the first that has some, and after the last, they stay.
+    """
     known = [t for t, found in enumerate(corners) if found is not None]
-    if known[-1] != len(corners) - 1 or len(known) < (1 - _MOST_GAPS) * len(corners):
+    if not known or len(known) < (1 - _MOST_GAPS) * len(corners):
         return None
     values = np.array([corners[t] for t in known]).reshape(len(known), -1)
     times = np.arange(len(corners))
