@@ -13,6 +13,7 @@ import pytest
 pytest.importorskip("numba")
 pytest.importorskip("anny")
 
+from sparse2dense.inference.clip import Camera
 from sparse2dense.inference.errors import InputError
 from sparse2dense.models.training import avatars, backgrounds, motion
 from sparse2dense.models.training.people import People, Variety, contact_sheet
@@ -219,12 +220,44 @@ def test_the_trunk_below_a_suit_is_left_out(wardrobes):
     assert not np.isin(chest, bare).any()
 
 
-def test_pictures_of_one_place_go_to_one_split():
-    assert backgrounds.is_held_out("street_1.jpg") == backgrounds.is_held_out("street_27.png")
-    held_out = [
-        backgrounds.is_held_out(f"place{chr(97 + i)}{chr(97 + j)}.jpg") for i in range(26) for j in range(26)
-    ]
-    assert 0.1 < np.mean(held_out) < 0.25
+@needs_data
+def test_a_top_and_a_bottom_cover_what_their_suit_covers(wardrobes):
+    """Worn together again they are the suit: no skin shows that it hid, and none of its cloth is lost."""
+    for suit in wardrobes["train"].suits:
+        pieces = [
+            g
+            for g in (*wardrobes["train"].tops, *wardrobes["train"].bottoms)
+            if g.name.split()[0] == suit.name
+        ]
+        if pieces:
+            assert len(pieces) == 2
+            np.testing.assert_array_equal(pieces[0].hides | pieces[1].hides, suit.hides)
+            assert sum(len(piece.faces) for piece in pieces) == len(suit.faces)
+    assert len(wardrobes["train"].tops) >= 7
+
+
+@needs_data
+def test_mixed_clothes_come_from_the_split(wardrobes):
+    wardrobe = wardrobes["train"]
+    rest = wardrobe.body.rest(np.zeros(wardrobe.body.shape_size))[0]
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        names = wardrobe.dress(rest, 2, rng, rng).names
+        assert names[0].endswith(" top") and names[1].endswith(" bottom")
+        assert not {name.split()[0] for name in names} & avatars.HELD_OUT
+
+
+@pytest.mark.parametrize(("split", "red"), [("train", False), ("held_out", True)])
+def test_photographs_on_the_list_are_only_seen_held_out(tmp_path, split, red):
+    for name, blue in ((min(backgrounds.HELD_OUT), 0), ("Street", 255)):
+        picture = np.full((300, 400, 3), (blue, 0, 255 - blue), np.uint8)
+        (tmp_path / f"{name}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+    places = backgrounds.Backgrounds(tmp_path, split)
+    camera, view = Camera(60, 60, 24, 32), np.column_stack([np.eye(3), (0, 1.5, 4)])
+    seen = [places.make((64, 48), camera, view, np.random.default_rng(i)).seen(view) for i in range(20)]
+    of_photograph = [s.reshape(-1, 3) for s in seen if s[..., 1].max() < 60]
+    assert len(of_photograph) > 5
+    assert all((np.median(s[:, 0]) > np.median(s[:, 2])) == red for s in of_photograph)
 
 
 @needs_data
@@ -233,8 +266,6 @@ def test_photographs_of_the_folder_are_used(tmp_path):
         picture = np.full((300, 400, 3), (0, 0, 255), np.uint8)
         (tmp_path / f"{name}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
     places = backgrounds.Backgrounds(tmp_path, "train")
-    from sparse2dense.inference.clip import Camera
-
     view = np.column_stack([np.eye(3), (0, 1.5, 4)])
     camera = Camera(60, 60, 24, 32)
     made = [places.make((64, 48), camera, view, np.random.default_rng(i)).seen(view) for i in range(20)]

@@ -130,3 +130,24 @@ def test_the_lit_side_is_brighter_and_edges_are_soft():
     assert pictures[0] == pytest.approx(255 * np.sqrt(0.8), rel=1e-3)
     assert pictures[1] == pytest.approx(255 * np.sqrt(0.2), rel=1e-3)
     assert set(np.unique(coverage)) > {0.0, 1.0}
+
+
+def test_what_lies_behind_is_shaded_and_what_lies_open_is_not():
+    """A small plate over a large one, lit from above: the shadow lies below it, as dark as asked for."""
+    line = np.linspace(-0.5, 0.5, 101)
+    x, z = (values.ravel() for values in np.meshgrid(line, line))
+    floor = np.column_stack([x, 0 * x, z])
+    small = floor[(abs(x) < 0.15) & (abs(z) < 0.15)] - (0, 0.3, 0)
+    points = np.concatenate([floor, small]).astype(np.float32) + np.float32([0, 0, 3])
+    normals = np.tile(np.float32([0, -1, 0]), (len(points), 1))
+    light = np.float32([[0, -1, 0], [1, 1, 1], [1, 1, 1], [1, 1, 1], [0.75, 0.5, 0]])
+    lamp, around = renderer.openness(points, normals, light).T
+    below = (abs(x) < 0.1) & (abs(z) < 0.1)
+    open_floor = (abs(x) > 0.2) & (abs(x) < 0.45) & (abs(z) < 0.45)
+    np.testing.assert_allclose(lamp[: len(x)][below], 0.25, atol=0.01)
+    np.testing.assert_allclose(lamp[: len(x)][open_floor], 1, atol=0.01)
+    np.testing.assert_allclose(lamp[len(x) :], 1, atol=0.01)
+    assert around[: len(x)][below].mean() < around[len(x) :].mean() - 0.1
+    assert around.min() >= 0.5 - 1e-3
+    unshaded = light * (np.arange(5) < 4)[:, None]
+    np.testing.assert_array_equal(renderer.openness(points, normals, unshaded), 1)
