@@ -39,7 +39,9 @@ _CANVAS = 256
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``s2d bench blender``."""
     parser.add_argument("--data", type=Path, help="folder of the motion archive (default: S2D_DATA)")
-    parser.add_argument("--bpy", nargs="+", metavar="VERSION", help="which (default: all that are installed)")
+    parser.add_argument(
+        "--bpy", nargs="+", choices=bpy_env.VERSIONS, help="versions (default: all that are installed)"
+    )
     parser.add_argument("--frames", type=int, nargs="+", default=FRAMES, help="lengths of the clip")
     parser.add_argument("--minutes", type=float, default=8, help="time for one length in one Blender")
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="where the results go")
@@ -80,7 +82,10 @@ def held_out_motion(folder: Path | None) -> Clip:
 
 def measure(version: str, clip: Path, seconds: float) -> dict[str, Any]:
     """Return what Blender of a version took for ``clip``, by what plays the mesh, and what failed."""
-    python = bpy_env.ensure_bpy(version)
+    try:
+        python = bpy_env.ensure_bpy(version)
+    except bpy_env.BpyError as error:
+        raise S2DError("no_blender", str(error)) from error
     with tempfile.TemporaryDirectory() as folder:
         command = bpy_env.module_command(
             python, "benchmarks.blender_session", str(clip), folder, sites=_engine_sites(version, python)
@@ -100,8 +105,7 @@ def measure(version: str, clip: Path, seconds: float) -> dict[str, Any]:
 
 def _engine_sites(version: str, python: Path) -> list[Path]:
     """Return the folders of the packages that the worker imports, as the Python of that bpy can load them."""
-    needs = bpy_env.VERSIONS.get(version)
-    if needs is None or needs.python == sys.version_info[:2]:
+    if bpy_env.VERSIONS[version].python == sys.version_info[:2]:
         return [Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")]
     folder = python.parents[1] / "engine"
     if not folder.is_dir():

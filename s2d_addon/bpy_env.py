@@ -4,12 +4,12 @@
 Up to 5.0, ``bpy`` is for Python 3.11 and pins numpy below 2 where OpenCV's wheels ask for numpy 2, so pip
 puts the two in no one environment (though they work together, see :data:`.build.WHEELS`). From 5.1 on it is
 for Python 3.13 and takes numpy 2: there the extra ``blender`` installs it beside everything else. The demo
-runs the newest that this Python can have, the tests each version that a Python on this machine can.
+runs the one that this Python has or can have, the tests each version that a Python on this machine can have.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import importlib.util
 import json
 import os
 import shutil
@@ -53,11 +53,8 @@ def ensure_bpy(version: str) -> Path:
     """Return the Python that has ``bpy`` of that version, installing it from PyPI where it is not there yet.
 
     It is kept in the folder that the environment variable ``S2D_BPY_CACHE`` names, ``.cache`` in the project
-    by default; a version that this Python has itself needs none. Raises NoPythonError where the Python that
-    it needs is not at hand, BpyError where pip fails.
+    by default. Raises NoPythonError where the Python that it needs is not at hand, BpyError where pip fails.
     """
-    if version == _own():
-        return Path(sys.executable)
     folder = _environment(version)
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if (folder / _READY).exists():
@@ -77,21 +74,21 @@ def ensure_bpy(version: str) -> Path:
 
 
 def newest() -> str:
-    """Return the newest version of bpy that this Python can have: its own, where it has one.
-
-    Raises NoPythonError where there is none for this Python.
-    """
+    """Return the newest version of bpy that this Python can have; NoPythonError where there is none."""
     ours = [version for version, needs in VERSIONS.items() if needs.python == sys.version_info[:2]]
-    if found := _own() or (ours and ours[-1]):
-        return found
-    raise NoPythonError(f"There is no bpy for Python {sys.version.split()[0]}: use Python 3.11 or 3.13.")
+    if not ours:
+        raise NoPythonError(f"There is no bpy for Python {sys.version.split()[0]}: use Python 3.11 or 3.13.")
+    return ours[-1]
+
+
+def blender_python() -> Path:
+    """Return a Python that has ``bpy``: this one, or else that of the newest by :func:`ensure_bpy`."""
+    return Path(sys.executable) if importlib.util.find_spec("bpy") else ensure_bpy(newest())
 
 
 def at_hand() -> list[str]:
-    """Return the versions of bpy that are installed already, oldest first."""
-    found = [version for version in VERSIONS if (_environment(version) / _READY).exists()]
-    own = _own()
-    return found if own is None or own in found else [*found, own]
+    """Return the versions of bpy that have an environment already, oldest first."""
+    return [version for version in VERSIONS if (_environment(version) / _READY).exists()]
 
 
 def module_command(python: Path, module: str, *arguments: str, sites: Sequence[Path] = ()) -> list[str]:
@@ -104,23 +101,15 @@ def module_command(python: Path, module: str, *arguments: str, sites: Sequence[P
 
 
 def main() -> int:
-    """Run ``MODULE ...`` in the newest Blender there is as ``bpy``, with this Python's packages beside it."""
+    """Run ``MODULE ...`` in the Blender of :func:`blender_python`, with this Python's packages beside it."""
     module, *arguments = sys.argv[1:]
     try:
-        python = ensure_bpy(newest())
+        python = blender_python()
     except BpyError as error:
         print(error, file=sys.stderr)
         return 1
     sites = [Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")]
     return subprocess.run(module_command(python, module, *arguments, sites=sites), check=False).returncode
-
-
-def _own() -> str | None:
-    """Return the version of bpy that this Python has itself, or None."""
-    try:
-        return importlib.metadata.version("bpy")
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _environment(version: str) -> Path:

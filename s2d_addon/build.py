@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..models import fetch
-from .bpy_env import BpyError, ensure_bpy, newest
+from .bpy_env import BpyError, blender_python
 
 ROOT = Path(__file__).resolve().parents[1]
 MANIFEST = "blender_manifest.toml"
@@ -99,7 +99,7 @@ def extension_tool(blender: str | None = None) -> list[str]:
     """
     if blender:
         return [*shlex.split(blender), "--command", "extension"]
-    python = ensure_bpy(newest())
+    python = blender_python()
     tool = "bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py"
     return [str(python), str(next(python.parents[1].rglob(tool)))]
 
