@@ -16,17 +16,18 @@ from ...models.keypoints import BLAZEPOSE_INDEX, BONES, KEYPOINT_INDEX, REQUIRED
 from ..bodies import open_body
 from ..clip import Camera, Clip, Reference
 from ..errors import InputError
+from ..vertices import VertexPredictor
 from ..video import VideoReader
 from .background import Sample, Samples, background_plate, camera_moved, clean_mask, moving_plate
 from .blazepose import PoseDetector, PoseLandmarker
 from .camera import camera_of
 from .camera_motion import follow_camera, people_in, seen_from
 from .lift import bone_lengths, fill, lift, look_along, runs, speeds
+from .references import MAX_REFERENCES, choose_references, shown_surfaces
 from .tracking import Track, find_people, follow
 
 LONG_GAP = 0.5
 """Seconds without the person after which what was filled in is reported."""
-MAX_REFERENCES = 4
 
 _UNSEEN_WEIGHT = 1e-3  # of a landmark in a frame without the person: only what is filled in holds it
 _LEAST_WEIGHT = 0.02  # of a hidden landmark, which the network still guesses well
@@ -41,7 +42,7 @@ class CaptureOptions:
     ``fov``: degrees across the picture's longer side. ``person``: 1 for the one seen largest and longest
     (the default), 2 for the next, and so on. ``start``, ``end``: seconds. ``fps``: of the clip, by default
     the video's. ``size``: short side of the canvas in pixels. ``smoothing``: strength, 0 for none.
-    ``references``: how many reference pictures to choose, 1 to 4.
+    ``references``: how many reference pictures to choose, 1 to 4; by default as many as pay for their bytes.
     """
 
     fov: float | None = None
@@ -51,7 +52,7 @@ class CaptureOptions:
     fps: Fraction | float | None = None
     size: int = 256
     smoothing: float = 1.0
-    references: int = 1
+    references: int | None = None
     body: str = "anny"
     body_path: str | Path | None = None
 
@@ -115,7 +116,14 @@ def capture(
     keypoints, shape = _to_space(seen, camera, body, reader.fps, options.smoothing, moving)
     progress("fit", 1, 1)
 
-    chosen = _references(samples, seen, options.references)
+    sampled = [sample.frame for sample in samples]
+    predictor = VertexPredictor(
+        body, shape, float(reader.fps), None
+    )  # to choose, closed form is exact enough
+    posed = (predictor.predict(keypoints, frame, frame + 1)[0] for frame in sampled)
+    shown = shown_surfaces(body.faces, posed, camera, reader.width, reader.height)
+    quality = _quality(sampled, seen, keypoints, min(reader.width, reader.height))
+    chosen = [samples[i] for i in choose_references(shown, quality, options.references)]
     views = None
     if moving:
         others = [other for other in people if other is not track]
@@ -151,7 +159,7 @@ def capture(
 def _check(options: CaptureOptions) -> None:
     if not 0 <= options.smoothing <= 20:
         raise InputError("bad_smoothing", f"The smoothing {options.smoothing:g} is outside 0 to 20.")
-    if not 1 <= options.references <= MAX_REFERENCES:
+    if options.references is not None and not 1 <= options.references <= MAX_REFERENCES:
         raise InputError(
             "bad_references", f"{options.references} references were asked for; 1 to {MAX_REFERENCES} can be."
         )
@@ -248,26 +256,10 @@ def _views(
     return None if corners is None else seen_from(corners, frame, reader.width, reader.height)
 
 
-def _references(samples: list[Sample], seen: _Seen, count: int) -> list[Sample]:
-    """Choose the samples that serve best: person large, whole, facing us; then those in other poses."""
-    frames = [sample.frame for sample in samples]
-    size = np.array([np.count_nonzero(sample.mask > 127) for sample in samples])
-    world = seen.world[frames] - seen.world[frames].mean(axis=1, keepdims=True)
-    across = world[:, KEYPOINT_INDEX["left_shoulder"]] - world[:, KEYPOINT_INDEX["right_shoulder"]]
+def _quality(frames: list[int], seen: _Seen, keypoints: np.ndarray, side: int) -> np.ndarray:
+    """Return how good pictures of ``frames`` are whatever part they show: whole, sharp, from the front."""
+    points = keypoints[frames]
+    across = points[:, KEYPOINT_INDEX["left_shoulder"]] - points[:, KEYPOINT_INDEX["right_shoulder"]]
     facing = across[:, 0] / np.maximum(np.linalg.norm(across, axis=-1), 1e-6)  # 1 in front, -1 behind
-    apart = np.linalg.norm(world[:, None] - world[None], axis=-1).mean(axis=-1)  # (N, N) metres
-    central = apart.mean(axis=1)
-    speed = speeds(seen.image, 1.0).mean(axis=-1)[frames]
-    score = (
-        seen.visibility[frames].mean(axis=1)
-        + 0.5 * size / max(1, size.max())
-        + 0.3 * facing
-        - 1.5 * central
-        - 0.02 * speed
-    )
-    chosen = [int(np.argmax(score))]
-    while len(chosen) < min(count, len(samples)):
-        gain = apart[:, chosen].min(axis=1) + 0.1 * score
-        gain[chosen] = -np.inf
-        chosen.append(int(np.argmax(gain)))
-    return [samples[i] for i in chosen]
+    speed = speeds(seen.image, 1.0).mean(axis=-1)[frames] * 256 / side
+    return seen.visibility[frames].mean(axis=1) * (1 + 0.15 * facing) / (1 + 0.03 * speed)
