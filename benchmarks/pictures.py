@@ -166,8 +166,10 @@ def _gmac(width: int, height: int) -> dict[str, float]:
     return counts
 
 
-def plain_warp(clip: Clip, motion: MeshMotion, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Draw a frame ``(H, W, 3)`` uint8 with the mesh's motion and no network.
+def plain_warp(
+    clip: Clip, motion: MeshMotion, pixels: np.ndarray, depth: np.ndarray, number: int
+) -> np.ndarray:
+    """Draw frame ``number`` ``(H, W, 3)`` uint8 with the mesh's motion and no network.
 
     The same opacity as the generator starts from: the warped person mask, outside the body only as far
     as the sampled point was outside the reference's body too.
@@ -184,7 +186,8 @@ def plain_warp(clip: Clip, motion: MeshMotion, pixels: np.ndarray, depth: np.nda
 
     beside = 1 - warp(cv2.resize(motion.coverage, size, interpolation=cv2.INTER_LINEAR))
     opacity = warp(reference.mask.astype(np.float32) / 255) * (covered + (1 - covered) * beside)
-    mixed = clip.plate + opacity[..., None] * (warp(reference.picture).astype(np.float32) - clip.plate)
+    behind = clip.background(number)
+    mixed = behind + opacity[..., None] * (warp(reference.picture).astype(np.float32) - behind)
     return np.rint(mixed).astype(np.uint8)
 
 
@@ -310,7 +313,7 @@ def _draw(scene: Scene, networks: Networks, seconds: list[float]) -> Iterator[_D
         drawn = {
             "ours": ours,
             "still": reference.picture,
-            "warp": plain_warp(clip, motion, pixels, depth),
+            "warp": plain_warp(clip, motion, pixels, depth, number),
         }
         mask = scene.masks.get(number)
         if mask is None:

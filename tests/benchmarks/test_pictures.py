@@ -57,7 +57,7 @@ def test_the_plain_warp_is_what_an_untrained_generator_draws():
         plate=plate,
     )
     drawn = FrameSynthesiser(clip, BODY, [vertices], Untrained).frame(BODY.keypoints(moved), moved)
-    plain = plain_warp(clip, motion, camera.project(moved), moved[:, 2])
+    plain = plain_warp(clip, motion, camera.project(moved), moved[:, 2], 0)
     difference = np.abs(drawn.astype(int) - plain)
     assert difference.mean() < 1.5
     assert np.abs(plain.astype(int) - picture).mean() > 20 * difference.mean()
