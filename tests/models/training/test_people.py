@@ -34,10 +34,11 @@ def wardrobes(people):
 
 
 @pytest.fixture(scope="module")
-def filmed():
+def filmed(people):
     """People as training sees them: two references, and a camera that always moves."""
-    variety = Variety(moving_camera=1)
-    return People(Path(DATA), "held_out", SIZE, seed=5, references=2, variety=variety)
+    filmed = copy.copy(people)
+    filmed.seed, filmed.references, filmed.variety = 5, 2, Variety(moving_camera=1)
+    return filmed
 
 
 @pytest.fixture(scope="module")
