@@ -4,12 +4,14 @@
 Points of the background are followed from picture to picture, and each is known by its place in the first
 picture's plane. A frame's homography is what takes the places of its points to where they are now, without
 those that move otherwise (RANSAC). New points get their places through it, so that errors add up only as
-fast as the view is exchanged; nothing is kept of pictures gone by.
+fast as the view is exchanged; and the points of a few pictures are remembered, to be found again when the
+camera returns. Nothing else is kept of pictures gone by.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -28,6 +30,8 @@ _TOLERANCE = 0.7  # pixels that a point may err
 _RETURN_ERROR = 0.7  # pixels by which a point may miss itself when followed there and back
 _LONGEST_GAP = 0.5  # seconds that may be filled in
 _MOST_GAPS = 0.2  # of the frames may be
+_OTHER_VIEW = 0.3  # of the picture's shorter side: further from all views remembered is a view of its own
+_MOST_VIEWS = 32  # that are remembered
 _WINDOW = {"winSize": (17, 17), "maxLevel": 4}
 
 
@@ -91,13 +95,48 @@ def seen_from(corners: np.ndarray, frame: int, width: int, height: int) -> np.nd
     return moved
 
 
+@dataclass
+class _Points:
+    """Points of the background in one picture."""
+
+    grey: np.ndarray  # (h, w) uint8
+    at: np.ndarray  # (N, 2) float32, where they are in it, pixels
+    places: np.ndarray  # (N, 2) float32, where they are in the first picture's plane
+    born: np.ndarray  # (N,) frame in which they were found
+
+    def chosen(self, which: np.ndarray) -> _Points:
+        """Return some of them."""
+        return _Points(self.grey, self.at[which], self.places[which], self.born[which])
+
+    def and_more(self, more: _Points) -> _Points:
+        """Return these and ``more`` of the same picture."""
+        return _Points(
+            self.grey,
+            np.concatenate([self.at, more.at]),
+            np.concatenate([self.places, more.places]),
+            np.concatenate([self.born, more.born]),
+        )
+
+    def found_in(self, grey: np.ndarray, free: np.ndarray, guess: np.ndarray | None = None) -> _Points:
+        """Return those that another picture shows, where it is ``free``; ``guess`` ``(N, 2)`` is where."""
+        flags = 0 if guess is None else cv2.OPTFLOW_USE_INITIAL_FLOW
+        guess = None if guess is None else guess.copy()
+        now, ok, _ = cv2.calcOpticalFlowPyrLK(self.grey, grey, self.at, guess, flags=flags, **_WINDOW)
+        back = None if guess is None else self.at.copy()
+        back, ok_back, _ = cv2.calcOpticalFlowPyrLK(grey, self.grey, now, back, flags=flags, **_WINDOW)
+        good = (ok & ok_back)[:, 0] == 1
+        good &= np.linalg.norm(back - self.at, axis=1) < _RETURN_ERROR
+        good &= _at(free, now)
+        return _Points(grey, now, self.places, self.born).chosen(good)
+
+
 class _Follower:
-    """The points being followed: where they are in the last picture, and their places in the first's."""
+    """Follows points from picture to picture, and finds those again that it lost when the camera returns."""
 
     def __init__(self) -> None:
-        self._grey: np.ndarray | None = None
-        self._points, self._places = np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
-        self._ages = np.zeros(0, int)
+        self._points: _Points | None = None
+        self._seen: list[_Points] = []  # pictures of other views, of what was followed then
+        self._frame = -1
 
     def step(self, grey: np.ndarray, free: np.ndarray) -> np.ndarray | None:
         """Return the homography ``(3, 3)`` from this picture to the first's plane, None if it is not found.
@@ -105,51 +144,72 @@ class _Follower:
         The first is the first with points enough. After a picture that is not found the next is compared with
         the last that was.
         """
-        if self._grey is None:
-            self._find_more(grey, free, np.eye(3))
-            if len(self._points) < _FEWEST:
-                self._points, self._places, self._ages = self._points[:0], self._places[:0], self._ages[:0]
+        self._frame += 1
+        if self._points is None:
+            nothing = np.zeros((0, 2), np.float32)
+            points = self._with_new(_Points(grey, nothing, nothing, np.zeros(0, int)), free, np.eye(3))
+            if len(points.at) < _FEWEST:
                 return None
-            self._grey = grey
+            self._points = points
             return np.eye(3)
-        now, ok, _ = cv2.calcOpticalFlowPyrLK(self._grey, grey, self._points, None, **_WINDOW)
-        back, ok_back, _ = cv2.calcOpticalFlowPyrLK(grey, self._grey, now, None, **_WINDOW)
-        good = (ok & ok_back)[:, 0] == 1
-        good &= np.linalg.norm(back - self._points, axis=1) < _RETURN_ERROR
-        good &= _at(free, now)
-        if good.sum() < _FEWEST:
+        points = self._points.found_in(grey, free)
+        if len(points.at) < _FEWEST:
             return None
-        now, places, ages = now[good], self._places[good], self._ages[good] + 1
         # What moves slowly by itself is found out in time: the older half of the points is asked.
-        known = ages >= np.median(ages)
+        known = points.born <= np.median(points.born)
         if known.sum() < 2 * _FEWEST:
             known[:] = True
-        to_now, agree = cv2.findHomography(places[known], now[known], cv2.RANSAC, _TOLERANCE, maxIters=500)
+        to_now, agree = cv2.findHomography(
+            points.places[known], points.at[known], cv2.RANSAC, _TOLERANCE, maxIters=500
+        )
         if to_now is None or abs(np.linalg.det(to_now)) < 1e-6:
             return None
         if agree.sum() < max(_FEWEST, _AGREEING * known.sum()):
             return None
         to_first = np.linalg.inv(to_now)
-        near = np.linalg.norm(_moved(places, to_now) - now, axis=1) < _TOLERANCE
-        settling = (ages <= _SETTLING)[:, None]
-        places += settling * (_moved(now, to_first) - places) / (ages[:, None] + 1)
-        self._grey, self._points, self._places, self._ages = grey, now[near], places[near], ages[near]
-        self._find_more(grey, free, to_first)
+        points = points.chosen(np.linalg.norm(_moved(points.places, to_now) - points.at, axis=1) < _TOLERANCE)
+        ages = (self._frame - points.born)[:, None]
+        points.places += (ages <= _SETTLING) * (_moved(points.at, to_first) - points.places) / (ages + 1)
+        if len(points.at) <= _POINTS * 2 // 3:
+            points = self._with_new(self._with_seen(points, free, to_first), free, to_first)
+        self._points = points
         return to_first / to_first[2, 2]
 
-    def _find_more(self, grey: np.ndarray, free: np.ndarray, to_first: np.ndarray) -> None:
-        """Add points where there are none, once a third is gone."""
-        if len(self._points) > _POINTS * 2 // 3:
-            return
+    def _with_seen(self, points: _Points, free: np.ndarray, to_first: np.ndarray) -> _Points:
+        """Add those of the most similar view seen before; remember this one if none is similar."""
+        to_now = np.linalg.inv(to_first)
+        side = min(points.grey.shape)
+        ways = [
+            float(np.median(np.linalg.norm(_moved(view.places, to_now) - view.at, axis=1)))
+            for view in self._seen
+        ]
+        if min(ways, default=np.inf) > _OTHER_VIEW * side:
+            settled = self._frame - points.born > _SETTLING
+            if settled.sum() >= _FEWEST and len(self._seen) < _MOST_VIEWS:
+                self._seen.append(points.chosen(settled))
+            return points
+        view = self._seen[int(np.argmin(ways))]
+        again = view.found_in(points.grey, free, _moved(view.places, to_now).astype(np.float32))
+        apart = np.linalg.norm(points.at[:, None] - again.at[None], axis=-1)  # (N, M)
+        return again.and_more(points.chosen(apart.min(axis=1, initial=np.inf) > _spacing(points.grey) / 2))
+
+    def _with_new(self, points: _Points, free: np.ndarray, to_first: np.ndarray) -> _Points:
+        """Add points where there are none."""
+        spacing = _spacing(points.grey)
         free = free.copy()
-        spacing = max(4, round(0.6 * np.sqrt(grey.size / _POINTS)))
-        for point in self._points:
+        for point in points.at:
             cv2.circle(free, _pixel(point), spacing, 0, -1)
-        corners = cv2.goodFeaturesToTrack(grey, _POINTS - len(self._points), 0.005, spacing, mask=free)
-        if corners is not None:
-            self._points = np.concatenate([self._points, corners[:, 0]])
-            self._places = np.concatenate([self._places, _moved(corners[:, 0], to_first)])
-            self._ages = np.concatenate([self._ages, np.zeros(len(corners), int)])
+        room = max(1, _POINTS - len(points.at))
+        corners = cv2.goodFeaturesToTrack(points.grey, room, 0.005, spacing, mask=free)
+        if corners is None:
+            return points
+        at = corners[:, 0]
+        return points.and_more(_Points(points.grey, at, _moved(at, to_first), np.full(len(at), self._frame)))
+
+
+def _spacing(grey: np.ndarray) -> int:
+    """Return how far apart points shall be found, pixels."""
+    return max(4, round(0.6 * np.sqrt(grey.size / _POINTS)))
 
 
 def _reduced(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -89,6 +89,21 @@ def test_frames_that_show_nothing_are_passed_over(world):
     assert error[[0, 1, -1]].max() < 8
 
 
+def test_a_camera_that_returns_finds_its_way_back(world):
+    """To and fro twice past a person in the middle: what was lost from view is found again in its place."""
+    corners = hand_held(150, pan=0)
+    corners[..., 0] += (110 + 150 * np.sin(np.arange(150) / 75 * 2 * np.pi))[:, None]
+    rng = np.random.default_rng(0)
+    pictures = (
+        np.clip(picture + rng.normal(0, 4, picture.shape), 0, 255).astype(np.uint8)
+        for picture, _ in film(world, corners)
+    )
+    middle = np.zeros((HEIGHT, WIDTH), bool)
+    middle[30:140, 60:140] = True
+    found = follow_camera(pictures, lambda t: middle, 25)
+    assert np.linalg.norm(found - truth(corners, 0), axis=-1)[-10:].mean() < 0.8
+
+
 @pytest.mark.parametrize("kind", ["bare", "cut", "hidden"])
 def test_a_camera_that_cannot_be_followed_is_not_made_up(world, kind):
     pictures = [picture for picture, _ in film(world, hand_held(FRAMES, pan=1))]
