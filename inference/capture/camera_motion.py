@@ -56,7 +56,8 @@ def follow_camera(
         corners.append(None if to_first is None else (_moved(canvas * scale - 0.5, to_first) + 0.5) / scale)
         if len(corners) >= longest and all(found is None for found in corners[-longest:]):
             return None
-    return _without_gaps(corners)
+    whole = _without_gaps(corners)
+    return None if whole is None else _calmed(whole)
 
 
 def people_in(
@@ -234,6 +235,18 @@ def _pixel(point: np.ndarray) -> tuple[int, int]:
 
 def _moved(points: np.ndarray, homography: np.ndarray) -> np.ndarray:
     return cv2.perspectiveTransform(points[None], homography)[0]
+
+
+def _calmed(corners: np.ndarray) -> np.ndarray:
+    """Smooth how the camera turns, zooms and tilts over a frame or two; hands shake it in their shifts.
+
+    What is measured of these from one frame to the next is mostly noise, and would cost a fifth of the bits.
+    """
+    middle = corners.mean(axis=1, keepdims=True)
+    shape = (corners - middle).reshape(len(corners), -1)
+    return middle + cv2.GaussianBlur(shape, (1, 5), 1.0, borderType=cv2.BORDER_REPLICATE).reshape(
+        corners.shape
+    )
 
 
 def _without_gaps(corners: list[np.ndarray | None]) -> np.ndarray | None:
