@@ -123,7 +123,8 @@ def capture(
     posed = (predictor.predict(keypoints, frame, frame + 1)[0] for frame in sampled)
     shown = shown_surfaces(body.faces, posed, camera, reader.width, reader.height)
     quality = _quality(sampled, seen, keypoints, min(reader.width, reader.height))
-    chosen = [samples[i] for i in choose_references(shown, quality, options.references)]
+    seconds = len(keypoints) / float(reader.fps)
+    chosen = [samples[i] for i in choose_references(shown, quality, seconds, options.references)]
     views = None
     if moving:
         others = [other for other in people if other is not track]

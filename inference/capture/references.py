@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which pictures of a video become its references: those that together show most of what the clip shows.
 
-The mesh says what part of the body each picture shows. A part counts by its area on screen, summed over the
-clip; a picture that shows it smaller than the clip does on average shows it only so far.
+The mesh says how many pixels of each triangle each picture shows. A reference is the better for a frame the
+more alike in both they are: a part that it shows smaller lacks detail, one that it shows larger is seen from
+elsewhere, where cloth and shade differ. What it does so is summed over the clip's pictures and the body.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from ...models.mesh_motion import MeshMotion
 from ..clip import Camera
 
 MAX_REFERENCES = 4
-WORTH = 0.1
-"""How much more of what the clip shows a further reference has to show to be worth its bytes."""
+_STRIDE = 4  # triangles of which one is looked at
+_WORTH = 0.25  # how much more of the clip, for each doubling of the file, a further reference has to show
+_FIRST, _FURTHER = 7.0, 4.0  # seconds of motion that cost what the first reference and another do
 
 
 def shown_surfaces(
@@ -36,25 +38,32 @@ def shown_surfaces(
     return np.array(shown, np.float32)
 
 
-def choose_references(shown: np.ndarray, quality: np.ndarray, count: int | None = None) -> list[int]:
+def choose_references(
+    shown: np.ndarray, quality: np.ndarray, seconds: float, count: int | None = None
+) -> list[int]:
     """Choose references among N pictures that show ``(N, F)`` pixels of each triangle.
 
-    ``quality`` ``(N,)`` is what a pixel of each is worth. Returns ``count`` indices, the most useful first;
-    without it as many as each show :data:`WORTH` more. Greedy, which for a sum of maxima loses little
-    against the best choice (Nemhauser, Wolsey and Fisher, 1978).
+    ``quality`` ``(N,)`` is what a pixel of each is worth, ``seconds`` the clip's length. Returns ``count``
+    indices, the most useful first; without it as many as are worth their bytes. Greedy, which for a sum of
+    maxima loses little against the best choice (Nemhauser, Wolsey and Fisher, 1978).
     """
-    typical = shown.sum(0) / np.maximum((shown > 0).sum(0), 1)
-    weight = shown.sum(0) / max(float(shown.sum()), 1e-9)
-    covers = np.minimum(shown / np.maximum(typical, 1e-9), 1)
+    shown = shown[:, ::_STRIDE]
+    total = max(float(shown.sum()), 1e-9)
     chosen: list[int] = []
-    best = np.zeros(shown.shape[1], np.float32)
+    best = np.zeros_like(shown)
     while len(chosen) < min(count or MAX_REFERENCES, len(shown)):
-        gain = np.maximum(covers - best, 0) @ weight
+        gain = np.array([np.maximum(_alike(shown, one) - best, 0).sum() / total for one in shown])
         value = gain * quality
         value[chosen] = -np.inf
         index = int(np.argmax(value))
-        if chosen and count is None and gain[index] < WORTH:
+        price = _FURTHER / (_FIRST + _FURTHER * (len(chosen) - 1) + seconds)
+        if chosen and count is None and gain[index] < _WORTH * price:
             break
         chosen.append(index)
-        best = np.maximum(best, covers[index])
+        best = np.maximum(best, _alike(shown, shown[index]))
     return chosen
+
+
+def _alike(shown: np.ndarray, one: np.ndarray) -> np.ndarray:
+    """Return how many of the pixels of each triangle ``(N, F)`` a picture that shows ``(F,)`` is good for."""
+    return shown * np.minimum(shown, one) / np.maximum(np.maximum(shown, one), 1e-6)

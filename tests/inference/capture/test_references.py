@@ -32,7 +32,7 @@ def test_a_picture_shows_about_as_many_pixels_as_its_person_covers():
 
 def test_a_turning_person_gets_references_from_opposite_sides():
     degrees = np.arange(0, 360, 30)
-    chosen = choose_references(shown_in(map(turned, degrees)), np.ones(len(degrees)), 2)
+    chosen = choose_references(shown_in(map(turned, degrees)), np.ones(len(degrees)), 10, 2)
     apart = abs(degrees[chosen[0]] - degrees[chosen[1]])
     assert 120 <= apart <= 240
 
@@ -41,18 +41,24 @@ def test_what_is_seldom_seen_is_not_worth_a_reference_but_what_is_often_seen_is(
     facing, behind = turned(0), turned(180)
     seldom = shown_in([facing] * 30 + [behind])
     often = shown_in([facing] * 15 + [behind] * 15)
-    assert len(choose_references(seldom, np.ones(31))) == 1
-    chosen = choose_references(often, np.ones(30))
+    assert len(choose_references(seldom, np.ones(31), 10)) == 1
+    chosen = choose_references(often, np.ones(30), 10)
     assert len(chosen) == 2 and (chosen[0] < 15) != (chosen[1] < 15)
+
+
+def test_a_long_clip_affords_what_a_short_one_does_not():
+    shown = shown_in([turned(0)] * 20 + [turned(180)])
+    few, many = (choose_references(shown, np.ones(21), seconds) for seconds in (5, 600))
+    assert len(few) < len(many)
 
 
 def test_of_pictures_that_show_the_same_the_better_one_is_chosen():
     shown = shown_in([turned(0)] * 4)
-    assert choose_references(shown, np.array([0.5, 0.6, 0.9, 0.7]), 1) == [2]
+    assert choose_references(shown, np.array([0.5, 0.6, 0.9, 0.7]), 10, 1) == [2]
 
 
 @pytest.mark.parametrize("count", [1, 3, 4])
 def test_as_many_as_asked_for_and_no_more_than_there_are(count):
     shown = shown_in([turned(0), turned(40), turned(80)])
-    chosen = choose_references(shown, np.ones(3), count)
+    chosen = choose_references(shown, np.ones(3), 10, count)
     assert len(set(chosen)) == len(chosen) == min(count, 3)
