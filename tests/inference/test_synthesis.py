@@ -117,6 +117,22 @@ def test_away_from_the_person_a_frame_is_the_plate(plate, standing):
     np.testing.assert_array_equal(synthesiser.frame(BODY.keypoints(gone), gone), plate)
 
 
+def test_away_from_the_person_the_plate_follows_a_moving_camera(plate, standing):
+    """The second frame's camera looks 24 pixels further right, onto a plate that reaches so far."""
+    wide = cv2.resize(plate, (280, 256), interpolation=cv2.INTER_CUBIC)
+    reference = paint(standing, (200, 40, 40), (40, 40, 200), wide[:, :256])
+    home = np.float32([[0, 0], [256, 0], [256, 256], [0, 256]])
+    views = np.stack([home, home + np.float32([24, 0])])
+    clip = clip_of([reference], [standing, standing], wide, moving_camera=True, views=views)
+    synthesiser = FrameSynthesiser(clip, BODY, [standing], load)
+    gone = standing + np.float32([9, 0, 0])
+    for number, left in enumerate((0, 24)):
+        drawn = synthesiser.frame(BODY.keypoints(gone), gone, number)
+        np.testing.assert_array_equal(drawn, wide[:, left : left + 256])
+    with pytest.raises(ValueError, match="number"):
+        synthesiser.frame(BODY.keypoints(gone), gone)
+
+
 def test_what_stands_far_out_from_the_body_is_drawn_too(plate, standing):
     """Such as a tall hat: the mask of the reference says how far."""
     picture, mask = paint(standing, (200, 40, 40), (40, 40, 200), plate)
