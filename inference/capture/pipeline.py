@@ -22,7 +22,7 @@ from .background import Sample, Samples, background_plate, camera_moved, clean_m
 from .blazepose import PoseDetector, PoseLandmarker
 from .camera import camera_of
 from .camera_motion import follow_camera, people_in, seen_from
-from .lift import bone_lengths, fill, lift, look_along, runs, speeds
+from .lift import bone_lengths, complete, fill, lift, look_along, runs, speeds
 from .references import MAX_REFERENCES, choose_references, shown_surfaces
 from .tracking import Track, find_people, follow
 
@@ -31,6 +31,8 @@ LONG_GAP = 0.5
 
 _UNSEEN_WEIGHT = 1e-3  # of a landmark in a frame without the person: only what is filled in holds it
 _LEAST_WEIGHT = 0.02  # of a hidden landmark, which the network still guesses well
+_GUESS_WEIGHT = 0.05  # at most, of a landmark outside the picture
+_EDGE, _VISIBLE = 0.1, 0.5  # of the picture's shorter side, within which a landmark less visible is outside
 
 Progress = Callable[[str, int, int], None]
 
@@ -117,12 +119,10 @@ def capture(
     progress("fit", 1, 1)
 
     sampled = [sample.frame for sample in samples]
-    predictor = VertexPredictor(
-        body, shape, float(reader.fps), None
-    )  # to choose, closed form is exact enough
+    predictor = VertexPredictor(body, shape, float(reader.fps), None)  # closed form will do to choose by
     posed = (predictor.predict(keypoints, frame, frame + 1)[0] for frame in sampled)
-    shown = shown_surfaces(body.faces, posed, camera, reader.width, reader.height)
-    quality = _quality(sampled, seen, keypoints, min(reader.width, reader.height))
+    shown, agreement = shown_surfaces(body.faces, posed, (sample.mask for sample in samples), camera)
+    quality = agreement * _quality(sampled, seen, keypoints, min(reader.width, reader.height))
     seconds = len(keypoints) / float(reader.fps)
     chosen = [samples[i] for i in choose_references(shown, quality, seconds, options.references)]
     views = None
@@ -232,12 +232,33 @@ def _to_space(
     world = look_along(fill(seen.world, seen.present), image, camera)
     weights = np.where(seen.present[:, None], np.maximum(seen.visibility**2, _LEAST_WEIGHT), _UNSEEN_WEIGHT)
     known = seen.present
-    lengths = bone_lengths(image[known], world[known], weights[known], camera)
+    cut_off = known[:, None] & _cut_off(image, seen.visibility, camera)
+    lengths = bone_lengths(image[known], world[known], np.where(cut_off, 0, weights)[known], camera)
     limbs = {KEYPOINT_INDEX[name] for name in REQUIRED_NAMES}
     # The network's hands, feet and head are other points than the body's, too close together.
     shape = body.fit_shape(np.where([{a, b} <= limbs for a, b in BONES], lengths, np.nan))
-    points = lift(image, world, weights, lengths, camera, float(fps), strength=smoothing, contacts=not moving)
+    rest = body.keypoints(body.rest(shape)[0]).astype(np.float64)
+    first, second = np.array(BONES).T
+    lengths = np.where(np.isfinite(lengths), lengths, np.linalg.norm(rest[first] - rest[second], axis=-1))
+    points = lift(
+        image,
+        complete(world, cut_off, rest),
+        np.where(cut_off, np.minimum(weights, _GUESS_WEIGHT), weights),
+        lengths,
+        camera,
+        float(fps),
+        cut_off=cut_off,
+        strength=smoothing,
+        contacts=not moving,
+    )
     return points.astype(np.float32), shape
+
+
+def _cut_off(image: np.ndarray, visibility: np.ndarray, camera: Camera) -> np.ndarray:
+    """Return which points ``(T, 23)`` the network guesses beyond the picture's edge, or squeezed up to it."""
+    size = 2 * np.array([camera.cx, camera.cy])
+    margin = _EDGE * size.min()
+    return (visibility < _VISIBLE) & np.any((image < margin) | (image > size - margin), axis=-1)
 
 
 def _views(
@@ -258,7 +279,7 @@ def _views(
 
 
 def _quality(frames: list[int], seen: _Seen, keypoints: np.ndarray, side: int) -> np.ndarray:
-    """Return how good pictures of ``frames`` are whatever part they show: whole, sharp, from the front."""
+    """Return how good pictures of ``frames`` are whatever they show: seen well, sharp, from the front."""
     points = keypoints[frames]
     across = points[:, KEYPOINT_INDEX["left_shoulder"]] - points[:, KEYPOINT_INDEX["right_shoulder"]]
     facing = across[:, 0] / np.maximum(np.linalg.norm(across, axis=-1), 1e-6)  # 1 in front, -1 behind

@@ -6,6 +6,7 @@ import pytest
 from sparse2dense.inference.capture.references import choose_references, shown_surfaces
 from sparse2dense.inference.clip import Camera
 from sparse2dense.models.body import load_body
+from sparse2dense.models.mesh_motion import MeshMotion
 
 BODY = load_body()
 CAMERA = Camera(300, 300, 128, 128)
@@ -19,7 +20,8 @@ def turned(degrees, shift=0.0):
 
 
 def shown_in(poses):
-    return shown_surfaces(BODY.faces, poses, CAMERA, 256, 256)
+    poses = list(poses)
+    return shown_surfaces(BODY.faces, poses, [np.zeros((256, 256), np.uint8)] * len(poses), CAMERA)[0]
 
 
 def test_a_picture_shows_about_as_many_pixels_as_its_person_covers():
@@ -28,6 +30,18 @@ def test_a_picture_shows_about_as_many_pixels_as_its_person_covers():
     width, height = np.ptp(pixels, axis=0)
     assert 0.15 * width * height < front.sum() < 0.7 * width * height
     assert shown_in([turned(0, 9.0)]).sum() == 0
+
+
+def test_a_mask_that_lacks_a_part_or_holds_too_much_agrees_less():
+    pose = turned(0)
+    covered = MeshMotion(BODY.faces, CAMERA.project(pose), pose[:, 2], 256, 256).coverage
+    whole = np.kron(covered > 0.5, np.ones((2, 2))).astype(np.uint8) * 255
+    headless, crowded = whole.copy(), whole.copy()
+    headless[:100] = 0
+    crowded[:, 180:] = 255
+    _, (right, less, more) = shown_surfaces(BODY.faces, [pose] * 3, [whole, headless, crowded], CAMERA)
+    assert right > 0.98
+    assert max(less, more) < 0.85
 
 
 def test_a_turning_person_gets_references_from_opposite_sides():
