@@ -53,7 +53,7 @@ _SECONDS = 2  # of a synthetic clip
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``s2d bench ablations``."""
-    parser.add_argument("--config", default="tiny", help="a TOML file, or the name of one that is shipped")
+    parser.add_argument("--config", default="ablations", help="a TOML file, or a shipped one's name")
     parser.add_argument("--data", type=Path, default=os.environ.get("S2D_DATA"), help="folder of the assets")
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs to stand people before")
     parser.add_argument("--out", type=Path, required=True, help="folder of all variants and of the table")
@@ -121,6 +121,7 @@ def _train(config: JointConfig, folder: Path, args: argparse.Namespace, minutes:
         out=folder,
         cache=args.out / "examples",
         renderers=args.renderers,
+        loaders=1,
         minutes=minutes,
         resume=(folder / joint.CHECKPOINT).exists(),
         init=None,

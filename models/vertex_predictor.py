@@ -30,6 +30,9 @@ HEADS = 4
 BONE_FEATURES = 21
 """Numbers a bone brings: denoised and raw closed-form rotation (6) and place (3), and rest joint (3)."""
 
+INPUTS = ("windows", "noise", "rest_keypoints", "bones", "shape")
+"""What the network takes, as :func:`.windows.network_inputs` names it."""
+
 
 class NodeLinear(nn.Module):
     """A linear map with weights of its own for every node: ``(N, K, I) -> (N, K, O)``."""

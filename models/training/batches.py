@@ -10,10 +10,12 @@ process would.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from ..body import BodyModel
 from ..keypoints import KEYPOINT_INDEX
@@ -22,6 +24,7 @@ from ..windows import WINDOW
 from .config import JointConfig
 from .networks import predictor_inputs
 from .picture_cache import load_example
+from .vertices import WindowSampler
 
 _DETAILS = (
     (("nose", "left_ear", "right_ear"), 0.12),
@@ -33,41 +36,47 @@ _DETAILS = (
 _CLOSE_LOOKS = 0.4  # share of examples whose head or a hand is what the perceptual loss looks at
 
 
-def step_batches(
-    folder: Path,
-    body: BodyModel,
-    config: JointConfig,
-    first_step: int = 0,
-    share: slice = slice(None),
-    seed: int = 0,
-) -> Iterator[dict[str, np.ndarray]]:
-    """Yield the batches of the steps from ``first_step`` on, each made while the last one is learnt from.
+class StepBatches(Dataset):
+    """The batches of a training's steps, by step; all that is random follows from ``seed`` and the step.
 
+    ``folder`` holds the examples; ``windows`` draws the vertex predictor's own, if there are any to be;
     ``share`` is what this process takes of a batch's examples.
     """
-    steps = iter(range(first_step, 2**62))
-    with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(make_batch, folder, body, config, next(steps), share, seed)
-        while True:
-            ready = coming.result()
-            coming = pool.submit(make_batch, folder, body, config, next(steps), share, seed)
-            yield ready
 
+    def __init__(
+        self,
+        folder: Path,
+        body: BodyModel,
+        config: JointConfig,
+        windows: WindowSampler | None = None,
+        share: slice = slice(None),
+        seed: int = 0,
+    ) -> None:
+        self._folder, self._body, self._config = folder, body, config
+        self._windows, self._share, self._seed = windows, share, seed
 
-def make_batch(
-    folder: Path, body: BodyModel, config: JointConfig, step: int, share: slice = slice(None), seed: int = 0
-) -> dict[str, np.ndarray]:
-    """Make a step's batch of the examples in ``folder``; all arrays have a first axis of examples."""
-    paths = sorted(folder.glob("*.npz"))
-    rng = np.random.default_rng([seed, step])
-    chosen = rng.choice(len(paths), config.people, replace=len(paths) < config.people)
-    prepared = []
-    for place in range(config.people)[share]:
-        own = np.random.default_rng([seed, step, place])
-        prepared.append(prepare(load_example(paths[chosen[place]], own), config, step, own))
-    batch = {name: np.stack([example[name] for example in prepared]) for name in prepared[0]}
-    windows = np.concatenate([batch.pop("reference_windows"), batch.pop("windows")], 1)
-    return batch | predictor_inputs(body, windows, batch["known_shape"])
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        """Make a step's batch; all but the windows' arrays have a first axis of examples, or rows of them."""
+        config, paths = self._config, sorted(self._folder.glob("*.npz"))
+        rng = np.random.default_rng([self._seed, step])
+        chosen = rng.choice(len(paths), config.people, replace=len(paths) < config.people)
+        places = range(config.people)[self._share]
+        prepared = []
+        for place in places:
+            own = np.random.default_rng([self._seed, step, place])
+            prepared.append(prepare(load_example(paths[chosen[place]], own), config, step, own))
+        batch = {name: np.stack([example[name] for example in prepared]) for name in prepared[0]}
+        windows = np.concatenate([batch.pop("reference_windows"), batch.pop("windows")], 1)
+        batch |= predictor_inputs(self._body, windows, batch["known_shape"])
+        if self._windows is not None:
+            self._windows.rng = np.random.default_rng([self._seed, step, places.start])
+            drawn = self._windows.batch(config.motion_windows)
+            batch |= {f"window_{name}": value for name, value in drawn.items()}
+        return {name: torch.from_numpy(value) for name, value in batch.items()}
+
+    def from_step(self, step: int, loaders: int) -> Iterator[dict[str, Tensor]]:
+        """Yield the batches of ``step`` and all later ones, made ahead by ``loaders`` processes."""
+        return iter(DataLoader(self, batch_size=None, sampler=range(step, 2**31), num_workers=loaders))
 
 
 def prepare(

@@ -23,7 +23,7 @@ class JointConfig:
         minutes: of the whole training, where time is what is scarce: then the schedule ends with whichever
             comes first. 0 is no limit.
         people: examples a step, over all processes.
-        references, targets: up to how many pictures are drawn from, and how many consecutive frames are drawn.
+        references, targets: up to how many pictures are drawn from, and how many frames in a row are drawn.
         examples, first: how many examples to draw in all, and how many before training starts.
         part: height and width of what is drawn of a window, around a random point of the person.
         motion_windows: keypoint windows a step, of motion without pictures, that the vertex predictor

@@ -32,7 +32,7 @@ from ...inference.errors import InputError, S2DError
 from ..body import WEIGHTS_DIR, BodyModel, load_body
 from ..fetch import WEIGHTS, fetch
 from .adversary import Discriminator, discriminator_loss, generator_losses
-from .batches import make_batch, step_batches
+from .batches import StepBatches
 from .config import JointConfig, read_config
 from .export_pictures import export_pictures
 from .losses import Target, Vgg, cosine_distances, picture_losses, vertex_loss
@@ -63,15 +63,13 @@ class Joint:
         body: BodyModel,
         device: torch.device | str,
         vgg: Vgg,
-        windows: WindowSampler | None = None,
-        seed: int = 0,
     ) -> None:
-        self.config, self.device, self.seed = config, torch.device(device), seed
-        torch.manual_seed(seed)
+        self.config, self.device = config, torch.device(device)
+        torch.manual_seed(0)
         self.networks = JointNetworks(body, config).to(self.device, memory_format=torch.channels_last)
         self.judge = Discriminator().to(self.device) if config.losses.adversarial else None
         self.vgg = vgg.to(self.device, memory_format=torch.channels_last)
-        self._window_loss = None if windows is None else WindowLoss(windows, self.device)
+        self._window_loss = WindowLoss(body, self.device)
         self.average = copy.deepcopy(self.networks).requires_grad_(False)
         drawing = [*self.networks.encoder.parameters(), *self.networks.generator.parameters()]
         predicting = list(self.networks.vertex_predictor.parameters())
@@ -199,10 +197,9 @@ class Joint:
         if weights.vertices:
             true = torch.cat([batch["reference_vertices"], batch["vertices"]], 1).flatten(0, 1)
             losses["vertices"] = weights.vertices * vertex_loss(drawn.vertices.flatten(0, 1), true)
-            if self._window_loss is not None:
-                rank = distributed.get_rank() if distributed.is_initialized() else 0
-                self._window_loss.sampler.rng = np.random.default_rng([self.seed, self.steps, rank])
-                of_windows = self._window_loss(self.networks.vertex_predictor, self.config.motion_windows)
+            drawn_windows = {name[7:]: value for name, value in batch.items() if name.startswith("window_")}
+            if drawn_windows:
+                of_windows = self._window_loss(self.networks.vertex_predictor, drawn_windows)
                 losses["windows"] = weights.vertices * of_windows
         return losses, close if weights.adversarial else None
 
@@ -278,6 +275,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint, curves and sheets")
     parser.add_argument("--cache", type=Path, help="folder of the drawn examples (OUT/examples)")
     parser.add_argument("--renderers", type=int, default=1, help="processes that draw them; 0: none")
+    parser.add_argument("--loaders", type=int, default=1, help="processes that make batches; 0: none")
     parser.add_argument("--minutes", type=float, default=9, help="of this slice")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in OUT")
     parser.add_argument(
@@ -310,14 +308,18 @@ def train(config: JointConfig, args: argparse.Namespace) -> None:
             raise InputError("config", f"{config.people} people cannot be shared by {world} processes.")
         vgg = Vgg(hed_weights(args.data), config.perceptual_stages)
         body = load_body()
-        windows = WindowSampler(body, args.data, 0) if config.motion_windows else None
-        training = Joint(config, body, device, vgg, windows)
+        training = Joint(config, body, device, vgg)
         if args.resume:
             training.load(checkpoint)
         else:
             _initialise(training, args.init)
         with _examples(args, config, device, draws=rank == 0) as cache:
-            _train_slice(training, cache, body, args, rank, world)
+            each = config.people // world
+            windows = WindowSampler(body, args.data, 0) if config.motion_windows else None
+            share = slice(rank * each, (rank + 1) * each)
+            batches = StepBatches(cache, body, config, windows, share)
+            shown = StepBatches(cache, body, config, seed=1)[config.references - 1]
+            _train_slice(training, batches, shown, args, rank)
         if args.export and rank == 0:
             export(training, args.export)
 
@@ -399,16 +401,13 @@ def _examples(
 
 
 def _train_slice(
-    training: Joint, cache: Path, body: BodyModel, args: argparse.Namespace, rank: int, world: int
+    training: Joint, batches: StepBatches, shown: dict[str, Tensor], args: argparse.Namespace, rank: int
 ) -> None:
-    def on_device(batch: dict[str, np.ndarray]) -> dict[str, Tensor]:
-        return {name: torch.from_numpy(value).to(training.device) for name, value in batch.items()}
+    def on_device(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value.to(training.device) for name, value in batch.items()}
 
-    config = training.config
-    each = config.people // world
-    share = slice(rank * each, (rank + 1) * each)
-    source = step_batches(cache, body, config, training.steps, share, training.seed)
-    with _Record(args.out, training, on_device(make_batch(cache, body, config, 0, seed=1)), rank) as record:
+    source = batches.from_step(training.steps, args.loaders)
+    with _Record(args.out, training, on_device(shown), rank) as record:
         deadline, before = training.seconds + 60 * args.minutes, time.monotonic()
         while training.done < 1 and training.seconds < deadline:
             batch = on_device(next(source))

@@ -19,12 +19,11 @@ from ..body import BodyModel
 from ..dense_motion import positions
 from ..generator import Generator, Layers, ReferenceEncoder
 from ..mesh_motion import GRID
-from ..vertex_predictor import VertexPredictor
+from ..vertex_predictor import INPUTS, VertexPredictor
 from ..windows import network_inputs
 from .config import JointConfig
 from .mesh_motion_torch import MeshMotion
 
-_PREDICTOR_INPUTS = ("windows", "noise", "rest_keypoints", "bones", "shape")
 _KEYPOINT_REACH = 12.0  # pixels, how far a keypoint's motion reaches where there is no mesh
 
 
@@ -104,7 +103,7 @@ class JointNetworks(nn.Module):
 
     def vertices(self, batch: dict[str, Tensor]) -> Tensor:
         """Predict the vertices ``(N, R + T, V, 3)`` in camera space of a batch's keypoint windows."""
-        inputs = {name: batch[f"body_{name}"] for name in _PREDICTOR_INPUTS}
+        inputs = {name: batch[f"body_{name}"] for name in INPUTS}
         rotations, places = self.vertex_predictor(**inputs)
         axes, trunk, joints = (batch[f"body_{name}"] for name in ("axes", "trunk", "joints"))
         shift = places - (rotations @ joints[..., None])[..., 0]

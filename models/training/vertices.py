@@ -20,7 +20,7 @@ import torch
 
 from ..body import WEIGHTS_DIR, BodyModel, load_body, stack_transforms
 from ..smpl import model_file, predictor_name
-from ..vertex_predictor import BONE_FEATURES, VertexPredictor
+from ..vertex_predictor import BONE_FEATURES, INPUTS, VertexPredictor
 from ..windows import WINDOW, network_inputs
 from .bodies import people_of, rotations_about
 from .keypoint_faults import fitted_shape, spoil
@@ -95,6 +95,10 @@ class WindowSampler:
         self.keypoint_basis = np.stack(
             [body.keypoint_skinning(unit) - self.keypoint_mean for unit in np.eye(body.shape_size)]
         )
+        corners = body.vertices_mean[body.faces]
+        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
+        share = np.cumsum(np.bincount(body.faces.ravel(), np.repeat(area, 3), len(body.vertices_mean)))
+        self._area = share / share[-1]
 
     def rest_of(self, shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return keypoints ``(N, 23, 3)`` and joints ``(N, B, 3)`` at rest of shapes ``(N, S)``."""
@@ -102,6 +106,30 @@ class WindowSampler:
         readout = self.keypoint_mean + np.tensordot(shapes, self.keypoint_basis, 1)
         eye = np.broadcast_to(np.eye(3, dtype=np.float32), (*joints.shape, 3))
         return np.matmul(readout, stack_transforms(eye, joints, joints)), joints
+
+    def batch(self, count: int) -> dict[str, np.ndarray]:
+        """Draw ``count`` windows with all that :class:`WindowLoss` needs of them, but for the bodies.
+
+        The network's :data:`INPUTS`, the bones' truth in the trunk's frame, the ``true_shape``, and which
+        vertices to look at (``chosen``).
+        """
+        drawn = self.draw(count)
+        inputs, axes, origin = self.inputs(drawn)
+        # Half of them by area: the mesh is densest in face and hands, and the trunk must not drown in them.
+        uniform = self.rng.integers(0, len(self._area), LOSS_VERTICES // 2)
+        by_area = np.searchsorted(self._area, self.rng.random(LOSS_VERTICES // 2))
+        truth = {
+            "true_shape": drawn["shape"],
+            "true_rotations": np.swapaxes(axes, 1, 2)[:, None] @ drawn["rotations"],
+            "true_positions": (drawn["positions"] - origin[:, None]) @ axes,
+        }
+        chosen = np.concatenate([uniform, by_area])
+        return inputs | {name: x.astype(np.float32) for name, x in truth.items()} | {"chosen": chosen}
+
+    def inputs(self, drawn: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        """Turn drawn windows into the network's inputs, and the trunk frames that lead back."""
+        rest_keypoints, joints = self.rest_of(drawn["known_shape"])
+        return network_inputs(self.body, drawn["windows"], drawn["known_shape"], rest_keypoints, joints)
 
     def draw(self, count: int) -> dict[str, np.ndarray]:
         """Draw ``count`` windows (a multiple of ``CHUNK_WINDOWS``).
@@ -154,76 +182,42 @@ class WindowSampler:
 
 
 class WindowLoss:
-    """The mean distance of a few vertices from where they should be, on windows drawn anew each time.
+    """The mean distance of a few vertices from where they should be; its bodies lie on ``device``."""
 
-    Bodies live on the processor, where the windows are drawn; ``device`` is where the network runs.
-    """
-
-    def __init__(self, sampler: WindowSampler, device: torch.device | str = "cpu") -> None:
-        self.sampler, self.body, self._device = sampler, sampler.body, device
-        corners = self.body.vertices_mean[self.body.faces]
-        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
-        share = np.cumsum(
-            np.bincount(self.body.faces.ravel(), np.repeat(area, 3), len(self.body.vertices_mean))
-        )
-        self._area = share / share[-1]
+    def __init__(self, body: BodyModel, device: torch.device | str = "cpu") -> None:
         self._weights, self._mean, self._basis, self._joints, self._joints_basis = (
             torch.tensor(value, device=device)
             for value in (
-                self.body.weights,
-                self.body.vertices_mean,
-                self.body.vertices_basis,
-                self.body.joints_mean,
-                self.body.joints_basis,
+                body.weights,
+                body.vertices_mean,
+                body.vertices_basis,
+                body.joints_mean,
+                body.joints_basis,
             )
         )
 
-    def __call__(self, network: VertexPredictor, count: int, standardise: bool = False) -> torch.Tensor:
-        """Draw ``count`` windows and return the loss (m), weighed by how clean their keypoints are.
-
-        ``standardise`` takes the inputs' means from them first, see :meth:`VertexPredictor.standardise`.
-        """
-        drawn = self.sampler.draw(count)
-        inputs, axes, origin = self.inputs(drawn)
-        if standardise:
-            network.standardise(inputs["windows"], inputs["bones"])
-        rotations, positions = network(**inputs)
-        true_rotations = self._tensor(np.swapaxes(axes, 1, 2)[:, None] @ drawn["rotations"])
-        true_positions = self._tensor((drawn["positions"] - origin[:, None]) @ axes)
-        # Half of them by area: the mesh is densest in face and hands, and the trunk must not drown in them.
-        uniform = self.sampler.rng.integers(0, len(self._mean), LOSS_VERTICES // 2)
-        by_area = np.searchsorted(self._area, self.sampler.rng.random(LOSS_VERTICES // 2))
-        chosen = torch.from_numpy(np.concatenate([uniform, by_area])).to(self._device)
-        predicted = self._vertices(drawn["known_shape"], rotations, positions, chosen)
-        true = self._vertices(drawn["shape"], true_rotations, true_positions, chosen)
-        turn = (rotations - true_rotations).square().sum((-1, -2)).clamp_min(1e-8).sqrt().mean(dim=1)
+    def __call__(self, network: VertexPredictor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the loss (m) of a batch from :meth:`WindowSampler.batch`, weighed by how clean it is."""
+        rotations, positions = network(**{name: batch[name] for name in INPUTS})
+        predicted = self._vertices(batch["shape"], rotations, positions, batch["chosen"])
+        truth = batch["true_rotations"], batch["true_positions"]
+        true = self._vertices(batch["true_shape"], *truth, batch["chosen"])
+        turn = (rotations - truth[0]).square().sum((-1, -2)).clamp_min(1e-8).sqrt().mean(dim=1)
         # Relative to what the noise allows, so that clean keypoints count as much as noisy ones.
-        ease = 0.012 / (0.006 + inputs["noise"].mean(dim=1))
+        ease = 0.012 / (0.006 + batch["noise"].mean(dim=1))
         distance = (predicted - true).norm(dim=-1).mean(dim=1)
         return (ease * (distance + 0.01 * turn)).mean()
 
-    def inputs(self, drawn: dict[str, np.ndarray]) -> tuple[dict[str, torch.Tensor], np.ndarray, np.ndarray]:
-        """Turn drawn windows into the network's inputs, and the trunk frames that lead back."""
-        rest_keypoints, joints = self.sampler.rest_of(drawn["known_shape"])
-        inputs, axes, origin = network_inputs(
-            self.body, drawn["windows"], drawn["known_shape"], rest_keypoints, joints
-        )
-        return {name: self._tensor(value) for name, value in inputs.items()}, axes, origin
-
     def _vertices(
-        self, shape: np.ndarray, rotations: torch.Tensor, positions: torch.Tensor, chosen: torch.Tensor
+        self, shape: torch.Tensor, rotations: torch.Tensor, positions: torch.Tensor, chosen: torch.Tensor
     ) -> torch.Tensor:
         """Skin the chosen vertices ``(N, n, 3)`` of a body of its own in each sample."""
-        shape = self._tensor(shape)
         joints = self._joints + torch.tensordot(shape, self._joints_basis, 1)
         shift = positions - (rotations @ joints[..., None])[..., 0]
         rest = self._mean[chosen] + torch.tensordot(shape, self._basis[:, chosen], 1)
         blend = torch.matmul(self._weights[chosen], torch.cat([rotations.flatten(2), shift], dim=-1))
         turned = (blend[..., :9].unflatten(-1, (3, 3)) * rest[..., None, :]).sum(-1)
         return turned + blend[..., 9:]
-
-    def _tensor(self, value: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(value.astype(np.float32)).to(self._device)
 
 
 class Trainer:
@@ -239,11 +233,14 @@ class Trainer:
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
         self.step, self.steps, self.seed, self.seconds = 0, steps, seed, 0.0
-        self.window_loss = WindowLoss(self.sampler)
+        self._window_loss = WindowLoss(self.body)
 
     def loss(self, count: int = BATCH) -> torch.Tensor:
         """Draw a batch and return its loss; the very first one gives the network its inputs' means."""
-        return self.window_loss(self.network, count, standardise=self.step == 0)
+        batch = {name: torch.from_numpy(value) for name, value in self.sampler.batch(count).items()}
+        if self.step == 0:
+            self.network.standardise(batch["windows"], batch["bones"])
+        return self._window_loss(self.network, batch)
 
     def train(self, minutes: float, checkpoint: Path) -> None:
         """Train until the last step or for ``minutes``; the checkpoint is never more than a minute behind."""

@@ -21,7 +21,8 @@ import torch
 from sparse2dense.inference.clip import Camera
 from sparse2dense.inference.errors import InputError, S2DError
 from sparse2dense.inference.vertices import VertexPredictor
-from sparse2dense.models.training import batches, joint
+from sparse2dense.models.training import joint
+from sparse2dense.models.training.batches import StepBatches
 from sparse2dense.models.training.config import FOLDER, JointConfig, read_config
 from sparse2dense.models.training.losses import LossWeights, Vgg
 from sparse2dense.models.training.networks import predictor_inputs
@@ -117,12 +118,25 @@ def training(body, hed):
 
 
 def batch_of(cache, body, step=0, config=CONFIG, share=slice(None)):
-    made = batches.make_batch(cache, body, config, step, share)
-    return {name: torch.from_numpy(value) for name, value in made.items()}
+    return StepBatches(cache, body, config, share=share)[step]
 
 
 def parameters(networks):
     return {name: value.clone() for name, value in networks.state_dict().items()}
+
+
+def test_batches_made_ahead_are_those_of_their_steps(cache, body):
+    """Whoever makes them, and a process's share of one is that part of the whole."""
+    source = StepBatches(cache, body, CONFIG).from_step(3, loaders=1)
+    for step in (3, 4):
+        made, wanted, share = (
+            next(source),
+            batch_of(cache, body, step),
+            batch_of(cache, body, step, share=slice(1, 2)),
+        )
+        for name, value in wanted.items():
+            torch.testing.assert_close(made[name], value, rtol=0, atol=0)
+            torch.testing.assert_close(share[name], value[len(value) // 2 :], rtol=0, atol=0)
 
 
 def test_shipped_configurations_are_read():
@@ -263,7 +277,7 @@ def arguments(cache, hed, tmp_path):
         path.write_text("\n".join(f"{name} = {json.dumps(value)}" for name, value in values.items()))
         folders = {"config": path, "data": hed.parent, "out": tmp_path / "run", "cache": cache}
         given = [text for name, value in folders.items() for text in (f"--{name}", str(value))]
-        return [*given, "--renderers", "0", "--threads", "1", "--device", "cpu", *more]
+        return [*given, "--renderers", "0", "--loaders", "0", "--threads", "1", "--device", "cpu", *more]
 
     return make
 

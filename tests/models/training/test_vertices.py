@@ -42,6 +42,10 @@ def noisy(keypoints, millimetres):
     return (keypoints + noise).astype(np.float32)
 
 
+def tensors(inputs):
+    return {name: torch.from_numpy(value) for name, value in inputs.items()}
+
+
 def test_drawn_windows_fit_their_own_bones(small_training):
     trainer = small_training()
     trainer.sampler.noisy = False
@@ -82,10 +86,10 @@ def test_the_exported_network_equals_the_trained_one(small_training, tmp_path):
     trainer = small_training()
     trainer.train(0.01, tmp_path / "vertices.pt")
     training.export(trainer.averaged(), tmp_path)
-    inputs, _, _ = trainer.window_loss.inputs(trainer.sampler.draw(12))
-    exported = exported_network(tmp_path)(**{name: value.numpy() for name, value in inputs.items()})
+    inputs, _, _ = trainer.sampler.inputs(trainer.sampler.draw(12))
+    exported = exported_network(tmp_path)(**inputs)
     with torch.inference_mode():
-        rotations, positions = trainer.averaged()(**inputs)
+        rotations, positions = trainer.averaged()(**tensors(inputs))
     np.testing.assert_allclose(exported["rotations"], rotations, atol=1e-5)
     np.testing.assert_allclose(exported["positions"], positions, atol=1e-5)
     assert (tmp_path / "vertex_predictor.safetensors").stat().st_size < 3_000_000
@@ -98,10 +102,10 @@ def test_the_shipped_onnx_and_torch_weights_are_one_network(body, network, small
     module = VertexPredictor(body)
     module.load_state_dict(load_file(WEIGHTS_DIR / "vertex_predictor.safetensors"))
     trainer = small_training()
-    inputs, _, _ = trainer.window_loss.inputs(trainer.sampler.draw(12))
-    exported = network(**{name: value.numpy() for name, value in inputs.items()})
+    inputs, _, _ = trainer.sampler.inputs(trainer.sampler.draw(12))
+    exported = network(**inputs)
     with torch.inference_mode():
-        rotations, positions = module.eval()(**inputs)
+        rotations, positions = module.eval()(**tensors(inputs))
     np.testing.assert_allclose(exported["rotations"], rotations, atol=1e-5)
     np.testing.assert_allclose(exported["positions"], positions, atol=1e-5)
 
