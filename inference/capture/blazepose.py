@@ -28,6 +28,7 @@ _LANDMARK_SIDE = 256
 _MIN_SCORE = 0.5
 _SAME_PERSON_IOU = 0.3
 _ROI_SCALE = 1.25
+_EDGE_CELL = 4  # mask pixels in which the person is looked for at the picture's edge
 
 
 class Roi(NamedTuple):
@@ -78,6 +79,18 @@ class Pose:
         to_canvas[:, :2] /= _LANDMARK_SIDE
         return cv2.warpAffine(self.mask, _between_centres(to_canvas), (width, height), flags=cv2.INTER_LINEAR)
 
+    def cut_off(self, width: int, height: int) -> bool:
+        """Tell whether the edge of a ``width`` by ``height`` picture cuts the person off."""
+        rows, columns = np.nonzero(
+            self.mask[_EDGE_CELL // 2 :: _EDGE_CELL, _EDGE_CELL // 2 :: _EDGE_CELL] > 0.5
+        )
+        cell = _EDGE_CELL / _LANDMARK_SIDE
+        to_picture = self.roi.to_picture()
+        at = (np.stack([columns, rows], axis=1) + 0.5) * cell @ to_picture[:, :2].T + to_picture[:, 2]
+        reach = cell * self.roi.size
+        beyond = np.any((at < reach) | (at > np.array([width, height]) - reach), axis=1)
+        return np.count_nonzero(beyond) > 1
+
 
 class PoseDetector:
     """Finds every person in a picture, at about 9 ms a picture on two cores."""
@@ -115,9 +128,13 @@ class PoseLandmarker:
         """Load the network; ``threads`` are what LiteRT may use."""
         self._network = _Network("pose_landmark_full.tflite", threads)
 
-    def find(self, picture: np.ndarray, roi: Roi) -> Pose:
-        """Return what the network sees in ``roi`` of ``(H, W, 3)``; look at ``score`` first."""
-        landmarks, score, mask, heat, world = self._network(_crop(picture, roi))
+    def find(self, picture: np.ndarray, roi: Roi, surround: int = cv2.BORDER_REPLICATE) -> Pose:
+        """Return what the network sees in ``roi`` of ``(H, W, 3)``; look at ``score`` first.
+
+        What surrounds the picture is its edge drawn on, as in MediaPipe's pipeline, or what else OpenCV's
+        ``surround`` says.
+        """
+        landmarks, score, mask, heat, world = self._network(_crop(picture, roi, surround))
         points = landmarks.reshape(39, 5).astype(np.float64)
         to_picture = roi.to_picture()
         unit = _refine(points[:, :2] / _LANDMARK_SIDE, heat[0])
@@ -196,7 +213,7 @@ def _merge_overlapping(values: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.array(merged).reshape(-1, 6, 2)
 
 
-def _crop(picture: np.ndarray, roi: Roi) -> np.ndarray:
+def _crop(picture: np.ndarray, roi: Roi, surround: int) -> np.ndarray:
     """Return the region as the ``(1, 256, 256, 3)`` float32 in 0 to 1 that the network takes."""
     to_picture = roi.to_picture()
     to_picture[:, :2] /= _LANDMARK_SIDE
@@ -212,7 +229,7 @@ def _crop(picture: np.ndarray, roi: Roi) -> np.ndarray:
         _between_centres(to_picture),
         (_LANDMARK_SIDE, _LANDMARK_SIDE),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
+        borderMode=surround,
     )
     return crop[None] / np.float32(255)
 

@@ -28,12 +28,15 @@ _DEPTH_SIGMA = 0.005  # metres
 _CONTACT_SIGMA = 0.006  # metres
 _GLITCH = 0.15  # of the trunk: a point this far off for one frame counts half
 _MOST_EAGER = 10.0  # times the cutoff at rest
+_MEASURABLE, _FEWEST = 0.1, 3  # weight that a bone is measured from, and frames that it takes
+_USUAL = 25.0  # frames of a limb seen that count as much as the body at rest
 _STILL_SPEED = 0.12  # metres a second, of a foot that stands
 _STILL_CUTOFF = 2.0  # Hz; jitter is no step
 _STILL_TIME = 0.2  # seconds
 _ITERATIONS = 8
 _DAMPING = 500.0  # 1 / square metres, of a step
 _FRAMES_AT_ONCE = 512
+_CUT_OFF = 0.05  # of a point's weight, what counts of its image outside the picture
 
 _FIRST, _SECOND = np.array(BONES).T
 # Not bones, for they bend a little, but what keeps the head over the trunk and the trunk square.
@@ -47,6 +50,26 @@ _SPANS = BONES + tuple(
 _TRUNK = [KEYPOINT_INDEX[f"{side}_{joint}"] for side in ("left", "right") for joint in ("shoulder", "hip")]
 _FEET = [
     KEYPOINT_INDEX[f"{side}_{part}"] for side in ("left", "right") for part in ("ankle", "heel", "foot_index")
+]
+_LIMBS = [
+    ([KEYPOINT_INDEX[parent] for parent in parents], KEYPOINT_INDEX[child], leg)
+    for parents, child, leg in [
+        *((("left_shoulder", "right_shoulder"), head, False) for head in ("nose", "left_ear", "right_ear")),
+        *(
+            ((f"{side}_{parent}",), f"{side}_{child}", leg)
+            for parent, child, leg in (
+                ("shoulder", "elbow", False),
+                ("elbow", "wrist", False),
+                ("wrist", "pinky", False),
+                ("wrist", "index", False),
+                ("hip", "knee", True),
+                ("knee", "ankle", True),
+                ("ankle", "heel", True),
+                ("ankle", "foot_index", True),
+            )
+            for side in ("left", "right")
+        ),
+    ]
 ]
 _MIRROR = np.array(
     [
@@ -148,7 +171,8 @@ def bone_lengths(image: np.ndarray, world: np.ndarray, weights: np.ndarray, came
     ``image`` is ``(T, 23, 2)`` pixels, ``world`` ``(T, 23, 3)`` metres in camera axes, ``weights``
     ``(T, 23)``. A length too long by 5 % would lean every bone by 18 degrees, since it has to look as long
     as it does, so lengths are measured in the picture: at the depth of the whole body, in the quarter of
-    the well-seen frames in which the metric landmarks turn the bone most across the view.
+    the well-seen frames in which the metric landmarks turn the bone most across the view. A bone that is
+    hardly ever seen is NaN.
     """
     depth = world[..., 2] + place(image, world, weights, camera)[:, None, 2]
     across = _rays(image, camera) * depth[..., None]
@@ -158,10 +182,50 @@ def bone_lengths(image: np.ndarray, world: np.ndarray, weights: np.ndarray, came
     flat = np.linalg.norm(both[:, _FIRST] - both[:, _SECOND], axis=-1)
     slant = np.abs(deep[:, _FIRST] - deep[:, _SECOND]) / np.maximum(flat, 1e-6)
     certainty = np.minimum(certain[:, _FIRST], certain[:, _SECOND])
-    slant[certainty < np.median(certainty, axis=0)] = np.inf
+    slant[certainty < np.maximum(np.median(certainty, axis=0), _MEASURABLE)] = np.inf
     best = np.argsort(slant, axis=0)[: max(1, len(slant) // 8)]
     slant, flat = np.take_along_axis(slant, best, axis=0), np.take_along_axis(flat, best, axis=0)
-    return np.median(flat * np.sqrt(1 + slant**2), axis=0)
+    lengths = np.median(flat * np.sqrt(1 + slant**2), axis=0)
+    return np.where(np.isfinite(slant[min(_FEWEST, len(slant)) - 1]), lengths, np.nan)
+
+
+def complete(world: np.ndarray, cut_off: np.ndarray, rest: np.ndarray) -> np.ndarray:
+    """Return ``world (T, 23, 3)`` with limbs in their usual pose where they are ``cut_off (T, 23)``.
+
+    What the picture's edge cuts off is guessed, and squeezed into the picture. The usual pose is
+    the clip's own mean where the limb is seen, and ``rest (23, 3)``'s as far as it is not: arms and head
+    go with the trunk, legs half with it and half straight down.
+    """
+    done = world.copy()
+    rest_axes = _trunk_axes(rest[None])[0]
+    axes = _trunk_axes(world)
+    for parents, child, leg in _LIMBS:
+        turn, rest_turn = axes[:, int(leg)], rest_axes[int(leg)]
+        own = np.einsum("tji,tj->ti", turn, world[:, child] - world[:, parents].mean(axis=1))
+        known = ~(cut_off[:, child] | cut_off[:, parents].any(axis=1))
+        usual = (
+            own[known].sum(axis=0) + _USUAL * rest_turn.T @ (rest[child] - rest[parents].mean(axis=0))
+        ) / (known.sum() + _USUAL)
+        guess = done[:, parents].mean(axis=1) + np.einsum("tij,j->ti", turn, usual)
+        follows = done[:, parents].mean(axis=1) - world[:, parents].mean(axis=1) + world[:, child]
+        done[:, child] = np.where(cut_off[:, child, None], guess, follows)
+    return done
+
+
+def _trunk_axes(points: np.ndarray) -> np.ndarray:
+    """Return the axes ``(T, 2, 3, 3)`` (columns: left, down, forward) of ``points``' arms and legs."""
+    left_shoulder, left_hip, right_shoulder, right_hip = (points[:, one] for one in _TRUNK)
+    across = left_shoulder - right_shoulder + left_hip - right_hip
+    along = _unit(left_hip + right_hip - left_shoulder - right_shoulder)
+    axes = []
+    for down in (along, _unit(along + np.array([0.0, 1.0, 0.0]))):
+        left = _unit(across - (across * down).sum(axis=-1, keepdims=True) * down)
+        axes.append(np.stack([left, down, np.cross(left, down)], axis=-1))
+    return np.stack(axes, axis=1)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
 
 
 def look_along(world: np.ndarray, image: np.ndarray, camera: Camera) -> np.ndarray:
@@ -206,6 +270,7 @@ def lift(
     camera: Camera,
     fps: float,
     *,
+    cut_off: np.ndarray | None = None,
     strength: float = 1.0,
     contacts: bool = True,
 ) -> np.ndarray:
@@ -218,17 +283,21 @@ def lift(
         lengths: ``(len(BONES),)`` metres.
         camera: the pinhole camera of ``image``.
         fps: frames a second.
+        cut_off: ``(T, 23)`` bool, points outside the picture, of which ``image`` says nothing.
         strength: of the smoothing; 0 leaves the landmarks as they are.
         contacts: whether feet that stand still in the picture stand still in space (a still camera).
     """
+    in_image = weights if cut_off is None else np.where(cut_off, _CUT_OFF * weights, weights)
     if strength > 0:
-        weights = weights * _believed(image)
+        belief = _believed(image)
+        weights, in_image = weights * belief, in_image * belief
         eager = weights * _eagerness(image, weights, CUTOFF / strength, fps)
         calm = weights * np.sqrt(eager / weights)
         image = smooth(image, eager, CUTOFF / strength, fps)
         world = smooth(world, calm, CUTOFF / strength, fps)
-    start = world + place(image, world, weights, camera)[:, None]
-    points = _solve(start, image, _spans(world, lengths), weights, lengths, camera)
+    start = world + place(image, world, in_image, camera)[:, None]
+    certain = in_image, weights
+    points = _solve(start, image, _spans(world, lengths), certain, lengths, camera)
     if strength <= 0:
         return points
     still = _standing(image, points[..., 2], camera, fps) if contacts else None
@@ -244,7 +313,7 @@ def lift(
             lengths,
         )
         ground = None if still is None else _hold(points[:, _FEET], still)
-        points = _solve(points, image, spans, weights, lengths, camera, depth, ground)
+        points = _solve(points, image, spans, certain, lengths, camera, depth, ground)
     return points
 
 
@@ -265,13 +334,17 @@ def _solve(
     start: np.ndarray,
     image: np.ndarray,
     spans: np.ndarray,
-    weights: np.ndarray,
+    weights: tuple[np.ndarray, np.ndarray],
     lengths: np.ndarray,
     camera: Camera,
     depth: np.ndarray | None = None,
     ground: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Gauss-Newton over each frame's 69 numbers; ``ground``: targets ``(T, 6, 3)``, weights ``(T, 6)``."""
+    """Gauss-Newton over each frame's 69 numbers.
+
+    ``weights``: ``(T, 23)`` of the image and of the metric landmarks; ``ground``: targets ``(T, 6, 3)``,
+    weights ``(T, 6)``.
+    """
     points = np.empty_like(start)
     for begin in range(0, len(start), _FRAMES_AT_ONCE):
         part = slice(begin, begin + _FRAMES_AT_ONCE)
@@ -279,7 +352,7 @@ def _solve(
             start[part],
             _rays(image[part], camera),
             spans[part],
-            weights[part],
+            (weights[0][part], weights[1][part]),
             lengths,
             None if depth is None else depth[part],
             None if ground is None else (ground[0][part], ground[1][part]),
@@ -291,7 +364,7 @@ def _solve_part(
     points: np.ndarray,
     rays: np.ndarray,
     spans: np.ndarray,
-    weights: np.ndarray,
+    weights: tuple[np.ndarray, np.ndarray],
     lengths: np.ndarray,
     depth: np.ndarray | None,
     ground: tuple[np.ndarray, np.ndarray] | None,
@@ -301,7 +374,7 @@ def _solve_part(
     normal = np.zeros((frames, count, 3, count, 3))
     right = np.zeros((frames, count, 3))
 
-    seen = weights / _IMAGE_SIGMA**2
+    seen = weights[0] / _IMAGE_SIGMA**2
     normal[:, every, 0, every, 0] += seen
     normal[:, every, 1, every, 1] += seen
     for axis in range(2):
@@ -310,7 +383,7 @@ def _solve_part(
     normal[:, every, 2, every, 2] += seen * (rays**2).sum(axis=-1)
 
     first, second = np.array(_SPANS).T
-    trust = np.minimum(weights[:, first], weights[:, second])
+    trust = np.minimum(weights[1][:, first], weights[1][:, second])
     for axis in range(3):
         told = trust / _DIRECTION_SIGMA[axis] ** 2
         for b, (one, other) in enumerate(_SPANS):

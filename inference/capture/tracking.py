@@ -9,8 +9,9 @@ it off another person whom it strayed to.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import cv2
 import numpy as np
 
 from .blazepose import PRESENCE, Pose, PoseDetector, PoseLandmarker, Roi
@@ -22,6 +23,14 @@ _MEMORY = 1.5  # seconds after which a person who was not found is no longer wai
 _NEAR = 0.6  # of a region's side: how far a person may move between two looks
 _ALIKE = 1.6  # how much a person's size may change between two looks
 _STRAYED = 0.35  # of a region's side: further from the track than this, the landmarks are someone else's
+
+_JUMP, _PACE = 0.08, 0.15  # sides, and sides a second, that landmarks at the picture's edge move on average
+_CERTAIN, _FAINT = 0.9, 0.1  # presence that needs no second look, and that is nobody even at the edge
+_DOUBT = 0.05  # sides of movement that a presence of 0 weighs as much as
+_SLIGHT = 0.1  # weight of a hidden landmark, of a visible one's
+_GROWTH = 1.05  # of the region's side, from one frame to the next where the network looked again
+_LOOKS = ((0.8, cv2.BORDER_REPLICATE), (1.25, cv2.BORDER_REPLICATE), (1.0, cv2.BORDER_CONSTANT))
+"""The second looks: sizes of the region, and what surrounds the picture."""
 
 
 @dataclass
@@ -66,20 +75,58 @@ def find_people(frames: Iterable[np.ndarray], fps: float, detector: PoseDetector
 def follow(
     frames: Iterable[np.ndarray], fps: float, track: Track, landmarker: PoseLandmarker
 ) -> Iterator[tuple[np.ndarray, Pose | None]]:
-    """Yield each frame with the pose of ``track``'s person in it, None where the person is not seen."""
+    """Yield each frame with the pose of ``track``'s person in it, None where the person is not seen.
+
+    Of a person whom the picture's edge cuts off the network often loses sight, or sees them upside down or
+    the wrong way round, and the detector, which wants a head, does not bring them back. There the network
+    looks again in regions of other sizes, and only a pose that goes on from the last one counts.
+    """
     reach = max(1, round(2 * fps / LOOKS_A_SECOND))
     roi: Roi | None = None
+    last: Pose | None = None
+    age = 0.0  # seconds since ``last``
     for frame, picture in enumerate(frames):
         expected = track.at(frame, reach)
         if roi is None or (expected is not None and _distance(roi, expected) > _STRAYED):
-            roi = expected
+            roi, last = expected, None
+        age += 1 / fps
         pose = None if roi is None else landmarker.find(picture, roi)
         if pose is not None and pose.score < PRESENCE and expected is not None and roi != expected:
             pose = landmarker.find(picture, expected)
-        if pose is not None and pose.score < PRESENCE:
+        if pose is not None and last is not None and pose.cut_off(*picture.shape[1::-1]):
+            pose = _going_on(picture, pose, last, age, landmarker)
+        elif pose is not None and pose.score < PRESENCE:
             pose = None
-        roi = None if pose is None else pose.next_roi
+        if pose is not None:
+            roi, last, age = pose.next_roi, pose, 0.0
+        elif last is None or age > _MEMORY or not last.cut_off(*picture.shape[1::-1]):
+            roi = last = None
         yield picture, pose
+
+
+def _going_on(
+    picture: np.ndarray, pose: Pose, last: Pose, age: float, landmarker: PoseLandmarker
+) -> Pose | None:
+    """Return the pose that goes on best from ``last``, ``age`` seconds before, or None if none does."""
+    allowed = (_JUMP + _PACE * age) / max(float(last.visibility.mean()), _SLIGHT)
+    if pose.score > _CERTAIN and _moved(last, pose) < allowed:
+        return pose
+    looks = [pose] + [
+        landmarker.find(picture, pose.roi._replace(size=scale * pose.roi.size), surround)
+        for scale, surround in _LOOKS
+    ]
+    best = min(looks, key=lambda look: _moved(last, look) + _DOUBT * (1 - look.score))
+    if best.score < _FAINT or _moved(last, best) > allowed:
+        return None
+    # The region follows the person's size; one that grows or shrinks at a leap has lost it.
+    size = np.clip(best.next_roi.size, last.next_roi.size / _GROWTH, last.next_roi.size * _GROWTH)
+    return replace(best, next_roi=best.next_roi._replace(size=float(size)))
+
+
+def _moved(last: Pose, pose: Pose) -> float:
+    """Return how far the landmarks moved since ``last`` on average, in sides of its region."""
+    step = np.linalg.norm(pose.image - last.image, axis=1)
+    return float(np.average(step, weights=last.visibility + _SLIGHT)) / last.roi.size
 
 
 def _link(tracks: list[Track], frame: int, found: list[Roi], memory: float) -> None:
