@@ -361,6 +361,7 @@ def _processes(device: str) -> Iterator[tuple[torch.device, int, int]]:
     chosen = resolve_device(device)
     if chosen == "cuda":
         chosen = f"cuda:{local}"
+        torch.cuda.set_device(local)
     if world == 1:
         yield torch.device(chosen), 0, 1
         return
