@@ -101,6 +101,12 @@ class Joint:
         for module in (self.networks, self.average):
             module.load_state_dict(networks, strict=False)
 
+    def standardise(self, batch: dict[str, Tensor]) -> None:
+        """Give a vertex predictor that starts from nothing the means of its inputs."""
+        for networks in (self.networks, self.average):
+            windows, bones = (batch[f"body_{name}"].to(self.device) for name in ("windows", "bones"))
+            networks.vertex_predictor.standardise(windows, bones)
+
     def save(self, path: Path) -> None:
         """Write the checkpoint, whole or not at all."""
         state = {
@@ -319,6 +325,8 @@ def train(config: JointConfig, args: argparse.Namespace) -> None:
             share = slice(rank * each, (rank + 1) * each)
             batches = StepBatches(cache, body, config, windows, share)
             shown = StepBatches(cache, body, config, seed=1)[config.references - 1]
+            if training.steps == 0 and not (config.pretrained_predictor or args.init):
+                training.standardise(shown)
             _train_slice(training, batches, shown, args, rank)
         if args.export and rank == 0:
             export(training, args.export)
