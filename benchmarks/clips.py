@@ -33,7 +33,7 @@ from .codecs import write_lossless
 FPS = 25
 SECONDS = 10
 FRAMES = FPS * SECONDS
-MOST_REFERENCES = 3
+MOST_REFERENCES = 4
 
 PACKAGED = Path(__file__).resolve().parent.parent / "inference" / "data" / "balance.mp4"
 _VIDEOS = (".mp4", ".mov", ".mkv", ".webm", ".avi")

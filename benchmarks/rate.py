@@ -59,16 +59,16 @@ class Setting:
         return max(self.quality - 10, 0)
 
 
-DEFAULT = Setting(35, 6, 1)
+DEFAULT = Setting(35, 6, 2)  # what `s2d encode` chooses for most clips of ten seconds
 SETTINGS = (
     DEFAULT,
     Setting(4, 14, 1),
     Setting(10, 9, 1),
-    Setting(22, 7, 1),
-    Setting(50, 6, 1),
-    Setting(70, 4, 1),
-    Setting(35, 6, 2),
-    Setting(60, 4, 3),
+    Setting(22, 7, 2),
+    Setting(35, 6, 1),
+    Setting(35, 6, 4),
+    Setting(50, 6, 3),
+    Setting(70, 4, 4),
 )
 
 

@@ -28,7 +28,7 @@ _BLOCK = 8  # canvas pixels; the networks take whole blocks
 _MARGIN = 16  # canvas pixels drawn around the person, so that the networks see some background
 _FADE = 8  # canvas pixels over which what is drawn fades into the plate, at the margin's outer rim
 _BLENDED = 2  # references that a frame is drawn from; each costs the networks a quarter more
-_FALL_OFF = 4  # how fast a reference's share falls as it shows less than the best
+_FALL_OFF = 8  # how fast a reference's share falls as it shows less than the best
 _CLOSE = 0.1  # of the best: how far ahead of the next a reference counts fully
 _LITTLE = 1e-6  # as good as nothing, but safe to divide by
 
