@@ -20,6 +20,9 @@ _MOST, _FEWEST = 64, 12
 _SEEN_OFTEN = 3  # times that a background pixel must have been seen to be believed
 _STILL_PIXELS = 1.5  # median motion of the background, in pixels of a 256-pixel canvas
 _STILL_SHARE = 0.1  # of the samples may show more
+_REMNANT_REACH = 5  # times the margin round a mask, in which it may lack a part of the person
+_ALIEN = 30  # levels by which a picture differs from the background behind it
+_DARKEST_SHADOW = 0.35  # of the light that a shadow leaves
 
 
 @dataclass
@@ -93,6 +96,36 @@ def camera_moved(samples: list[Sample]) -> bool:
             continue
         moved.append(np.median(np.linalg.norm(found[good, 0] - corners[good, 0], axis=-1)) > limit)
     return bool(moved) and float(np.mean(moved)) > _STILL_SHARE
+
+
+def whole_mask(sample: Sample, others: list[Sample]) -> np.ndarray:
+    """Return the sample's mask ``(H, W)`` uint8 with what it lacks of the person, seen by a still camera.
+
+    A shoe or a raised leg that the network missed would stay in the plate for the whole clip. It hangs
+    together with the person, and ``others`` show something else there; what is only darker is a shadow.
+    """
+    person = sample.mask > 127
+    reach = _REMNANT_REACH * _reach(sample.mask)
+    near = (cv2.dilate(sample.mask, _disc(reach)) > 127) & ~person
+    if len(others) < _SEEN_OFTEN or not near.any():
+        return sample.mask
+    values = np.array([other.picture[near] for other in others], np.int16)
+    shown = ~np.array([_hidden(other.mask)[near] for other in others])
+    usual, times = _median_where(values, shown)
+    spread, _ = _median_where(np.abs(values - usual), shown)
+    picture, usual = sample.picture[near].astype(np.float32), usual.astype(np.float32)
+    alien = np.abs(picture - usual).max(axis=1) > _ALIEN + 3.0 * spread.max(axis=1)
+    darker = picture.sum(axis=1) / np.maximum(usual.sum(axis=1), 1)
+    tinted = np.abs(picture - darker[:, None] * usual).max(axis=1)
+    shadow = (darker > _DARKEST_SHADOW) & (darker < 1) & (tinted < _ALIEN / 2)
+    missed = np.zeros(person.shape, np.uint8)
+    missed[near] = alien & ~shadow & (times >= _SEEN_OFTEN)
+    missed = cv2.morphologyEx(missed, cv2.MORPH_OPEN, _disc(1))
+    touching = missed | (cv2.dilate(sample.mask, _disc(1)) > 127)
+    _, labels = cv2.connectedComponents(touching.astype(np.uint8))
+    joined = np.isin(labels, np.unique(labels[person])) & (missed > 0)
+    soft = cv2.GaussianBlur(joined.astype(np.float32) * 255, (0, 0), 0.7)
+    return np.maximum(sample.mask, np.round(soft).astype(np.uint8))
 
 
 def background_plate(reference: Sample, others: list[Sample]) -> np.ndarray:
@@ -202,8 +235,11 @@ def _median_where(values: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np
 
 def _hidden(mask: np.ndarray) -> np.ndarray:
     """Return where the person or its soft edge may hide the background, bool."""
-    reach = max(4, round(min(mask.shape) / 48))
-    return cv2.dilate(mask, _disc(reach)) > 40
+    return cv2.dilate(mask, _disc(_reach(mask))) > 40
+
+
+def _reach(mask: np.ndarray) -> int:
+    return max(4, round(min(mask.shape) / 48))
 
 
 def _disc(radius: int) -> np.ndarray:

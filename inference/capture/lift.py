@@ -28,7 +28,7 @@ _DEPTH_SIGMA = 0.005  # metres
 _CONTACT_SIGMA = 0.006  # metres
 _GLITCH = 0.15  # of the trunk: a point this far off for one frame counts half
 _MOST_EAGER = 10.0  # times the cutoff at rest
-_MEASURABLE, _FEWEST = 0.1, 3  # weight that a bone is measured from, and frames that it takes
+_MEASURABLE = 0.1  # weight of a bone's ends, from which its length is measured
 _USUAL = 25.0  # frames of a limb seen that count as much as the body at rest
 _STILL_SPEED = 0.12  # metres a second, of a foot that stands
 _STILL_CUTOFF = 2.0  # Hz; jitter is no step
@@ -185,8 +185,9 @@ def bone_lengths(image: np.ndarray, world: np.ndarray, weights: np.ndarray, came
     slant[certainty < np.maximum(np.median(certainty, axis=0), _MEASURABLE)] = np.inf
     best = np.argsort(slant, axis=0)[: max(1, len(slant) // 8)]
     slant, flat = np.take_along_axis(slant, best, axis=0), np.take_along_axis(flat, best, axis=0)
-    lengths = np.median(flat * np.sqrt(1 + slant**2), axis=0)
-    return np.where(np.isfinite(slant[min(_FEWEST, len(slant)) - 1]), lengths, np.nan)
+    measured = np.isfinite(slant)
+    lengths = np.median(flat * np.sqrt(1 + np.where(measured, slant, 0) ** 2), axis=0)
+    return np.where(measured.mean(axis=0) > 0.5, lengths, np.nan)
 
 
 def complete(world: np.ndarray, cut_off: np.ndarray, rest: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from ..clip import Camera, Clip, Reference
 from ..errors import InputError
 from ..vertices import VertexPredictor
 from ..video import VideoReader
-from .background import Sample, Samples, background_plate, camera_moved, clean_mask, moving_plate
+from .background import Sample, Samples, background_plate, camera_moved, clean_mask, moving_plate, whole_mask
 from .blazepose import PoseDetector, PoseLandmarker
 from .camera import camera_of
 from .camera_motion import follow_camera, people_in, seen_from
@@ -125,6 +125,8 @@ def capture(
     quality = agreement * _quality(sampled, seen, keypoints, min(reader.width, reader.height))
     seconds = len(keypoints) / float(reader.fps)
     chosen = [samples[i] for i in choose_references(shown, quality, seconds, options.references)]
+    if not moving:
+        chosen = [replace(sample, mask=whole_mask(sample, samples)) for sample in chosen]
     views = None
     if moving:
         others = [other for other in people if other is not track]

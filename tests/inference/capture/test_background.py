@@ -10,6 +10,7 @@ from sparse2dense.inference.capture.background import (
     background_plate,
     camera_moved,
     clean_mask,
+    whole_mask,
 )
 
 WIDTH, HEIGHT = 160, 96
@@ -46,6 +47,22 @@ def test_what_is_never_seen_is_painted_in_from_around(background):
     assert (inside[:, 0] - inside[:, 1] > 150).mean() < 0.02  # no red is left
     beside = background[20:80, [55, 88]].reshape(-1, 3)
     assert np.abs(inside.mean(axis=0) - beside.mean(axis=0)).max() < 40
+
+
+def test_a_shoe_that_the_mask_lacks_is_found_and_a_shadow_is_not(background):
+    samples = [with_person(background, frame, 10 + 10 * frame) for frame in range(12)]
+    person = samples[6]
+    shoe, shadow = np.s_[80:86, 70:80], np.s_[80:86, 84:94]
+    person.picture[shoe] = (20, 200, 240)
+    person.picture[shadow] = person.picture[shadow] * 0.6
+    assert np.abs(background_plate(person, samples).astype(int) - background)[shoe].max() > 40
+    person.mask[:] = whole_mask(person, samples)
+    assert (person.mask[81:85, 71:79] > 127).all()
+    assert person.mask[81:85, 85:].max() == 0
+    error = np.abs(background_plate(person, samples).astype(int) - background)
+    assert error[shoe].mean() < 4
+    untouched = whole_mask(samples[3], samples)
+    np.testing.assert_array_equal(untouched, samples[3].mask)
 
 
 def test_a_still_and_a_moving_camera_are_told_apart(background):

@@ -220,6 +220,25 @@ def test_a_camera_that_cannot_be_followed_does_not_break(tmp_path, pan, monkeypa
     assert change[~cv2.dilate(hidden.astype(np.uint8), np.ones((21, 21))).astype(bool)].max() <= 1
 
 
+def test_a_person_whose_head_leaves_the_picture_is_not_lost(tmp_path, small_frames, small):
+    """The camera tilts down until the picture ends at the chest; the whole clip says where he is."""
+    tops = np.clip((np.arange(len(small_frames)) - 8) * 14, 0, 225)
+    frames = [frame[top : top + 400] for frame, top in zip(small_frames, tops, strict=True)]
+    wide = 2 * np.degrees(np.arctan(200 / (small.camera.fx * 360 / small.width)))
+    cut = capture(write(tmp_path / "cut.mp4", frames), CaptureOptions(fov=wide)).clip
+    shift = np.stack([np.zeros(len(tops)), tops], axis=1)[:, None]
+    whole = small.camera.project(small.keypoints) * 360 / small.width - shift
+    pixels = cut.camera.project(cut.keypoints) * (360 / cut.width, 400 / cut.height)
+    apart = np.linalg.norm(pixels - whole, axis=-1)[20:]
+    inside = (whole[20:, :, 1] > 0) & (whole[20:, :, 1] < 400)
+    assert np.median(apart[inside]) < 9
+    first, second = (
+        clip.keypoints - clip.keypoints[:, TRUNK].mean(1, keepdims=True) for clip in (cut, small)
+    )
+    head = [KEYPOINT_INDEX[name] for name in ("nose", "left_ear", "right_ear")]
+    assert np.linalg.norm(first - second, axis=-1)[20:, head].mean() < 0.35
+
+
 def test_nobody_in_the_video(tmp_path, capfd):
     frames = [np.full((128, 128, 3), 90 + index, np.uint8) for index in range(12)]
     with pytest.raises(InputError) as caught:

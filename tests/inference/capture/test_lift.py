@@ -3,7 +3,7 @@
 
 import numpy as np
 import pytest
-from sparse2dense.inference.capture.lift import bone_lengths, fill, lift, place, runs, smooth
+from sparse2dense.inference.capture.lift import bone_lengths, complete, fill, lift, place, runs, smooth
 from sparse2dense.inference.clip import Camera
 from sparse2dense.models.body import load_body
 from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
@@ -11,6 +11,7 @@ from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
 CAMERA = Camera(400, 400, 128, 228)
 FPS = 30.0
 FIRST, SECOND = np.array(BONES).T
+LOW = ("ankle", "heel", "foot_index")
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,28 @@ def test_lengths_are_measured_where_bones_lie_across_the_view(truth):
         ("left_hip", "left_knee"), ("left_knee", "left_ankle"), ("left_shoulder", "left_elbow"),
     )]  # fmt: skip
     np.testing.assert_allclose(lengths[limbs], true_lengths(truth)[limbs], rtol=0.05)
+
+
+def test_what_the_picture_cuts_off_is_whole_and_does_not_move_what_is_seen(truth):
+    """Below the knees the network sees nothing, and squeezes the legs up to the edge."""
+    image, world, weights = measured(truth)
+    low = [KEYPOINT_INDEX[f"{side}_{part}"] for side in ("left", "right") for part in LOW]
+    knees = [KEYPOINT_INDEX["left_knee"], KEYPOINT_INDEX["right_knee"]]
+    image[:, low] = image[:, 3 * knees[:1] + 3 * knees[1:]] + (0, 8)
+    world[:, low] = world[:, 3 * knees[:1] + 3 * knees[1:]] + (0, 0.05, 0.05)
+    cut_off = np.zeros(weights.shape, bool)
+    cut_off[:, low] = True
+    lengths = bone_lengths(image, world, np.where(cut_off, 0, weights), CAMERA)
+    hidden = np.isin(FIRST, low) | np.isin(SECOND, low)
+    assert np.isnan(lengths[hidden]).all()
+    np.testing.assert_allclose(lengths[~hidden], true_lengths(truth)[~hidden], rtol=0.05)
+    done = complete(world, cut_off, truth[0])
+    points = lift(
+        image, done, np.where(cut_off, 0.05, weights), true_lengths(truth), CAMERA, FPS, cut_off=cut_off
+    )
+    error = np.linalg.norm(points - truth, axis=-1)
+    assert error[:, ~cut_off[0]].mean() < 0.02
+    assert error[:, low].mean() < 0.1
 
 
 def test_smoothing_has_no_delay_and_keeps_slow_motion():
