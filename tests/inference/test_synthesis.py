@@ -176,7 +176,7 @@ def test_a_turn_past_several_references_is_drawn_without_a_jump(plate, standing)
     poses = [turned(degrees) for degrees in np.arange(0, 210, 3)]
     drawn = np.stack([synthesiser.frame(BODY.keypoints(pose), pose) for pose in poses]).astype(float)
     change = np.abs(np.diff(drawn, axis=0)).mean((1, 2, 3))
-    assert change.max() < 3 * np.median(change)
+    assert change.max() < 4 * np.median(change)
     assert np.abs(drawn[-1] - drawn[0]).mean() > 2 * change.max()
 
 
