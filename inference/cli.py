@@ -258,6 +258,15 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
         "--references", type=int, metavar="N", help="number of reference pictures (what pays)"
     )
     parser.add_argument("--body", choices=("anny", "smpl", "smplh", "smplx"), help="body model (anny)")
+    _add_body_path(parser)
+    parser.add_argument("--step", type=float, metavar="MM", help="keypoint quantiser step (6)")
+    parser.add_argument("--quality", type=_within(0, 100), metavar="0-100", help="of the reference picture")
+    parser.add_argument(
+        "--plate-quality", type=_within(0, 100), metavar="0-100", help="of the background plate"
+    )
+
+
+def _add_body_path(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--body-path",
         "--body-file",
@@ -265,11 +274,6 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="your own model of an SMPL body, or its folder",
-    )
-    parser.add_argument("--step", type=float, metavar="MM", help="keypoint quantiser step (6)")
-    parser.add_argument("--quality", type=_within(0, 100), metavar="0-100", help="of the reference picture")
-    parser.add_argument(
-        "--plate-quality", type=_within(0, 100), metavar="0-100", help="of the background plate"
     )
 
 
@@ -279,14 +283,7 @@ def _add_decode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", choices=("mesh", "video"))
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--threads", type=_within(1, 256), metavar="N", help="processor threads (all cores)")
-    parser.add_argument(
-        "--body-path",
-        "--body-file",
-        dest="body_file",
-        type=Path,
-        metavar="FILE",
-        help="your own model of an SMPL body, or its folder",
-    )
+    _add_body_path(parser)
     parser.add_argument("--vertices", action="store_true", help="put every vertex into mesh.npz too")
     parser.add_argument("--video-format", choices=("webm", "mp4"), default="webm")
     parser.add_argument(

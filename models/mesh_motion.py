@@ -18,9 +18,9 @@ GRID = 2
 MOTION_CHANNELS = 4
 """Displacement x, displacement y (pixels), coverage by the body, visibility in the reference (0 to 1)."""
 
-_SAME_SURFACE = 0.05  # metres behind the nearest triangle of a cell that still count as its surface
-_NOTHING = 1e3  # metres, farther than any body
-_VISIBLE_WITHIN = 0.04  # metres behind the reference's depth map that still count as visible
+SAME_SURFACE = 0.05  # metres behind the nearest triangle of a cell that still count as its surface
+NOTHING = 1e3  # metres, farther than any body
+VISIBLE_WITHIN = 0.04  # metres behind the reference's depth map that still count as visible
 
 
 class MeshMotion:
@@ -42,7 +42,7 @@ class MeshMotion:
         seen = np.flatnonzero(facing & inside)
         nearest = self._nearest(cells[seen], distance[seen])
         self.visible = np.zeros(len(faces), np.float32)
-        self.visible[seen] = distance[seen] < nearest[cells[seen]] + _VISIBLE_WITHIN
+        self.visible[seen] = distance[seen] < nearest[cells[seen]] + VISIBLE_WITHIN
         self.coverage = self._cover(np.isfinite(nearest).reshape(self._rows, self._columns))
 
     def __call__(self, pixels: np.ndarray, depth: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ class MeshMotion:
         seen = np.flatnonzero(facing & inside)
         cells, distance = cells[seen], distance[seen]
         nearest = self._nearest(cells, distance)
-        front = distance < nearest[cells] + _SAME_SURFACE
+        front = distance < nearest[cells] + SAME_SURFACE
         seen, cells = seen[front], cells[front]
         moved = self._reference[seen] - centres[seen]
         size = self._rows * self._columns
@@ -98,7 +98,7 @@ class MeshMotion:
         """
         nearest = np.full(self._rows * self._columns, np.inf, np.float32)
         np.minimum.at(nearest, cells, distance)
-        around = np.minimum(nearest, _NOTHING).reshape(self._rows, self._columns)
+        around = np.minimum(nearest, NOTHING).reshape(self._rows, self._columns)
         typical = cv2.medianBlur(around, 5).ravel()
         return np.where(np.isfinite(nearest), np.minimum(nearest, typical), nearest)
 

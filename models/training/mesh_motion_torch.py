@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..mesh_motion import _NOTHING, _SAME_SURFACE, _VISIBLE_WITHIN, GRID
+from ..mesh_motion import GRID, NOTHING, SAME_SURFACE, VISIBLE_WITHIN
 
 
 class MeshMotion:
@@ -33,7 +33,7 @@ class MeshMotion:
         self._rows, self._columns = height // GRID, width // GRID
         cells, distance, seen = self._assign(points.flatten(0, 1))
         nearest = self._nearest(cells, distance, seen)
-        visible = seen & (distance < nearest.gather(1, cells) + _VISIBLE_WITHIN)
+        visible = seen & (distance < nearest.gather(1, cells) + VISIBLE_WITHIN)
         self._visible = visible.to(points.dtype).unflatten(0, points.shape[:2])  # (N, R, F)
         self.coverage = self._cover(torch.isfinite(nearest)).unflatten(0, points.shape[:2])
 
@@ -45,7 +45,7 @@ class MeshMotion:
         (bodies, frames), references = points.shape[:2], self._points.shape[1]
         points = points.flatten(0, 1)
         cells, distance, seen = self._assign(points)
-        front = seen & (distance < self._nearest(cells, distance, seen).gather(1, cells) + _SAME_SURFACE)
+        front = seen & (distance < self._nearest(cells, distance, seen).gather(1, cells) + SAME_SURFACE)
         frame, face = front.nonzero(as_tuple=True)
         body = (frame // frames)[:, None] * references + torch.arange(references, device=frame.device)
         here = self._centres_of(points, frame, face)
@@ -90,7 +90,7 @@ class MeshMotion:
         nearest = distance.new_full((len(cells), self._rows * self._columns), torch.inf)
         nearest.scatter_reduce_(1, cells, distance.masked_fill(~seen, torch.inf), "amin")
         grid = nearest.view(-1, self._rows, self._columns)
-        around = F.pad(grid.clamp(max=_NOTHING)[:, None], (2, 2, 2, 2), mode="replicate")[:, 0]
+        around = F.pad(grid.clamp(max=NOTHING)[:, None], (2, 2, 2, 2), mode="replicate")[:, 0]
         hit = torch.isfinite(grid).nonzero(as_tuple=True)
         typical = around.unfold(1, 5, 1).unfold(2, 5, 1)[hit].flatten(1).median(1).values
         grid[hit] = torch.minimum(grid[hit], typical)

@@ -215,19 +215,25 @@ def test_every_byte_is_accounted_for(filmed_file):
     assert info["size"] == [136, 200]
 
 
-def test_any_frame_can_be_asked_for_and_decodes_one_group(filmed_file, monkeypatch):
-    path, _ = filmed_file
-    whole = S2DFile.open(path).keypoints(0, 320)
+@pytest.mark.parametrize(
+    ("of", "codec", "read"),
+    [
+        ("filmed_file", keypoint_codec, S2DFile.keypoints),
+        ("panned_file", homography_codec, S2DFile.views),
+    ],
+    ids=["keypoints", "views"],
+)
+def test_any_frame_can_be_asked_for_and_decodes_one_group(of, codec, read, request, monkeypatch):
+    path, _ = request.getfixturevalue(of)
+    whole = read(S2DFile.open(path), 0, 320)
     decoded = []
-    decode = keypoint_codec.decode_group
-    monkeypatch.setattr(
-        keypoint_codec, "decode_group", lambda *given: decoded.append(given[1]) or decode(*given)
-    )
+    decode = codec.decode_group
+    monkeypatch.setattr(codec, "decode_group", lambda *given: decoded.append(given[1]) or decode(*given))
     file = S2DFile.open(path)
     for start, stop in ((310, 312), (301, 320), (319, 319)):
-        np.testing.assert_array_equal(file.keypoints(start, stop), whole[start:stop])
+        np.testing.assert_array_equal(read(file, start, stop), whole[start:stop])
     assert decoded == [20]  # the second group alone, and once
-    np.testing.assert_array_equal(file.keypoints(298, 303), whole[298:303])
+    np.testing.assert_array_equal(read(file, 298, 303), whole[298:303])
 
 
 def test_a_moving_plate_comes_back_in_a_few_bits_a_frame(panned, panned_file, filmed_file):
@@ -241,21 +247,6 @@ def test_a_moving_plate_comes_back_in_a_few_bits_a_frame(panned, panned_file, fi
     assert info["moving_plate"]
     assert info["bytes"] == sizes
     assert not S2DFile.open(filmed_file[0]).info()["moving_plate"]
-
-
-def test_any_view_can_be_asked_for_and_decodes_one_group(panned_file, monkeypatch):
-    path, _ = panned_file
-    whole = S2DFile.open(path).views(0, 320)
-    decoded = []
-    decode = homography_codec.decode_group
-    monkeypatch.setattr(
-        homography_codec, "decode_group", lambda *given: decoded.append(given[1]) or decode(*given)
-    )
-    file = S2DFile.open(path)
-    for start, stop in ((310, 312), (301, 320)):
-        np.testing.assert_array_equal(file.views(start, stop), whole[start:stop])
-    assert decoded == [20]
-    np.testing.assert_array_equal(file.views(298, 303), whole[298:303])
 
 
 def test_the_background_of_a_frame_is_the_plate_through_its_camera(panned):
