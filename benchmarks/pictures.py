@@ -40,6 +40,7 @@ from ..models.mesh_motion import GRID, MeshMotion
 from ..models.training.export_pictures import example_inputs
 from ..models.training.losses import Vgg
 from ..models.training.metrics import NAMES, measure, person_region
+from ..models.training.motion import data_dir
 from ..models.training.people import People
 
 METHODS = ("ours", "still", "warp")
@@ -193,9 +194,7 @@ def plain_warp(
 
 def synthetic_scenes(args: argparse.Namespace) -> Iterator[Scene]:
     """Draw clips of held-out people, references spread over each; ``args`` as this bench declares them."""
-    if args.data is None:
-        raise SystemExit("Say where the data is: --data DIR, or the environment variable S2D_DATA.")
-    people = People(args.data, "held_out", backgrounds=args.backgrounds)
+    people = People(data_dir(args.data), "held_out", backgrounds=args.backgrounds)
     count = round(args.seconds * _FPS)
     wanted = _spread(count, args.frames)
     shown = [count * number // args.references for number in range(args.references)]

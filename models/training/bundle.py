@@ -33,11 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the bundle, whole or not at all; InputError where it would be too large."""
-    if args.data is None:
-        raise InputError(
-            "no_data", "Say where the data is: --data DIR, or the environment variable S2D_DATA."
-        )
-    files = {name: args.data / name for name in (motion.ARCHIVE, avatars.ARCHIVE)}
+    data = motion.data_dir(args.data)
+    files = {name: data / name for name in (motion.ARCHIVE, avatars.ARCHIVE)}
     if args.backgrounds:
         files |= {f"{FOLDER}/{path.name}": path for path in sorted(args.backgrounds.iterdir())}
     if args.checkpoint:
@@ -47,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as bundle:  # what goes in is compressed already
             for name, path in files.items():
                 bundle.write(path, name)
-            bundle.writestr(HED_WEIGHTS, _first_stages(hed_weights(args.data), args.stages))
+            bundle.writestr(HED_WEIGHTS, _first_stages(hed_weights(data), args.stages))
         size = aside.stat().st_size
         if size > LIMIT:
             raise InputError(

@@ -124,7 +124,7 @@ def main() -> None:
     """Time dressing, drawing and tracing people of average build in captured motion."""
     from ..body import load_body
     from .avatars import Wardrobe
-    from .motion import HELD_OUT_SUBJECTS, load_motions
+    from .motion import HELD_OUT_SUBJECTS, data_dir, load_motions
 
     parser = argparse.ArgumentParser(description="Time the drawing of synthetic people.")
     parser.add_argument("--data", type=Path, default=os.environ.get("S2D_DATA"), help="folder of assets")
@@ -133,11 +133,10 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=8, help="drawn at once, of one person")
     parser.add_argument("--people", type=int, default=20)
     options = parser.parse_args()
-    if options.data is None:
-        parser.error("say where the data is: --data DIR, or the environment variable S2D_DATA")
+    data = data_dir(options.data)
     body = load_body("anny")
-    wardrobe = Wardrobe(body, options.data, "held_out")
-    rotations, translation = load_motions(options.data, HELD_OUT_SUBJECTS)[0][1:]
+    wardrobe = Wardrobe(body, data, "held_out")
+    rotations, translation = load_motions(data, HELD_OUT_SUBJECTS)[0][1:]
     rest, joints = body.rest(np.zeros(body.shape_size, np.float32))
     side = options.size
     camera = Camera(1.5 * side, 1.5 * side, side / 2, side / 2)  # at 3 m the person is 0.8 of the canvas

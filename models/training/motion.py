@@ -69,10 +69,14 @@ def data_dir(given: str | Path | None = None) -> Path:
         FileNotFoundError: neither names a folder that holds the motion archive.
     """
     folder = given or os.environ.get("S2D_DATA")
-    if not folder or not (Path(folder) / ARCHIVE).is_file():
-        where = f"'{folder}'" if folder else "no folder (give --data DIR or set S2D_DATA)"
+    if not folder:
         raise FileNotFoundError(
-            f"The motion archive {ARCHIVE} is not in {where}; see models/weights/MODEL_CARD.md."
+            "Say where the data is: --data DIR, or the environment variable S2D_DATA; "
+            "models/weights/MODEL_CARD.md says what it holds."
+        )
+    if not (Path(folder) / ARCHIVE).is_file():
+        raise FileNotFoundError(
+            f"The motion archive {ARCHIVE} is not in '{folder}'; see models/weights/MODEL_CARD.md."
         )
     return Path(folder)
 

@@ -20,14 +20,13 @@ import cv2
 import numpy as np
 
 from ...inference.clip import Camera
-from ...inference.errors import InputError
 from ..body import BodyModel, apply_readout, load_body
 from ..windows import radius_frames
 from .avatars import Avatar, Wardrobe
 from .backgrounds import FOLDER, Backgrounds, Place
 from .drawing import Drawing, Renderer, open_renderer
 from .motion import FPS as MOTION_FPS
-from .motion import HELD_OUT_SUBJECTS, TRAINING_SUBJECTS, load_motions, mirrored
+from .motion import HELD_OUT_SUBJECTS, TRAINING_SUBJECTS, data_dir, load_motions, mirrored
 from .renderer import SAMPLES
 
 FPS = 25
@@ -678,11 +677,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write a contact sheet."""
-    if args.data is None:
-        raise InputError(
-            "no_data", "Say where the data is: --data DIR, or the environment variable S2D_DATA."
-        )
     variety = PLAIN if args.plain else Variety()
-    people = People(args.data, args.split, tuple(args.size), 0, args.references, 1, args.backgrounds, variety)
+    data, size = data_dir(args.data), tuple(args.size)
+    people = People(data, args.split, size, 0, args.references, 1, args.backgrounds, variety)
     picture = cv2.imencode(".png", cv2.cvtColor(contact_sheet(people, args.first), cv2.COLOR_RGB2BGR))[1]
     args.output.write_bytes(picture.tobytes())
