@@ -36,7 +36,7 @@ from ..inference.video import VideoReader
 from ..models.body import BodyModel, load_body
 from ..models.fetch import WEIGHTS, fetch
 from ..models.generator import Generator, ReferenceEncoder
-from ..models.mesh_motion import GRID, MeshMotion
+from ..models.mesh_motion import GRID, MeshMotion, warp_over_plate
 from ..models.training.export_pictures import example_inputs
 from ..models.training.losses import Vgg
 from ..models.training.metrics import NAMES, measure, person_region
@@ -167,31 +167,6 @@ def _gmac(width: int, height: int) -> dict[str, float]:
     return counts
 
 
-def plain_warp(
-    clip: Clip, motion: MeshMotion, pixels: np.ndarray, depth: np.ndarray, number: int
-) -> np.ndarray:
-    """Draw frame ``number`` ``(H, W, 3)`` uint8 with the mesh's motion and no network.
-
-    The same opacity as the generator starts from: the warped person mask, outside the body only as far
-    as the sampled point was outside the reference's body too.
-    """
-    reference = clip.references[0]
-    size = (clip.width, clip.height)
-    moved = motion(pixels, depth)
-    flow_x, flow_y, covered = (cv2.resize(moved[i], size, interpolation=cv2.INTER_LINEAR) for i in range(3))
-    rows, columns = np.mgrid[: clip.height, : clip.width].astype(np.float32)
-    at = (columns + flow_x, rows + flow_y)
-
-    def warp(picture: np.ndarray) -> np.ndarray:
-        return cv2.remap(picture, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-    beside = 1 - warp(cv2.resize(motion.coverage, size, interpolation=cv2.INTER_LINEAR))
-    opacity = warp(reference.mask.astype(np.float32) / 255) * (covered + (1 - covered) * beside)
-    behind = clip.background(number)
-    mixed = behind + opacity[..., None] * (warp(reference.picture).astype(np.float32) - behind)
-    return np.rint(mixed).astype(np.uint8)
-
-
 def synthetic_scenes(args: argparse.Namespace) -> Iterator[Scene]:
     """Draw clips of held-out people, references spread over each; ``args`` as this bench declares them."""
     people = People(data_dir(args.data), "held_out", backgrounds=args.backgrounds)
@@ -309,10 +284,13 @@ def _draw(scene: Scene, networks: Networks, seconds: list[float]) -> Iterator[_D
         ours = synthesiser.frame(clip.keypoints[number], vertices, number)
         seconds.append(time.perf_counter() - started)
         pixels, depth = clip.camera.project(vertices), vertices[:, 2]
+        moved = motion(pixels, depth)
         drawn = {
             "ours": ours,
             "still": reference.picture,
-            "warp": plain_warp(clip, motion, pixels, depth, number),
+            "warp": warp_over_plate(
+                reference.picture, reference.mask, clip.background(number), moved, motion.coverage
+            ),
         }
         mask = scene.masks.get(number)
         if mask is None:
@@ -320,7 +298,7 @@ def _draw(scene: Scene, networks: Networks, seconds: list[float]) -> Iterator[_D
             mask = np.uint8(covered * 255)
         errors = {}
         if number in scene.flows:
-            flows = {"ours": networks.flow(), "warp": motion(pixels, depth)[:2]}
+            flows = {"ours": networks.flow(), "warp": moved[:2]}
             errors = {
                 method: _flow_errors(flow, mask, *scene.flows[number]) for method, flow in flows.items()
             }

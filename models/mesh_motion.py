@@ -108,6 +108,35 @@ class MeshMotion:
         return cv2.blur(closed, (3, 3))
 
 
+def warp_over_plate(
+    picture: np.ndarray,
+    mask: np.ndarray,
+    background: np.ndarray,
+    motion: np.ndarray,
+    reference_coverage: np.ndarray,
+) -> np.ndarray:
+    """Draw a frame ``(H, W, 3)`` uint8 by the mesh's motion and no network.
+
+    ``picture`` ``(H, W, 3)`` and ``mask`` ``(H, W)`` uint8 are the reference's and ``reference_coverage`` is
+    its :attr:`MeshMotion.coverage`; ``background`` and ``motion``, as :meth:`MeshMotion.__call__` returns it,
+    are the frame's. The opacity is the one that the generator starts from: the warped person mask, outside
+    the body only as far as the sampled point was outside the reference's body too.
+    """
+    height, width = mask.shape
+    moved = cv2.resize(motion[:3].transpose(1, 2, 0), (width, height), interpolation=cv2.INTER_LINEAR)
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    at = columns + moved[..., 0], rows + moved[..., 1]
+
+    def warp(values: np.ndarray) -> np.ndarray:
+        return cv2.remap(values, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    covered = moved[..., 2]
+    beside = 1 - warp(cv2.resize(reference_coverage, (width, height), interpolation=cv2.INTER_LINEAR))
+    opacity = warp(mask.astype(np.float32) / 255) * (covered + (1 - covered) * beside)
+    mixed = background + opacity[..., None] * (warp(picture).astype(np.float32) - background)
+    return np.rint(mixed).astype(np.uint8)
+
+
 def _fill_outward(known: np.ndarray) -> np.ndarray:
     """Spread values ``(H, W, C)`` whose last channel is their weight (0 or 1) over the whole grid.
 

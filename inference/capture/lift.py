@@ -318,6 +318,25 @@ def lift(
     return points
 
 
+def move_in_picture(
+    points: np.ndarray, offsets: np.ndarray, camera: Camera, fps: float, contacts: bool = True
+) -> np.ndarray:
+    """Return lifted ``points (T, 23, 3)`` moved by ``offsets (T, 23, 2)`` in the picture, pixels.
+
+    Bones keep their lengths and, as far as can be, their directions, and the trunk its depth; ``fps`` and
+    ``contacts`` are as for :func:`lift`.
+    """
+    image = camera.project(points) + offsets
+    lengths = np.median(np.linalg.norm(points[:, _FIRST] - points[:, _SECOND], axis=-1), axis=0)
+    depth, spans = points[:, _TRUNK, 2].mean(axis=1), _spans(points, lengths)
+    certain = np.ones(points.shape[:2]), np.ones(points.shape[:2])
+    moved = _solve(points, image, spans, certain, lengths, camera, depth)
+    if not contacts:
+        return moved
+    ground = _hold(moved[:, _FEET], _standing(image, moved[..., 2], camera, fps))
+    return _solve(moved, image, spans, certain, lengths, camera, depth, ground)
+
+
 def _rays(image: np.ndarray, camera: Camera) -> np.ndarray:
     return (image - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
 

@@ -13,16 +13,29 @@ import numpy as np
 
 from ...models.body import BodyModel
 from ...models.keypoints import BLAZEPOSE_INDEX, BONES, KEYPOINT_INDEX, REQUIRED_NAMES
-from ..bodies import open_body
+from ..backends import load_network
+from ..bodies import open_body, vertex_network
 from ..clip import Camera, Clip, Reference
 from ..errors import InputError
 from ..vertices import VertexPredictor
 from ..video import VideoReader
+from .alignment import picture_offsets
 from .background import Sample, Samples, background_plate, camera_moved, clean_mask, moving_plate, whole_mask
 from .blazepose import PoseDetector, PoseLandmarker
 from .camera import camera_of
 from .camera_motion import follow_camera, people_in, seen_from
-from .lift import bone_lengths, complete, fill, lift, look_along, runs, speeds
+from .lift import (
+    CUTOFF,
+    bone_lengths,
+    complete,
+    fill,
+    lift,
+    look_along,
+    move_in_picture,
+    runs,
+    smooth,
+    speeds,
+)
 from .references import MAX_REFERENCES, choose_references, shown_surfaces
 from .tracking import Track, find_people, follow
 
@@ -85,10 +98,10 @@ def capture(
 ) -> Capture:
     """Capture one person's motion from a video.
 
-    The video is read twice, frame by frame: once to find the people (stage ``people``), once to follow one
-    (stage ``pose``); then come ``fit`` and ``pictures``. ``progress(stage, done, total)`` is called often
-    (``total`` 0 if unknown), and whatever it raises stops the work. A moving camera is read a third time
-    (stage ``camera``).
+    The video is read frame by frame: once to find the people (stage ``people``), once to follow one
+    (stage ``pose``); then come ``fit`` and ``pictures``, and it is read once more to lay the body on the
+    pictures (stage ``align``). ``progress(stage, done, total)`` is called often (``total`` 0 if unknown), and
+    whatever it raises stops the work. For a moving camera it is read one time more (stage ``camera``).
 
     Raises:
         InputError: the video cannot be read, nobody is in it (``no_person``), or an option is wrong.
@@ -156,6 +169,7 @@ def capture(
         plate_origin=origin,
     )
     progress("pictures", 1, 1)
+    clip.keypoints = _aligned(reader, clip, body, options, seen.present, progress)
     return Capture(clip, warnings, gaps)
 
 
@@ -278,6 +292,30 @@ def _views(
     watched = _report(reader, "camera", len(image), progress)
     corners = follow_camera(watched, hidden, float(reader.fps))
     return None if corners is None else seen_from(corners, frame, reader.width, reader.height)
+
+
+def _aligned(
+    reader: VideoReader,
+    clip: Clip,
+    body: BodyModel,
+    options: CaptureOptions,
+    present: np.ndarray,
+    progress: Progress,
+) -> np.ndarray:
+    """Read the video again and return the clip's keypoints as its pictures want them."""
+    network = vertex_network(body.name, options.body_path)
+    fps = float(clip.fps)
+    predictor = VertexPredictor(
+        body, clip.shape, fps, None if network is None else load_network(network, "cpu")
+    )
+    watched = _report(reader, "align", clip.frames, progress)
+    found = list(picture_offsets(clip, watched, body, predictor))
+    offsets, certainty = (np.stack(values) for values in zip(*found, strict=True))
+    certainty[~present] = 0
+    if options.smoothing > 0:
+        offsets = smooth(offsets, np.maximum(certainty, _LEAST_WEIGHT), CUTOFF / options.smoothing, fps)
+    points = clip.keypoints.astype(np.float64)
+    return move_in_picture(points, offsets, clip.camera, fps, not clip.moving_camera).astype(np.float32)
 
 
 def _quality(frames: list[int], seen: _Seen, keypoints: np.ndarray, side: int) -> np.ndarray:

@@ -10,12 +10,12 @@ pytest.importorskip("numba")
 pytest.importorskip("anny")
 
 import torch
-from sparse2dense.benchmarks.pictures import _flow_errors, plain_warp, tables
+from sparse2dense.benchmarks.pictures import _flow_errors, tables
 from sparse2dense.inference.clip import Camera, Clip, Reference
 from sparse2dense.inference.synthesis import FrameSynthesiser
 from sparse2dense.models.body import load_body
 from sparse2dense.models.generator import Generator, ReferenceEncoder
-from sparse2dense.models.mesh_motion import MeshMotion
+from sparse2dense.models.mesh_motion import MeshMotion, warp_over_plate
 
 BODY = load_body()
 
@@ -57,7 +57,7 @@ def test_the_plain_warp_is_what_an_untrained_generator_draws():
         plate=plate,
     )
     drawn = FrameSynthesiser(clip, BODY, [vertices], Untrained).frame(BODY.keypoints(moved), moved)
-    plain = plain_warp(clip, motion, camera.project(moved), moved[:, 2], 0)
+    plain = warp_over_plate(picture, mask, plate, motion(camera.project(moved), moved[:, 2]), motion.coverage)
     difference = np.abs(drawn.astype(int) - plain)
     assert difference.mean() < 1.5
     assert np.abs(plain.astype(int) - picture).mean() > 20 * difference.mean()

@@ -31,7 +31,13 @@ def captured():
         stages[stage] = (done, total)
 
     result = capture(CLIP, SLOW, progress)
-    assert stages == {"people": (33, 33), "pose": (33, 33), "fit": (1, 1), "pictures": (1, 1)}
+    assert stages == {
+        "people": (33, 33),
+        "pose": (33, 33),
+        "fit": (1, 1),
+        "pictures": (1, 1),
+        "align": (33, 33),
+    }
     return result
 
 
@@ -253,7 +259,7 @@ def test_a_single_frame_is_enough(tmp_path, small_frames):
     assert np.isfinite(clip.keypoints).all()
 
 
-@pytest.mark.parametrize("stage", ["people", "pose"])
+@pytest.mark.parametrize("stage", ["people", "pose", "align"])
 def test_it_can_be_cancelled(stage, small_video):
     def progress(now, done, total):
         if now == stage and done == 3:

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Moves keypoints until the reference pictures, warped by the body they pose, lie on the filmed frames.
+
+The pose estimator looks at one frame at a time and is off by a few pixels, each time otherwise. What is
+drawn later is a reference moved by the mesh, so the encoder does just that, measures by optical flow how far
+every point of the body lies from where it was filmed (DIS, Kroeger et al., 2016), and moves the keypoints
+that carry it: direct alignment, as visual odometry does it, with the body for the scene. It corrects what
+the picture shows, across the view; depth is left to :mod:`.lift`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import cv2
+import numpy as np
+
+from ...models.body import BodyModel
+from ...models.keypoints import BONES, KEYPOINT_NAMES
+from ...models.mesh_motion import GRID, VISIBLE_WITHIN, MeshMotion, warp_over_plate
+from ..clip import Clip, Reference
+from ..vertices import BATCH, VertexPredictor
+
+_ROUNDS = 3  # of warping and measuring a frame
+_REACH = 0.07  # metres at rest, standard deviation of how far a keypoint carries the skin with it
+_FARTHEST = 0.06  # of the canvas's shorter side: what flow finds farther away is another thing
+_ALIKE = 0.01  # of it: how far flow forth and back may end beside where it began
+_OUTLIER = 0.006  # of it: an error from which on a point counts less and less
+_REWEIGHTINGS = 4
+_SHOWN = 0.5  # of a cell's surface: how much the reference must show
+# Cells of evidence, on a canvas of 256, that outweigh staying and staying with the next joint.
+_STAY, _TOGETHER = 8.0, 6.0
+
+
+def picture_offsets(
+    clip: Clip, frames: Iterable[np.ndarray], body: BodyModel, predictor: VertexPredictor
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield, frame by frame, how far each keypoint should move in the picture, and how certain that is.
+
+    ``clip`` has its references, plate and keypoints; ``frames`` are all of it ``(H, W, 3)`` uint8 RGB,
+    and ``predictor`` is that of its body and shape. Offsets ``(23, 2)`` are in canvas pixels, certainties
+    ``(23,)`` from 0 to 1. Frames are taken a few ahead of what is yielded.
+    """
+    aligner = _Aligner(clip, body, predictor)
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[tuple[np.ndarray, np.ndarray]]] = deque()
+        for number, frame in enumerate(frames):
+            ahead.append(pool.submit(aligner.offsets, number, frame, aligner.vertices(number)))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+class _Aligner:
+    """What is the same for all frames of a clip.
+
+    The first reference stays where it is, since all else is laid on it; so the others are laid on those
+    before them, before any frame is looked at.
+    """
+
+    def __init__(self, clip: Clip, body: BodyModel, predictor: VertexPredictor) -> None:
+        self._clip, self._predictor = clip, predictor
+        self._batch, self._start = np.zeros((0, 0, 3), np.float32), 0
+        self._carried = _carried(body, clip.shape)
+        self._side = min(clip.width, clip.height)
+        self._cells = (self._side / 256) ** 2
+        first, second = np.array(BONES).T
+        bones = np.zeros((len(BONES), len(KEYPOINT_NAMES)))
+        bones[np.arange(len(BONES)), first], bones[np.arange(len(BONES)), second] = 1, -1
+        self._prior = self._cells * (_STAY * np.eye(len(KEYPOINT_NAMES)) + _TOGETHER * bones.T @ bones)
+        self._local = threading.local()
+        self._sources: list[tuple[Reference, MeshMotion]] = []
+        self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        for reference in clip.references:
+            number = reference.frame
+            vertices = predictor.predict(clip.keypoints, number, number + 1)[0]
+            stays = np.zeros((len(KEYPOINT_NAMES), 2)), np.ones(len(KEYPOINT_NAMES))
+            moved = self._lay(number, reference.picture, vertices) if self._sources else stays
+            self._known[number] = moved
+            pixels = clip.camera.project(vertices) + self._carried @ moved[0]
+            motion = MeshMotion(body.faces, pixels, vertices[:, 2], clip.width, clip.height)
+            self._sources.append((reference, motion))
+
+    def vertices(self, number: int) -> np.ndarray:
+        """Return a frame's vertices ``(V, 3)``; frames are asked for in order."""
+        if not 0 <= number - self._start < len(self._batch):
+            stop = min(number + BATCH, self._clip.frames)
+            self._batch, self._start = self._predictor.predict(self._clip.keypoints, number, stop), number
+        return self._batch[number - self._start]
+
+    def offsets(self, number: int, frame: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what :func:`picture_offsets` yields of one frame."""
+        return self._known[number] if number in self._known else self._lay(number, frame, vertices)
+
+    def _lay(self, number: int, frame: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        clip, depth = self._clip, vertices[:, 2]
+        pixels = clip.camera.project(vertices).astype(np.float32)
+        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+        background = clip.background(number)
+        offsets = np.zeros((len(KEYPOINT_NAMES), 2))
+        certainty = np.zeros(len(KEYPOINT_NAMES))
+        for _ in range(_ROUNDS):
+            maps = [motion(pixels, depth) for _, motion in self._sources]
+            best = max(range(len(maps)), key=lambda index: float((maps[index][2] * maps[index][3]).sum()))
+            reference, source = self._sources[best]
+            warped = warp_over_plate(
+                reference.picture, reference.mask, background, maps[best], source.coverage
+            )
+            drawn = cv2.cvtColor(warped, cv2.COLOR_RGB2GRAY)
+            seen, apart = self._apart(grey, drawn, pixels, depth, maps[best])
+            step, certainty = self._solve(seen, apart)
+            offsets += step
+            pixels = pixels + (self._carried @ step).astype(np.float32)
+        return offsets, certainty
+
+    def _apart(
+        self, frame: np.ndarray, warped: np.ndarray, pixels: np.ndarray, depth: np.ndarray, motion: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return vertices of which flow tells, and how far they lie from where they were filmed ``(n, 2)``.
+
+        Of those in one cell of the motion map the front one is taken.
+        """
+        rows, columns = motion.shape[1:]
+        cell = np.floor(pixels / GRID).astype(np.int64)
+        inside = ((cell >= 0) & (cell < (columns, rows))).all(axis=1)
+        flat = np.where(inside, cell[:, 1] * columns + cell[:, 0], 0)
+        nearest = np.full(rows * columns, np.inf, np.float32)
+        np.minimum.at(nearest, flat[inside], depth[inside])
+        around = cv2.erode(nearest.reshape(rows, columns), np.ones((3, 3), np.uint8)).ravel()
+        front = (depth == nearest[flat]) & (depth < around[flat] + VISIBLE_WITHIN)
+        seen = np.flatnonzero(inside & front & (motion[3].ravel()[flat] > _SHOWN))
+        if not len(seen):
+            return seen, np.zeros((0, 2))
+        at = pixels[seen].astype(int)
+        margin = 2 * round(_FARTHEST * self._side)
+        low = np.maximum(at.min(axis=0) - margin, 0)
+        high = np.minimum(at.max(axis=0) + margin, frame.shape[::-1])
+        box = np.s_[low[1] : high[1], low[0] : high[0]]
+        frame, warped, at = np.ascontiguousarray(frame[box]), np.ascontiguousarray(warped[box]), at - low
+        flow = self._flow()
+        forth, back = flow.calc(frame, warped, None), flow.calc(warped, frame, None)
+        found = forth[at[:, 1], at[:, 0]]
+        there = np.clip(np.rint(at + found).astype(int), 0, np.array(frame.shape[::-1]) - 1)
+        missed = np.linalg.norm(found + back[there[:, 1], there[:, 0]], axis=1)
+        kept = (missed < _ALIKE * self._side) & (np.linalg.norm(found, axis=1) < _FARTHEST * self._side)
+        return seen[kept], -found[kept].astype(np.float64)
+
+    def _solve(self, seen: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the keypoints' step ``(23, 2)`` that brings the vertices ``seen`` nearest to their places.
+
+        Iteratively reweighted least squares, without BLAS, which would wake its threads for so little.
+        """
+        carried, step = self._carried[seen], np.zeros((len(KEYPOINT_NAMES), 2))
+        for _ in range(_REWEIGHTINGS):
+            off = np.linalg.norm(apart - np.einsum("nk,kc->nc", carried, step), axis=1)
+            weighted = carried / np.maximum(1, off / (_OUTLIER * self._side))[:, None]
+            normal = np.einsum("nk,nl->kl", weighted, carried)
+            step = np.linalg.solve(normal + self._prior, np.einsum("nk,nc->kc", weighted, apart))
+        evidence = np.diag(normal)
+        return step, evidence / (evidence + _STAY * self._cells)
+
+    def _flow(self) -> cv2.DISOpticalFlow:
+        if not hasattr(self._local, "flow"):
+            self._local.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+            self._local.flow.setFinestScale(max(0, 1 + round(np.log2(self._side / 256))))
+        return self._local.flow
+
+
+def _carried(body: BodyModel, shape: np.ndarray) -> np.ndarray:
+    """Return how far each keypoint takes each vertex along ``(V, 23)``, rows summing to one."""
+    vertices = body.rest(shape)[0]
+    distance = ((vertices[:, None] - body.keypoints(vertices)) ** 2).sum(axis=-1)
+    near = np.exp((distance.min(axis=1, keepdims=True) - distance) / (2 * _REACH**2))
+    return near / near.sum(axis=1, keepdims=True)

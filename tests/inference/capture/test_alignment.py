@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keypoints are moved to where the pictures show the body, and stay where no picture speaks for that."""
+
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+from sparse2dense.inference.capture.alignment import picture_offsets
+from sparse2dense.inference.capture.lift import move_in_picture
+from sparse2dense.inference.clip import Camera, Clip, Reference
+from sparse2dense.inference.vertices import VertexPredictor
+from sparse2dense.models.body import load_body
+from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
+from sparse2dense.models.mesh_motion import MeshMotion, warp_over_plate
+
+BODY = load_body()
+SHAPE = np.zeros(BODY.shape_size, np.float32)
+SIDE, FRAMES = 256, 12
+CAMERA = Camera(380, 380, SIDE / 2, SIDE / 2)
+ARM = [KEYPOINT_INDEX[f"left_{name}"] for name in ("elbow", "wrist", "pinky", "index")]
+PREDICTOR = VertexPredictor(BODY, SHAPE, 25.0, None)
+
+
+@pytest.fixture(scope="module")
+def filmed():
+    """A textured person who walks aside and lifts an arm: true keypoints, frames, and the first's clip."""
+    rest = BODY.keypoints(BODY.rest(SHAPE)[0])
+    rest = rest - rest.mean(0) + [0, 0, 2.6]
+    keypoints = np.repeat(rest[None], FRAMES, 0)
+    shoulder = rest[KEYPOINT_INDEX["left_shoulder"]]
+    for frame, angle in enumerate(np.linspace(0, 0.6, FRAMES)):
+        turn = np.array([[np.cos(angle), np.sin(angle), 0], [-np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+        keypoints[frame, ARM] = (rest[ARM] - shoulder) @ turn.T + shoulder
+        keypoints[frame, :, 0] += 0.01 * frame
+    keypoints = keypoints.astype(np.float32)
+    noise = np.random.default_rng(0).integers(0, 255, (2, SIDE, SIDE, 3)).astype(np.uint8)
+    picture, plate = cv2.GaussianBlur(noise[0], (0, 0), 3), cv2.GaussianBlur(noise[1], (0, 0), 6) // 2
+    posed = PREDICTOR.predict(keypoints, 0, FRAMES)
+    motion = MeshMotion(BODY.faces, CAMERA.project(posed[0]), posed[0][:, 2], SIDE, SIDE)
+    mask = np.uint8(255 * cv2.resize(motion.coverage, (SIDE, SIDE)))
+    frames = [
+        warp_over_plate(picture, mask, plate, motion(CAMERA.project(v), v[:, 2]), motion.coverage)
+        for v in posed
+    ]
+    clip = Clip(
+        fps=Fraction(25),
+        camera=CAMERA,
+        width=SIDE,
+        height=SIDE,
+        keypoints=keypoints,
+        body="anny",
+        shape=SHAPE,
+        references=[Reference(0, frames[0], mask)],
+        plate=plate,
+    )
+    return clip, frames
+
+
+def wrong(clip, points, metres):
+    """Return a copy whose ``points`` are off by ``metres`` in x in all frames but the reference's."""
+    spoilt = Clip(**vars(clip))
+    spoilt.keypoints = clip.keypoints.copy()
+    spoilt.keypoints[1:, points, 0] += metres
+    return spoilt
+
+
+def found(clip, frames):
+    offsets, certainty = zip(*picture_offsets(clip, frames, BODY, PREDICTOR), strict=True)
+    return np.stack(offsets), np.stack(certainty)
+
+
+def test_a_limb_that_was_seen_elsewhere_is_moved_there(filmed):
+    clip, frames = filmed
+    spoilt = wrong(clip, ARM, 0.03)
+    offsets, certainty = found(spoilt, frames)
+    moved = move_in_picture(spoilt.keypoints.astype(float), offsets, CAMERA, 25.0)
+    true = CAMERA.project(clip.keypoints)
+    before, after = (
+        np.linalg.norm(CAMERA.project(points) - true, axis=-1)[3:, ARM].mean()
+        for points in (spoilt.keypoints, moved)
+    )
+    assert before > 3
+    assert after < 0.5 * before
+    assert certainty[3:, ARM].mean() > 0.5
+    first, second = np.array(BONES).T
+    lengths = np.linalg.norm(moved[:, first] - moved[:, second], axis=-1)
+    assert lengths.std(0).max() < 1e-4
+
+
+def test_what_is_right_stays(filmed):
+    clip, frames = filmed
+    offsets, _ = found(clip, frames)
+    assert np.abs(offsets).mean() < 0.5
+    assert np.abs(offsets[0]).max() < 0.1
+
+
+def test_without_anybody_in_the_frames_nothing_moves(filmed):
+    clip, frames = filmed
+    offsets, certainty = found(wrong(clip, ARM, 0.03), [clip.plate] * len(frames))
+    assert np.abs(offsets).mean() < 1
+    assert certainty.mean() < 0.5
+
+
+def test_a_person_outside_the_picture_is_no_fault(filmed):
+    clip, frames = filmed
+    away = Clip(**vars(clip))
+    away.keypoints = clip.keypoints + np.float32([5, 0, 0]) * (np.arange(FRAMES) > 0)[:, None, None]
+    offsets, certainty = found(away, frames)
+    assert not offsets[1:].any() and not certainty[1:].any()
