@@ -2,8 +2,9 @@
 """Puts all that was measured on one page: ``s2d bench report``.
 
 Reads what the other benches left in a folder and writes ``report.html`` there, with all pictures inside, and
-a Markdown page with a few small pictures beside it. What was not measured is said to be missing. Every figure
-comes from those files; this module only words them.
+a Markdown page with a few small pictures beside it. There it keeps the figures too, so that a bench that was
+not run again keeps its part of the page, and whoever doubts a number finds what it was made from. What was
+never measured is said to be missing. Every figure comes from those files; this module only words them.
 """
 
 from __future__ import annotations
@@ -87,26 +88,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the page as HTML and, if asked, as Markdown; print where they are."""
-    found = {section.name: _results(section.name, args.out) for section in SECTIONS}
-    lines = page(found, args.out, pictures_of_rate=None)
+    kept = args.markdown.with_name("results") if args.markdown else None
+    folders = [args.out, *([kept] if kept else [])]
+    found = {section.name: _results(section.name, folders) for section in SECTIONS}
+    lines = page(found, folders, pictures_of_rate=None)
     args.out.mkdir(parents=True, exist_ok=True)
-    _write(args.out / PAGE, as_html("\n".join(lines), args.out))
+    _write(args.out / PAGE, as_html("\n".join(lines), folders))
     print(args.out / PAGE)
-    if args.markdown:
-        lines = page(found, args.out, pictures_of_rate=_FIRST_PICTURES)
-        folder = args.markdown.with_name("results")
-        _write(args.markdown, take_pictures("\n".join(lines), args.out, folder) + "\n")
+    if kept:
+        lines = page(found, folders, pictures_of_rate=_FIRST_PICTURES)
+        _write(args.markdown, take_pictures("\n".join(lines), folders, kept) + "\n")
+        for section in SECTIONS:
+            results = read_results(section.name, args.out)
+            if results is not None:
+                results["command"] = _without_folders(results["command"])
+                _write(kept / f"{section.name}.json", json.dumps(_brief(results), ensure_ascii=False) + "\n")
         print(args.markdown)
 
 
-def _results(name: str, out: Path) -> dict[str, Any] | None:
+def _results(name: str, folders: list[Path]) -> dict[str, Any] | None:
     if name == "pictures" and _PICTURES.is_file():
         return json.loads(_PICTURES.read_text(encoding="utf-8"))
-    return read_results(name, out)
+    return next((found for folder in folders if (found := read_results(name, folder)) is not None), None)
 
 
-def page(found: dict[str, dict[str, Any] | None], out: Path, pictures_of_rate: int | None) -> list[str]:
-    """Return the page's lines of Markdown; paths of pictures are as the results have them, below ``out``."""
+def _brief(value: Any) -> Any:
+    """Round all numbers to as many digits as a measurement has."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {
+            name: _without_folders(each) if name == "command" else _brief(each)
+            for name, each in value.items()
+        }
+    return [_brief(each) for each in value] if isinstance(value, list) else value
+
+
+def _picture(path: str, folders: list[Path]) -> Path | None:
+    """Return where a picture of the results lies: as measured, or small, as an earlier page kept it."""
+    places = [folder / name for folder in folders for name in (path, f"{Path(path).stem}.jpg")]
+    return next((place for place in places if place.is_file()), None)
+
+
+def page(
+    found: dict[str, dict[str, Any] | None], folders: list[Path], pictures_of_rate: int | None
+) -> list[str]:
+    """Return the page's lines of Markdown; paths of pictures are as the results have them, below a folder."""
     told = [results for results in found.values() if results and "machine" in results]
     latest = max(told, key=lambda results: results["date"], default={})
     here = latest.get("machine") or machine()
@@ -129,7 +156,12 @@ def page(found: dict[str, dict[str, Any] | None], out: Path, pictures_of_rate: i
         lines += [f"- {line}" for line in _summary(section, found[section.name])]
     lines += ["", "## Limits", "", *(f"- {limit}" for limit in _LIMITS), ""]
     for section in SECTIONS:
-        lines += [f"## {section.title}", "", *_body(section, found[section.name], out, pictures_of_rate), ""]
+        lines += [
+            f"## {section.title}",
+            "",
+            *_body(section, found[section.name], folders, pictures_of_rate),
+            "",
+        ]
     return lines
 
 
@@ -172,7 +204,7 @@ def _codec(results: dict[str, Any], name: str) -> str:
 
 
 def _body(
-    section: Section, results: dict[str, Any] | None, out: Path, pictures_of_rate: int | None
+    section: Section, results: dict[str, Any] | None, folders: list[Path], pictures_of_rate: int | None
 ) -> list[str]:
     command = f"`s2d bench {section.name}`"
     if results is None:
@@ -190,7 +222,7 @@ def _body(
             lines += [f"Measured before the generator that is shipped now ({shipped[:12]}) was exported.", ""]
     lines += _module(section).tables(results)
     for path, caption in _pictures(section, results, pictures_of_rate):
-        if (out / path).is_file():
+        if _picture(path, folders):
             lines += ["", f"![{caption}]({path})", "", f"*{caption}*"]
     if "command" in results:
         load = results["machine"].get("load")
@@ -225,14 +257,14 @@ def _module(section: Section) -> Any:
     return importlib.import_module(f".{section.name}", __package__)
 
 
-def as_html(markdown_text: str, out: Path) -> str:
-    """Return the page as one HTML file, its pictures (below ``out``) inside."""
+def as_html(markdown_text: str, folders: list[Path]) -> str:
+    """Return the page as one HTML file, its pictures (below one of the ``folders``) inside."""
     import markdown
 
     body = markdown.markdown(markdown_text, extensions=["tables"])
 
     def embed(match: re.Match[str]) -> str:
-        path = out / match.group(1)
+        path = _picture(match.group(1), folders)
         kind = "jpeg" if path.suffix == ".jpg" else path.suffix[1:]
         return f'src="data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"'
 
@@ -241,13 +273,15 @@ def as_html(markdown_text: str, out: Path) -> str:
     return f"<!doctype html><html lang=en><head>{head}</head><body>{body}</body></html>\n"
 
 
-def take_pictures(markdown_text: str, out: Path, folder: Path) -> str:
+def take_pictures(markdown_text: str, folders: list[Path], folder: Path) -> str:
     """Copy the pictures that the page shows into ``folder``, small; return the page with their new paths."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def take(match: re.Match[str]) -> str:
-        source = out / match.group(2)
+        source = _picture(match.group(2), folders)
         target = folder / f"{source.stem}.jpg"
+        if source == target:
+            return f"![{match.group(1)}]({folder.name}/{target.name})"
         picture = cv2.imread(str(source))
         shrink = min(1.0, _WIDEST / picture.shape[1])
         picture = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)

@@ -49,6 +49,16 @@ def test_the_page_has_every_section_and_says_what_was_not_run(out):
     assert picture.shape[1] == 1000
 
 
+def test_a_bench_that_was_not_run_again_keeps_its_part_of_the_page(out, tmp_path):
+    page = out / "docs" / "RESULTS.md"
+    report.run(argparse.Namespace(out=out, markdown=page))
+    before = page.read_text(encoding="utf-8")
+    report.run(argparse.Namespace(out=tmp_path / "another", markdown=page))
+    assert page.read_text(encoding="utf-8") == before
+    assert "base64," in (tmp_path / "another" / report.PAGE).read_text(encoding="utf-8")
+    assert str(tmp_path) not in (out / "docs" / "results" / "blender.json").read_text(encoding="utf-8")
+
+
 def test_the_html_page_needs_no_other_file(out):
     report.run(argparse.Namespace(out=out, markdown=None))
     text = (out / report.PAGE).read_text(encoding="utf-8")
