@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -232,8 +233,7 @@ class Bench:
     def meter(self, clip: _OpenClip) -> PictureMeter:
         """Return what measures frames of ``clip``."""
         truths = {number: clip.prepared.frames[number] for number in clip.numbers}
-        masks = clip.prepared.masks(clip.numbers)
-        return PictureMeter(clip.runs, truths, masks, self._vgg, self._deep)
+        return PictureMeter(clip.runs, truths, clip.masks, self._vgg, self._deep)
 
     @property
     def metric_names(self) -> list[str]:
@@ -398,7 +398,16 @@ class _OpenClip:
         return self._meter.measure(pictures)
 
     def _what_is_measured(self) -> dict[str, Any]:
-        return {"clip": self.prepared.video.stem, "runs": self.runs, "metrics": self._bench.metric_names}
+        told = {"clip": self.prepared.video.stem, "runs": self.runs, "metrics": self._bench.metric_names}
+        if self.prepared.drawn_masks is None:  # where the person is was found with what capture says
+            masks = np.stack([self.masks[number] for number in self.numbers])
+            told["masks"] = hashlib.sha256(masks.tobytes()).hexdigest()
+        return told
+
+    @cached_property
+    def masks(self) -> dict[int, np.ndarray]:
+        """Where the person is in the measured frames."""
+        return self.prepared.masks(self.numbers)
 
     def _kbps(self, size: int) -> float:
         return size * 8 / 1000 / self.prepared.seconds
