@@ -61,13 +61,18 @@ class Track:
 
 
 def find_people(frames: Iterable[np.ndarray], fps: float, detector: PoseDetector) -> tuple[list[Track], int]:
-    """Return everyone's track, the largest and most continuous first, and the number of frames."""
+    """Return everyone's track, the largest and most continuous first, and the number of frames.
+
+    A find whose middle, the hips, lies outside the picture is more often a shadow than a person.
+    """
     step = max(1, round(fps / LOOKS_A_SECOND))
     tracks: list[Track] = []
     count = 0
     for count, picture in enumerate(frames, start=1):
         if (count - 1) % step == 0:
-            _link(tracks, count - 1, detector.detect(picture), _MEMORY * fps)
+            height, width = picture.shape[:2]
+            found = [roi for roi in detector.detect(picture) if 0 <= roi.x < width and 0 <= roi.y < height]
+            _link(tracks, count - 1, found, _MEMORY * fps)
     tracks.sort(key=Track.weight, reverse=True)
     return _join_returns(tracks), count
 

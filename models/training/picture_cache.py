@@ -250,14 +250,14 @@ def _frame_person(person: np.ndarray, rng: np.random.Generator) -> tuple[float, 
 def _as_captured(tracks: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
     """Return keypoint tracks ``(L, 23, 3)`` of one clip as decoding finds them.
 
-    What an estimator gets wrong all the time is the same in all of them: limbs off by up to two centimetres
+    What an estimator gets wrong all the time is the same in all of them: limbs off by up to three centimetres
     (as the trunk sees them), the whole nearer or farther. The rest is drawn anew for each track.
     """
     bias = rng.normal(0, 0.003, (len(KEYPOINT_NAMES), 3))
     for limb in _LIMBS:
-        if rng.random() < 0.15:
+        if rng.random() < 0.35:
             direction = rng.normal(0, 1, 3)
-            offset = direction / np.linalg.norm(direction) * rng.uniform(0.005, 0.02)
+            offset = direction / np.linalg.norm(direction) * rng.uniform(0.005, 0.03)
             bias[[KEYPOINT_INDEX[name] for name in limb]] += offset
     deeper = 1 + rng.normal(0, 0.01)
     step = rng.uniform(0.004, 0.012)  # of the quantiser: about 1 to 3.5 mm of noise
