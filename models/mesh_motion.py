@@ -114,8 +114,9 @@ def warp_over_plate(
     background: np.ndarray,
     motion: np.ndarray,
     reference_coverage: np.ndarray,
+    part: tuple[slice, slice] = (slice(None), slice(None)),
 ) -> np.ndarray:
-    """Draw a frame ``(H, W, 3)`` uint8 by the mesh's motion and no network.
+    """Draw a frame ``(H, W, 3)`` uint8 by the mesh's motion and no network, or ``part`` (rows, columns).
 
     ``picture`` ``(H, W, 3)`` and ``mask`` ``(H, W)`` uint8 are the reference's and ``reference_coverage`` is
     its :attr:`MeshMotion.coverage`; ``background`` and ``motion``, as :meth:`MeshMotion.__call__` returns it,
@@ -123,9 +124,9 @@ def warp_over_plate(
     the body only as far as the sampled point was outside the reference's body too.
     """
     height, width = mask.shape
-    moved = cv2.resize(motion[:3].transpose(1, 2, 0), (width, height), interpolation=cv2.INTER_LINEAR)
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    at = columns + moved[..., 0], rows + moved[..., 1]
+    moved = cv2.resize(motion[:3].transpose(1, 2, 0), (width, height), interpolation=cv2.INTER_LINEAR)[part]
+    rows, columns = (np.arange(side, dtype=np.float32)[of] for side, of in zip(mask.shape, part, strict=True))
+    at = moved[..., 0] + columns, moved[..., 1] + rows[:, None]
 
     def warp(values: np.ndarray) -> np.ndarray:
         return cv2.remap(values, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -133,7 +134,8 @@ def warp_over_plate(
     covered = moved[..., 2]
     beside = 1 - warp(cv2.resize(reference_coverage, (width, height), interpolation=cv2.INTER_LINEAR))
     opacity = warp(mask.astype(np.float32) / 255) * (covered + (1 - covered) * beside)
-    mixed = background + opacity[..., None] * (warp(picture).astype(np.float32) - background)
+    behind = background[part].astype(np.float32)
+    mixed = behind + opacity[..., None] * (warp(picture) - behind)
     return np.rint(mixed).astype(np.uint8)
 
 

@@ -30,7 +30,8 @@ _REACH = 0.07  # metres at rest, standard deviation of how far a keypoint carrie
 _FARTHEST = 0.06  # of the canvas's shorter side: what flow finds farther away is another thing
 _ALIKE = 0.01  # of it: how far flow forth and back may end beside where it began
 _OUTLIER = 0.006  # of it: an error from which on a point counts less and less
-_REWEIGHTINGS = 4
+_REWEIGHTINGS, _MOST = 4, 2500  # times that a step is solved for, and points that it is solved from
+_CLOSE = 0.002  # of the canvas's shorter side: a step below which the next would bring nothing
 _SHOWN = 0.5  # of a cell's surface: how much the reference must show
 # Cells of evidence, on a canvas of 256, that outweigh staying and staying with the next joint.
 _STAY, _TOGETHER = 8.0, 6.0
@@ -108,58 +109,73 @@ class _Aligner:
         for _ in range(_ROUNDS):
             maps = [motion(pixels, depth) for _, motion in self._sources]
             best = max(range(len(maps)), key=lambda index: float((maps[index][2] * maps[index][3]).sum()))
+            seen = self._in_front(pixels, depth, maps[best][3])
+            if not len(seen):
+                break
+            part = self._around(pixels[seen])
             reference, source = self._sources[best]
             warped = warp_over_plate(
-                reference.picture, reference.mask, background, maps[best], source.coverage
+                reference.picture, reference.mask, background, maps[best], source.coverage, part
             )
-            drawn = cv2.cvtColor(warped, cv2.COLOR_RGB2GRAY)
-            seen, apart = self._apart(grey, drawn, pixels, depth, maps[best])
-            step, certainty = self._solve(seen, apart)
+            place = pixels[seen].astype(int) - (part[1].start, part[0].start)
+            kept, apart = self._apart(grey[part], cv2.cvtColor(warped, cv2.COLOR_RGB2GRAY), place)
+            step, certainty = self._solve(seen[kept], apart)
             offsets += step
-            pixels = pixels + (self._carried @ step).astype(np.float32)
+            if np.abs(step).max() < _CLOSE * self._side:
+                break
+            pixels = pixels + self._carried @ step.astype(np.float32)
         return offsets, certainty
 
-    def _apart(
-        self, frame: np.ndarray, warped: np.ndarray, pixels: np.ndarray, depth: np.ndarray, motion: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return vertices of which flow tells, and how far they lie from where they were filmed ``(n, 2)``.
+    def _in_front(self, pixels: np.ndarray, depth: np.ndarray, shown: np.ndarray) -> np.ndarray:
+        """Return the vertices that frame and reference show, of those in a cell of its map the nearest.
 
-        Of those in one cell of the motion map the front one is taken.
+        ``shown`` ``(H/2, W/2)`` is the map's visibility in the reference.
         """
-        rows, columns = motion.shape[1:]
-        cell = np.floor(pixels / GRID).astype(np.int64)
-        inside = ((cell >= 0) & (cell < (columns, rows))).all(axis=1)
+        rows, columns = shown.shape
+        cell = np.floor(pixels * (1 / GRID)).astype(np.int64)
+        inside = (cell[:, 0] >= 0) & (cell[:, 1] >= 0) & (cell[:, 0] < columns) & (cell[:, 1] < rows)
         flat = np.where(inside, cell[:, 1] * columns + cell[:, 0], 0)
         nearest = np.full(rows * columns, np.inf, np.float32)
         np.minimum.at(nearest, flat[inside], depth[inside])
         around = cv2.erode(nearest.reshape(rows, columns), np.ones((3, 3), np.uint8)).ravel()
         front = (depth == nearest[flat]) & (depth < around[flat] + VISIBLE_WITHIN)
-        seen = np.flatnonzero(inside & front & (motion[3].ravel()[flat] > _SHOWN))
-        if not len(seen):
-            return seen, np.zeros((0, 2))
-        at = pixels[seen].astype(int)
-        margin = 2 * round(_FARTHEST * self._side)
-        low = np.maximum(at.min(axis=0) - margin, 0)
-        high = np.minimum(at.max(axis=0) + margin, frame.shape[::-1])
-        box = np.s_[low[1] : high[1], low[0] : high[0]]
-        frame, warped, at = np.ascontiguousarray(frame[box]), np.ascontiguousarray(warped[box]), at - low
+        return np.flatnonzero(inside & front & (shown.ravel()[flat] > _SHOWN))
+
+    def _around(self, points: np.ndarray) -> tuple[slice, slice]:
+        """Return the rows and columns of the canvas in which flow from the points ``(n, 2)`` can end."""
+        margin = 2 * _FARTHEST * self._side
+        low = np.maximum(points.min(axis=0) - margin, 0).astype(int)
+        high = np.minimum(points.max(axis=0) + margin, (self._clip.width, self._clip.height)).astype(int)
+        return slice(low[1], high[1]), slice(low[0], high[0])
+
+    def _apart(self, frame: np.ndarray, warped: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return of which points flow tells ``(n,)`` bool, and how far those lie from where they were filmed.
+
+        ``frame`` and ``warped`` ``(h, w)`` are grey, and the points ``at`` ``(n, 2)`` int pixels of them.
+        """
         flow = self._flow()
+        frame = np.ascontiguousarray(frame)
         forth, back = flow.calc(frame, warped, None), flow.calc(warped, frame, None)
         found = forth[at[:, 1], at[:, 0]]
         there = np.clip(np.rint(at + found).astype(int), 0, np.array(frame.shape[::-1]) - 1)
         missed = np.linalg.norm(found + back[there[:, 1], there[:, 0]], axis=1)
         kept = (missed < _ALIKE * self._side) & (np.linalg.norm(found, axis=1) < _FARTHEST * self._side)
-        return seen[kept], -found[kept].astype(np.float64)
+        return kept, -found[kept]
 
     def _solve(self, seen: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the keypoints' step ``(23, 2)`` that brings the vertices ``seen`` nearest to their places.
 
         Iteratively reweighted least squares, without BLAS, which would wake its threads for so little.
         """
-        carried, step = self._carried[seen], np.zeros((len(KEYPOINT_NAMES), 2))
+        every = 1 + len(seen) // _MOST
+        carried, apart, step = (
+            self._carried[seen[::every]],
+            apart[::every],
+            np.zeros((len(KEYPOINT_NAMES), 2)),
+        )
         for _ in range(_REWEIGHTINGS):
             off = np.linalg.norm(apart - np.einsum("nk,kc->nc", carried, step), axis=1)
-            weighted = carried / np.maximum(1, off / (_OUTLIER * self._side))[:, None]
+            weighted = carried * (every / np.maximum(1, off / (_OUTLIER * self._side)))[:, None]
             normal = np.einsum("nk,nl->kl", weighted, carried)
             step = np.linalg.solve(normal + self._prior, np.einsum("nk,nc->kc", weighted, apart))
         evidence = np.diag(normal)
@@ -177,4 +193,4 @@ def _carried(body: BodyModel, shape: np.ndarray) -> np.ndarray:
     vertices = body.rest(shape)[0]
     distance = ((vertices[:, None] - body.keypoints(vertices)) ** 2).sum(axis=-1)
     near = np.exp((distance.min(axis=1, keepdims=True) - distance) / (2 * _REACH**2))
-    return near / near.sum(axis=1, keepdims=True)
+    return (near / near.sum(axis=1, keepdims=True)).astype(np.float32)
