@@ -132,9 +132,9 @@ class _Aligner:
         ``shown`` ``(H/2, W/2)`` is the map's visibility in the reference.
         """
         rows, columns = shown.shape
-        cell = np.floor(pixels * (1 / GRID)).astype(np.int64)
-        inside = (cell[:, 0] >= 0) & (cell[:, 1] >= 0) & (cell[:, 0] < columns) & (cell[:, 1] < rows)
-        flat = np.where(inside, cell[:, 1] * columns + cell[:, 0], 0)
+        column, row = np.floor(pixels * (1 / GRID)).T
+        inside = (column >= 0) & (row >= 0) & (column < columns) & (row < rows)
+        flat = np.where(inside, row * columns + column, 0).astype(np.int64)
         nearest = np.full(rows * columns, np.inf, np.float32)
         np.minimum.at(nearest, flat[inside], depth[inside])
         around = cv2.erode(nearest.reshape(rows, columns), np.ones((3, 3), np.uint8)).ravel()
@@ -142,11 +142,16 @@ class _Aligner:
         return np.flatnonzero(inside & front & (shown.ravel()[flat] > _SHOWN))
 
     def _around(self, points: np.ndarray) -> tuple[slice, slice]:
-        """Return the rows and columns of the canvas in which flow from the points ``(n, 2)`` can end."""
-        margin = 2 * _FARTHEST * self._side
-        low = np.maximum(points.min(axis=0) - margin, 0).astype(int)
-        high = np.minimum(points.max(axis=0) + margin, (self._clip.width, self._clip.height)).astype(int)
-        return slice(low[1], high[1]), slice(low[0], high[0])
+        """Return the rows and columns of the canvas in which flow from the points ``(n, 2)`` can end.
+
+        At least a third of the canvas's shorter side each, since DIS crashes on pictures of a few pixels.
+        """
+        margin, canvas = 2 * _FARTHEST * self._side, np.array([self._clip.width, self._clip.height])
+        low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
+        size = np.minimum(np.maximum(np.ceil(high - low), self._side // 3), canvas)
+        left, top = np.clip((low + high - size) / 2, 0, canvas - size).astype(int).tolist()
+        width, height = size.astype(int).tolist()
+        return slice(top, top + height), slice(left, left + width)
 
     def _apart(self, frame: np.ndarray, warped: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return of which points flow tells ``(n,)`` bool, and how far those lie from where they were filmed.
@@ -168,11 +173,8 @@ class _Aligner:
         Iteratively reweighted least squares, without BLAS, which would wake its threads for so little.
         """
         every = 1 + len(seen) // _MOST
-        carried, apart, step = (
-            self._carried[seen[::every]],
-            apart[::every],
-            np.zeros((len(KEYPOINT_NAMES), 2)),
-        )
+        carried, apart = self._carried[seen[::every]], apart[::every]
+        step = np.zeros((len(KEYPOINT_NAMES), 2))
         for _ in range(_REWEIGHTINGS):
             off = np.linalg.norm(apart - np.einsum("nk,kc->nc", carried, step), axis=1)
             weighted = carried * (every / np.maximum(1, off / (_OUTLIER * self._side)))[:, None]

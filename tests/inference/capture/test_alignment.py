@@ -108,3 +108,17 @@ def test_a_person_outside_the_picture_is_no_fault(filmed):
     away.keypoints = clip.keypoints + np.float32([5, 0, 0]) * (np.arange(FRAMES) > 0)[:, None, None]
     offsets, certainty = found(away, frames)
     assert not offsets[1:].any() and not certainty[1:].any()
+
+
+@pytest.mark.parametrize("side", [64, 96, 128, 184, 256, 368, 512, 736])
+def test_a_small_person_in_the_corner_of_any_canvas_is_measured_too(filmed, side):
+    """The flow crashes the whole process on pictures of a few pixels, so it must never be given any."""
+    clip, frames = filmed
+    small = Clip(**vars(clip))
+    small.width, small.height = side, side
+    small.camera = Camera(60 * side / SIDE, 60 * side / SIDE, 0.06 * side, 0.94 * side)
+    small.plate = cv2.resize(clip.plate, (side, side))
+    picture = cv2.resize(frames[0], (side, side))
+    small.references = [Reference(0, picture, np.full((side, side), 255, np.uint8))]
+    offsets, _ = found(small, [picture] * 3)
+    assert np.isfinite(offsets).all()
