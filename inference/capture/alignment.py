@@ -10,6 +10,7 @@ the picture shows, across the view; depth is left to :mod:`.lift`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -48,7 +49,7 @@ def picture_offsets(
     """
     aligner = _Aligner(clip, body, predictor)
     workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
+    with _single_threaded_opencv(), ThreadPoolExecutor(workers) as pool:
         ahead: deque[Future[tuple[np.ndarray, np.ndarray]]] = deque()
         for number, frame in enumerate(frames):
             ahead.append(pool.submit(aligner.offsets, number, frame, aligner.vertices(number)))
@@ -56,6 +57,17 @@ def picture_offsets(
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
+
+
+@contextlib.contextmanager
+def _single_threaded_opencv() -> Iterator[None]:
+    """Keep OpenCV's calls to one thread each: frames are worked on several at once already."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 class _Aligner:
@@ -123,7 +135,7 @@ class _Aligner:
             offsets += step
             if np.abs(step).max() < _CLOSE * self._side:
                 break
-            pixels = pixels + self._carried @ step.astype(np.float32)
+            pixels = pixels + np.einsum("vk,kc->vc", self._carried, step.astype(np.float32))
         return offsets, certainty
 
     def _in_front(self, pixels: np.ndarray, depth: np.ndarray, shown: np.ndarray) -> np.ndarray:

@@ -73,5 +73,6 @@ def test_the_page_shows_them_all(out, found):
     assert {path.name for path in (out / "docs" / "results").iterdir()} == {
         "vertices_heat.jpg",
         "keypoints_curves.jpg",
+        *(f"{name}.json" for name in NAMES),
     }
     assert (out / report.PAGE).stat().st_size > 50_000
