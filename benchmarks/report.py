@@ -117,10 +117,7 @@ def _brief(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}")
     if isinstance(value, dict):
-        return {
-            name: _without_folders(each) if name == "command" else _brief(each)
-            for name, each in value.items()
-        }
+        return {name: _brief(each) for name, each in value.items()}
     return [_brief(each) for each in value] if isinstance(value, list) else value
 
 

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -23,6 +21,7 @@ from ..models.mesh_motion import GRID, MeshMotion
 from .backends import Network, NetworkLoader
 from .clip import Clip, Reference
 from .errors import InputError
+from .parallel import in_order
 
 _BLOCK = 8  # canvas pixels; the networks take whole blocks
 _MARGIN = 16  # canvas pixels drawn around the person, so that the networks see some background
@@ -75,14 +74,7 @@ class FrameSynthesiser:
 
         Poses are taken only a few frames ahead of the picture that is returned.
         """
-        with ThreadPoolExecutor(self._threads) as pool:
-            ahead: deque[Future[np.ndarray]] = deque()
-            for pose in poses:
-                ahead.append(pool.submit(self.frame, *pose))
-                if len(ahead) > 2 * self._threads:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+        return in_order(self.frame, poses, self._threads)
 
     def frame(self, keypoints: np.ndarray, vertices: np.ndarray, number: int | None = None) -> np.ndarray:
         """Draw ``(H, W, 3)`` uint8 RGB from ``keypoints`` ``(23, 3)`` and ``vertices`` ``(V, 3)``, metres.

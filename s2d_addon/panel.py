@@ -19,7 +19,7 @@ _STAGES = {
     "camera": "Following the camera",
     "fit": "Solving the motion",
     "pictures": "Choosing pictures",
-    "align": "Laying the body on the pictures",
+    "align": "Aligning the body",
     "keypoints": "Keypoints",
     "vertices": "Mesh",
     "skeleton": "Skeleton",

@@ -13,9 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -24,6 +22,7 @@ from ...models.body import BodyModel
 from ...models.keypoints import BONES, KEYPOINT_NAMES
 from ...models.mesh_motion import GRID, VISIBLE_WITHIN, MeshMotion, warp_over_plate
 from ..clip import Clip, Reference
+from ..parallel import in_order
 from ..vertices import BATCH, VertexPredictor
 
 _ROUNDS = 3  # of warping and measuring a frame
@@ -48,15 +47,9 @@ def picture_offsets(
     ``(23,)`` from 0 to 1. Frames are taken a few ahead of what is yielded.
     """
     aligner = _Aligner(clip, body, predictor)
-    workers = os.cpu_count() or 1
-    with _single_threaded_opencv(), ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[tuple[np.ndarray, np.ndarray]]] = deque()
-        for number, frame in enumerate(frames):
-            ahead.append(pool.submit(aligner.offsets, number, frame, aligner.vertices(number)))
-            if len(ahead) > 2 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+    calls = ((number, frame, aligner.vertices(number)) for number, frame in enumerate(frames))
+    with _single_threaded_opencv():
+        yield from in_order(aligner.offsets, calls, os.cpu_count() or 1)
 
 
 @contextlib.contextmanager

@@ -55,6 +55,8 @@ def work(extension_zip, filmed_clip, cut_off, tmp_path_factory):
     package, session, clip, movie = (
         Path(shutil.copy(path, work)) for path in (extension_zip, SESSION, filmed_clip, MOVIE)
     )
+    # A command that installs its Blender when it is first called needs a network for that.
+    blender("--version", work=work, offline=[])
     install = ("--command", "extension", "install-file", "-r", "user_default", "-e", package)
     said = blender(*install, work=work, offline=cut_off)
     assert 'nstalled "sparse2dense"' in said, said
