@@ -20,6 +20,8 @@ FAST = 1.0
 """Speed (trunk lengths a second) at which a point's cutoff has doubled; it grows with speed."""
 DEPTH_CUTOFF = 1.0
 """The same for the trunk's depth, the direction that one camera measures worst."""
+STEADY_CUTOFF, STEADY_DEPTH_CUTOFF = 2.0, 1.5
+"""The same once the body lies on the film (:func:`steady`): in the picture, and of what that shows worse."""
 
 _IMAGE_SIGMA = 0.012  # metres at the person's depth
 _DIRECTION_SIGMA = np.array([0.04, 0.04, 0.06])  # metres along a bone; depth is guessed, not seen
@@ -69,6 +71,14 @@ _LIMBS = [
             )
             for side in ("left", "right")
         ),
+    ]
+]
+_ENDS = [
+    (KEYPOINT_INDEX[parent], [KEYPOINT_INDEX[end] for end in ends])
+    for parent, ends in [
+        ("nose", ("left_ear", "right_ear")),
+        *((f"{side}_wrist", (f"{side}_pinky", f"{side}_index")) for side in ("left", "right")),
+        *((f"{side}_ankle", (f"{side}_heel", f"{side}_foot_index")) for side in ("left", "right")),
     ]
 ]
 _MIRROR = np.array(
@@ -327,7 +337,7 @@ def move_in_picture(
     ``contacts`` are as for :func:`lift`.
     """
     image = camera.project(points) + offsets
-    lengths = np.median(np.linalg.norm(points[:, _FIRST] - points[:, _SECOND], axis=-1), axis=0)
+    lengths = _usual_lengths(points)
     depth, spans = points[:, _TRUNK, 2].mean(axis=1), _spans(points, lengths)
     certain = np.ones(points.shape[:2]), np.ones(points.shape[:2])
     moved = _solve(points, image, spans, certain, lengths, camera, depth)
@@ -335,6 +345,37 @@ def move_in_picture(
         return moved
     ground = _hold(moved[:, _FEET], _standing(image, moved[..., 2], camera, fps))
     return _solve(moved, image, spans, certain, lengths, camera, depth, ground)
+
+
+def steady(points: np.ndarray, camera: Camera, fps: float, strength: float = 1.0) -> np.ndarray:
+    """Return lifted ``points (T, 23, 3)`` with less jitter, most of all where the picture tells least.
+
+    That is in depth, and in how the ends of limbs (hands, feet, ears) lie to wrists, ankles and nose. What
+    moves fast is smoothed less, as in :func:`lift`. Bones keep their lengths.
+    """
+    image = camera.project(points)
+    even = np.ones(image.shape[:2])
+    eager = _eagerness(image, even, STEADY_CUTOFF / strength, fps)
+    image = smooth(image, eager, STEADY_CUTOFF / strength, fps)
+    calm = _on_rays(image, points[..., 2], camera)
+    cutoff = STEADY_DEPTH_CUTOFF / strength
+    for parent, ends in _ENDS:
+        apart = calm[:, ends] - calm[:, [parent]]
+        calm[:, ends] = calm[:, [parent]] + smooth(apart, eager[:, [parent] * len(ends)], cutoff, fps)
+    image, depth = camera.project(calm), calm[..., 2:]
+    trunk = depth[:, _TRUNK].mean(axis=1, keepdims=True)
+    depth = smooth(trunk, even[:, :1], cutoff, fps) + smooth(depth - trunk, eager, cutoff, fps)
+    return _with_lengths(_on_rays(image, depth[..., 0], camera), _usual_lengths(points))
+
+
+def _usual_lengths(points: np.ndarray) -> np.ndarray:
+    """Return the bones' median lengths ``(len(BONES),)`` over ``points (T, 23, 3)``."""
+    return np.median(np.linalg.norm(points[:, _FIRST] - points[:, _SECOND], axis=-1), axis=0)
+
+
+def _on_rays(image: np.ndarray, depth: np.ndarray, camera: Camera) -> np.ndarray:
+    """Return the points ``(T, K, 3)`` at ``depth`` that look as ``image``."""
+    return np.concatenate([_rays(image, camera) * depth[..., None], depth[..., None]], axis=-1)
 
 
 def _rays(image: np.ndarray, camera: Camera) -> np.ndarray:

@@ -35,6 +35,7 @@ from .lift import (
     runs,
     smooth,
     speeds,
+    steady,
 )
 from .references import MAX_REFERENCES, choose_references, shown_surfaces
 from .tracking import Track, find_people, follow
@@ -315,7 +316,10 @@ def _aligned(
     if options.smoothing > 0:
         offsets = smooth(offsets, np.maximum(certainty, _LEAST_WEIGHT), CUTOFF / options.smoothing, fps)
     points = clip.keypoints.astype(np.float64)
-    return move_in_picture(points, offsets, clip.camera, fps, not clip.moving_camera).astype(np.float32)
+    points = move_in_picture(points, offsets, clip.camera, fps, not clip.moving_camera)
+    if options.smoothing > 0:
+        points = steady(points, clip.camera, fps, options.smoothing)
+    return points.astype(np.float32)
 
 
 def _quality(frames: list[int], seen: _Seen, keypoints: np.ndarray, side: int) -> np.ndarray:

@@ -3,7 +3,16 @@
 
 import numpy as np
 import pytest
-from sparse2dense.inference.capture.lift import bone_lengths, complete, fill, lift, place, runs, smooth
+from sparse2dense.inference.capture.lift import (
+    bone_lengths,
+    complete,
+    fill,
+    lift,
+    place,
+    runs,
+    smooth,
+    steady,
+)
 from sparse2dense.inference.clip import Camera
 from sparse2dense.models.body import load_body
 from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
@@ -62,6 +71,28 @@ def test_noise_is_taken_out_and_the_depth_held(truth):
     assert np.abs(np.diff(depth)).mean() < 0.004
     feet = points[:, [KEYPOINT_INDEX["left_heel"], KEYPOINT_INDEX["right_foot_index"]]]
     assert np.linalg.norm(np.diff(feet, axis=0), axis=-1).mean() < 0.004
+
+
+def test_steadying_takes_jitter_out_of_depth_and_leaves_the_picture(truth):
+    """Each bone shakes about its parent, mostly in depth, and keeps its length."""
+    random = np.random.default_rng(3)
+    shaken = lift(
+        CAMERA.project(truth),
+        truth + random.normal(0, 0.03, truth.shape) * (0.2, 0.2, 1),
+        np.full(truth.shape[:2], 0.2),
+        true_lengths(truth),
+        CAMERA,
+        FPS,
+        strength=0,
+    )
+    calm = steady(shaken, CAMERA, FPS)
+    before, after = (np.abs(np.diff(each - truth, 2, axis=0)).mean(axis=(0, 1)) for each in (shaken, calm))
+    assert after[2] < 0.25 * before[2]
+    assert np.linalg.norm(calm - truth, axis=-1).mean() < 0.9 * np.linalg.norm(shaken - truth, axis=-1).mean()
+    moved = np.linalg.norm(CAMERA.project(calm) - CAMERA.project(truth), axis=-1)
+    assert np.percentile(moved, 95) < 2
+    lengths = np.linalg.norm(calm[:, FIRST] - calm[:, SECOND], axis=-1)
+    np.testing.assert_allclose(lengths, np.broadcast_to(true_lengths(truth), lengths.shape), rtol=0.01)
 
 
 def test_one_wild_landmark_in_one_frame_does_not_show(truth):
