@@ -38,6 +38,7 @@ _STILL_TIME = 0.2  # seconds
 _ITERATIONS = 8
 _DAMPING = 500.0  # 1 / square metres, of a step
 _FRAMES_AT_ONCE = 512
+_SIDEWAYS = 0.2  # how readily a bone gets its length back across the view; 1 as in depth
 _CUT_OFF = 0.05  # of a point's weight, what counts of its image outside the picture
 
 _FIRST, _SECOND = np.array(BONES).T
@@ -365,7 +366,7 @@ def steady(points: np.ndarray, camera: Camera, fps: float, strength: float = 1.0
     image, depth = camera.project(calm), calm[..., 2:]
     trunk = depth[:, _TRUNK].mean(axis=1, keepdims=True)
     depth = smooth(trunk, even[:, :1], cutoff, fps) + smooth(depth - trunk, eager, cutoff, fps)
-    return _with_lengths(_on_rays(image, depth[..., 0], camera), _usual_lengths(points))
+    return _with_lengths(_on_rays(image, depth[..., 0], camera), _usual_lengths(points), _SIDEWAYS)
 
 
 def _usual_lengths(points: np.ndarray) -> np.ndarray:
@@ -495,11 +496,15 @@ def _length_rows(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows.reshape(len(points), len(BONES), -1), size
 
 
-def _with_lengths(points: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return the nearest ``(T, 23, 3)`` with these bone lengths (Newton on the constraints)."""
+def _with_lengths(points: np.ndarray, lengths: np.ndarray, sideways: float = 1.0) -> np.ndarray:
+    """Return the nearest ``(T, 23, 3)`` with these bone lengths (Newton on the constraints).
+
+    A move across the view is as dear as one of ``1 / sqrt(sideways)`` times the way in depth.
+    """
+    give = np.tile((sideways, sideways, 1.0), points.shape[1])
     for _ in range(5):
         rows, size = _length_rows(points)
-        across = rows.transpose(0, 2, 1)
+        across = (rows * give).transpose(0, 2, 1)
         pull = np.linalg.solve(rows @ across + 1e-6 * np.eye(len(lengths)), (lengths - size)[..., None])
         points = points + (across @ pull)[..., 0].reshape(points.shape)
     return points

@@ -203,10 +203,10 @@ class Joint:
         if weights.vertices:
             true = torch.cat([batch["reference_vertices"], batch["vertices"]], 1).flatten(0, 1)
             losses["vertices"] = weights.vertices * vertex_loss(drawn.vertices.flatten(0, 1), true)
-            drawn_windows = {name[7:]: value for name, value in batch.items() if name.startswith("window_")}
-            if drawn_windows:
-                of_windows = self._window_loss(self.networks.vertex_predictor, drawn_windows)
-                losses["windows"] = weights.vertices * of_windows
+        drawn_windows = {name[7:]: value for name, value in batch.items() if name.startswith("window_")}
+        if drawn_windows:
+            of_windows = self._window_loss(self.networks.vertex_predictor, drawn_windows)
+            losses["windows"] = weights.windows * of_windows
         return losses, close if weights.adversarial else None
 
     def _looked_at(self, pictures: Tensor, batch: dict[str, Tensor]) -> Tensor:
