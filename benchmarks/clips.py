@@ -20,13 +20,13 @@ import cv2
 import numpy as np
 
 from ..inference.capture import CaptureOptions, capture
-from ..inference.capture.blazepose import PoseDetector, PoseLandmarker, Roi
-from ..inference.capture.tracking import find_people
+from ..inference.capture.background import clean_mask
+from ..inference.capture.blazepose import PoseDetector, PoseLandmarker
+from ..inference.capture.tracking import find_people, follow
 from ..inference.clip import Camera, Clip, Reference
 from ..inference.errors import InputError
 from ..inference.video import VideoReader
 from ..models.fetch import fetch
-from ..models.keypoints import KEYPOINT_INDEX
 from ..models.training.people import People
 from .codecs import write_lossless
 
@@ -67,23 +67,22 @@ class Prepared:
         return len(self.frames) / FPS
 
     def masks(self, numbers: list[int]) -> dict[int, np.ndarray]:
-        """Return where the person is in the frames ``numbers``, ``(H, W)`` uint8.
+        """Return where the person is in the frames ``numbers``, ``(H, W)`` uint8; nowhere if not seen.
 
-        Rendered clips know it; in filmed ones the pose estimator says it, looking at the filmed frame.
+        Rendered clips know it; in filmed ones the pose estimator says it as it follows the person, whatever
+        capture made of that.
         """
         if self.drawn_masks is not None:
             return {number: self.drawn_masks[number] for number in numbers}
-        landmarker = PoseLandmarker(threads=1)
-        points = self.captured.camera.project(self.captured.keypoints)
-        hips = points[:, [KEYPOINT_INDEX["left_hip"], KEYPOINT_INDEX["right_hip"]]].mean(1)
-        reach = np.linalg.norm(points - hips[:, None], axis=-1).max(1)
-        found = {}
-        for number in numbers:
-            roi = Roi.from_points(hips[number], hips[number] - (0, reach[number]))
-            height, width = self.frames.shape[1:3]
-            likely = landmarker.find(self.frames[number], roi).mask_on(width, height, 1, 1)
-            found[number] = np.round(likely * 255).astype(np.uint8)
-        return found
+        height, width = self.frames.shape[1:3]
+        people, _ = find_people(self.frames, FPS, PoseDetector(threads=1))
+        followed = follow(self.frames, FPS, people[0], PoseLandmarker(threads=1))
+        poses = {number: pose for number, (_, pose) in enumerate(followed) if number in set(numbers)}
+        nowhere = np.zeros((height, width), np.uint8)
+        return {
+            number: nowhere if pose is None else clean_mask(pose.mask_on(width, height, 1, 1))
+            for number, pose in poses.items()
+        }
 
 
 def standard_clips(data: Path | None, work: Path, held_out: int, seed: int) -> list[Source]:

@@ -399,7 +399,7 @@ class _OpenClip:
 
     def _what_is_measured(self) -> dict[str, Any]:
         told = {"clip": self.prepared.video.stem, "runs": self.runs, "metrics": self._bench.metric_names}
-        if self.prepared.drawn_masks is None:  # where the person is was found with what capture says
+        if self.prepared.drawn_masks is None:  # where the person is was found, not drawn
             masks = np.stack([self.masks[number] for number in self.numbers])
             told["masks"] = hashlib.sha256(masks.tobytes()).hexdigest()
         return told
