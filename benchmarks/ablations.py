@@ -31,6 +31,7 @@ from ..models.training import joint
 from ..models.training.config import JointConfig, read_config
 from ..models.training.evaluate_vertices import METRICS, held_out_clips, predict_vertices, vertex_errors
 from ..models.training.losses import Vgg
+from ..models.training.model_card import put_into_card
 from ..models.training.networks import JointNetworks, keypoint_motion
 from . import pictures
 
@@ -63,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--renderers", type=int, default=1, help="processes that draw the examples")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--card", type=Path, metavar="FILE", help="put the table into this model card")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -87,6 +89,8 @@ def run(args: argparse.Namespace) -> None:
     _write(args.out / "ablations.json", json.dumps(results, indent=2))
     _write(args.out / "ablations.md", "\n".join(tables(results)))
     print("\n".join(tables(results)))
+    if args.card:
+        put_into_card(args.card, "ablations", tables(results))
 
 
 def tables(results: dict[str, dict[str, Any]]) -> list[str]:

@@ -40,6 +40,7 @@ from ..models.mesh_motion import GRID, MeshMotion, warp_over_plate
 from ..models.training.export_pictures import example_inputs
 from ..models.training.losses import Vgg
 from ..models.training.metrics import NAMES, measure, person_region
+from ..models.training.model_card import put_into_card
 from ..models.training.motion import data_dir
 from ..models.training.people import People
 
@@ -51,7 +52,6 @@ _TITLES = {
 }
 _DIGITS = {"vggcos": 4, "ssimulacra2": 1, "psnr": 2}
 _FPS = 25
-_CARD_START, _CARD_END = "<!-- measured pictures -->", "<!-- end of measured pictures -->"
 
 
 @dataclass
@@ -109,11 +109,7 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     if args.card:
-        text = args.card.read_text(encoding="utf-8")
-        before, _, rest = text.partition(_CARD_START)
-        after = rest.partition(_CARD_END)[2]
-        measured = "\n".join(["", "", *tables(results)])
-        args.card.write_text(before + _CARD_START + measured + _CARD_END + after, encoding="utf-8")
+        put_into_card(args.card, "measured pictures", ["", *tables(results)])
 
 
 def tables(results: dict) -> list[str]:

@@ -31,7 +31,6 @@ EXCERPT = 90
 METRICS = ("raw_mm", "root_aligned_mm", "procrustes_mm", "acceleration_m_s2")
 LINEAR_BATCHES = 100
 SPEED_BATCH = 32
-CARD_MARKS = ("<!-- vertex table -->", "<!-- end of vertex table -->")
 
 
 @dataclass(frozen=True)
@@ -228,16 +227,6 @@ def write_results(results: dict[str, object], folder: Path = WEIGHTS_DIR, name: 
     aside = folder / f"{name}.json.tmp"
     aside.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     os.replace(aside, folder / f"{name}.json")
-
-
-def update_model_card(results: dict[str, object], folder: Path = WEIGHTS_DIR) -> None:
-    """Put the results' table into the model card, between its marks."""
-    path = folder / "MODEL_CARD.md"
-    before, mark, rest = path.read_text(encoding="utf-8").partition(CARD_MARKS[0])
-    _, end, after = rest.partition(CARD_MARKS[1])
-    if not mark or not end:
-        raise ValueError(f"{path} has no place for the vertex predictor's table ({CARD_MARKS[0]}).")
-    path.write_text(f"{before}{mark}\n{results_table(results)}\n{end}{after}", encoding="utf-8")
 
 
 def results_table(results: dict[str, object]) -> str:

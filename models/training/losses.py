@@ -89,8 +89,9 @@ class LossWeights:
     occlusion: float = 0.1
     visibility: float = 0.1
     opacity: float = 0.3
-    vertices: float = 2.0  # a metre of error, of the people in the pictures
-    windows: float = 20.0  # likewise, of motion without pictures
+    vertices: float = 20.0  # a metre of error, of the people in the pictures
+    # Likewise of motion without pictures: as steep for the vertex predictor as the pictures' noisy gradient.
+    windows: float = 1000.0
     adversarial: float = 0.0
     features: float = 2.0  # feature matching, where there is an adversary
 

@@ -381,15 +381,15 @@ def run(args: argparse.Namespace) -> None:
             evaluate,
             exported_network,
             results_table,
-            update_model_card,
             write_results,
         )
+        from .model_card import put_into_card
 
         results = evaluate(exported_network(folder, name), args.data, body=body)
         results["training"] = {"steps": trainer.steps, "minutes": round(trainer.seconds / 60, 1)}
         write_results(results, folder, name)
         if folder == WEIGHTS_DIR and name == NETWORK_NAME:
-            update_model_card(results)
+            put_into_card(WEIGHTS_DIR / "MODEL_CARD.md", "vertex table", [results_table(results)])
         print(results_table(results))
 
 
