@@ -74,14 +74,19 @@ _LIMBS = [
         ),
     ]
 ]
-_ENDS = [
-    (KEYPOINT_INDEX[parent], [KEYPOINT_INDEX[end] for end in ends])
-    for parent, ends in [
-        ("nose", ("left_ear", "right_ear")),
-        *((f"{side}_wrist", (f"{side}_pinky", f"{side}_index")) for side in ("left", "right")),
-        *((f"{side}_ankle", (f"{side}_heel", f"{side}_foot_index")) for side in ("left", "right")),
+_ENDS, _END_PARENTS = np.array(
+    [
+        (KEYPOINT_INDEX[end.format(side)], KEYPOINT_INDEX[parent.format(side)])
+        for side in ("left", "right")
+        for end, parent in (
+            ("{}_ear", "nose"),
+            ("{}_pinky", "{}_wrist"),
+            ("{}_index", "{}_wrist"),
+            ("{}_heel", "{}_ankle"),
+            ("{}_foot_index", "{}_ankle"),
+        )
     ]
-]
+).T
 _MIRROR = np.array(
     [
         KEYPOINT_INDEX[name.replace("left", "#").replace("right", "left").replace("#", "right")]
@@ -360,9 +365,8 @@ def steady(points: np.ndarray, camera: Camera, fps: float, strength: float = 1.0
     image = smooth(image, eager, STEADY_CUTOFF / strength, fps)
     calm = _on_rays(image, points[..., 2], camera)
     cutoff = STEADY_DEPTH_CUTOFF / strength
-    for parent, ends in _ENDS:
-        apart = calm[:, ends] - calm[:, [parent]]
-        calm[:, ends] = calm[:, [parent]] + smooth(apart, eager[:, [parent] * len(ends)], cutoff, fps)
+    apart = calm[:, _ENDS] - calm[:, _END_PARENTS]
+    calm[:, _ENDS] = calm[:, _END_PARENTS] + smooth(apart, eager[:, _END_PARENTS], cutoff, fps)
     image, depth = camera.project(calm), calm[..., 2:]
     trunk = depth[:, _TRUNK].mean(axis=1, keepdims=True)
     depth = smooth(trunk, even[:, :1], cutoff, fps) + smooth(depth - trunk, eager, cutoff, fps)
