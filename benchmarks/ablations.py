@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..inference.backends import Network
+from ..inference.backends import Network, resolve_device
 from ..inference.demo import PACKAGED_CLIP
 from ..models.body import BodyModel, load_body
 from ..models.fetch import WEIGHTS, fetch
@@ -33,6 +33,7 @@ from ..models.training.evaluate_vertices import METRICS, held_out_clips, predict
 from ..models.training.losses import Vgg
 from ..models.training.model_card import put_into_card
 from ..models.training.networks import JointNetworks, keypoint_motion
+from ..models.training.picture_cache import Rendering, start_renderers
 from . import pictures
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -46,7 +47,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """By title: what differs from the configuration."""
 
-_MEASURED = "measured.json"
+_EXAMPLES, _MEASURED = "examples", "measured.json"
 _NOISE = 0.01  # metres, of the keypoints that the vertex predictor is measured on
 _EXCERPT = 10  # frames of each held-out motion
 _SECONDS = 2  # of a synthetic clip
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace) -> None:
     vgg = Vgg(WEIGHTS / "hed" / joint.HED_WEIGHTS)
     base = dataclasses.replace(read_config(args.config), references=4)
     end = time.monotonic() + 60 * args.minutes
+    _draw_examples(base, args, end)
     scenes, results = _Scenes(args), {}
     for title, changes in VARIANTS.items():
         config, folder = _varied(base, changes), args.out / _file_name(title)
@@ -118,13 +120,30 @@ def _varied(base: JointConfig, changes: dict[str, Any]) -> JointConfig:
     return dataclasses.replace(base, **changes, losses=losses)
 
 
+def _draw_examples(config: JointConfig, args: argparse.Namespace, end: float) -> None:
+    """Draw what all variants train on, with as many references as any of them takes."""
+    rendering = Rendering(
+        args.data,
+        args.out / _EXAMPLES,
+        config.examples,
+        args.backgrounds,
+        targets=config.targets,
+        references=config.references,
+        device="cuda" if resolve_device(args.device) == "cuda" else None,
+    )
+    renderers = start_renderers(rendering, args.renderers)
+    for renderer in renderers:
+        renderer.join(max(0.0, end - time.monotonic()))
+        renderer.terminate()
+
+
 def _train(config: JointConfig, folder: Path, args: argparse.Namespace, minutes: float) -> None:
     options = argparse.Namespace(
         data=args.data,
         backgrounds=args.backgrounds,
         out=folder,
-        cache=args.out / "examples",
-        renderers=args.renderers,
+        cache=args.out / _EXAMPLES,
+        renderers=0,
         loaders=1,
         minutes=minutes,
         resume=(folder / joint.CHECKPOINT).exists(),
