@@ -52,6 +52,7 @@ _TITLES = {
 }
 _DIGITS = {"vggcos": 4, "ssimulacra2": 1, "psnr": 2}
 _FPS = 25
+_SAME = 0.01  # pixels: keypoints so near are of the same reference
 
 
 @dataclass
@@ -299,11 +300,13 @@ def _draw(scene: Scene, networks: Networks, seconds: list[float]) -> Iterator[_D
             covered = cv2.resize(_motion(clip, body, vertices).coverage, None, fx=GRID, fy=GRID)
             mask = np.uint8(covered * 255)
         errors = {}
-        if number in scene.flows:
+        known = number in scene.flows
+        to_first = networks.flow(clip.camera.project(clip.keypoints[reference.frame])) if known else None
+        if to_first is not None:
             true = scene.bodies[number]
             from_true = _motion(clip, body, scene.bodies[reference.frame])
             flows = {
-                "ours": networks.flow(),
+                "ours": to_first,
                 "warp": moved[:2],
                 "true": from_true(clip.camera.project(true), true[:, 2])[:2],
             }
@@ -332,14 +335,21 @@ class Networks:
         self._inputs = inputs
         return self._run(**inputs)
 
-    def flow(self) -> np.ndarray:
-        """Return the flow ``(2, H/2, W/2)``, NaN outside the part that was drawn."""
+    def flow(self, keypoints: np.ndarray) -> np.ndarray | None:
+        """Return the flow ``(2, H/2, W/2)`` to a reference, NaN outside the part that was drawn.
+
+        ``keypoints`` ``(K, 2)``, canvas pixels, tell which reference; None if it was not drawn from.
+        """
         inputs = self._inputs
+        apart = np.abs(inputs["reference_keypoints"][0] - keypoints).max((1, 2))
+        index = int(apart.argmin())
+        if apart[index] > _SAME:
+            return None
         with torch.no_grad():
             layers = self._generator.layers(
                 **{name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
             )
-        part = layers.flow[0, 0].numpy()
+        part = layers.flow[0, index].numpy()
         left, top = (inputs["origin"][0] / GRID).astype(int)
         whole = np.full((2, *inputs["reference_coverage"].shape[-2:]), np.nan, np.float32)
         whole[:, top : top + part.shape[1], left : left + part.shape[2]] = part
