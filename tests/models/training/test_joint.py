@@ -26,6 +26,7 @@ from sparse2dense.models.training.batches import StepBatches
 from sparse2dense.models.training.config import FOLDER, JointConfig, read_config
 from sparse2dense.models.training.losses import LossWeights, Vgg
 from sparse2dense.models.training.networks import predictor_inputs
+from sparse2dense.models.training.vertices import WindowSampler
 from sparse2dense.models.windows import sample_windows
 
 CAMERA = Camera(230, 230, 80, 112)
@@ -193,6 +194,21 @@ def test_the_pictures_losses_reach_the_vertex_predictor_only_when_joint(training
         reached = sum(0.0 if grad is None else float(grad.abs().sum()) for grad in gradients)
         assert (reached > 0) == as_one
         assert float(networks.generator.heads.weight.grad.abs().sum()) > 0
+
+
+def test_motion_without_pictures_leads_the_vertex_predictor(training, cache, body, data_folder):
+    """Its gradient is not drowned in the pictures', which is as large and mostly noise."""
+    config = dataclasses.replace(CONFIG, motion_windows=32)
+    batch = StepBatches(cache, body, config, WindowSampler(body, data_folder, 0))[0]
+    subject = training(motion_windows=32)
+    losses, _ = subject.losses(batch, subject.networks(batch))
+    learning = list(subject.networks.vertex_predictor.parameters())
+    size = {}
+    for name in ("windows", "perceptual", "pixels"):
+        gradients = torch.autograd.grad(losses[name], learning, retain_graph=True, allow_unused=True)
+        size[name] = sum(float(each.square().sum()) for each in gradients if each is not None) ** 0.5
+    assert size["windows"] > size["perceptual"] > 0
+    assert size["windows"] > size["pixels"] > 0
 
 
 def test_without_a_mesh_the_keypoints_own_motion_leads(training, cache, body):
