@@ -135,7 +135,8 @@ def tables(results: dict) -> list[str]:
             cells = [f"{region[metric]:.{_DIGITS[metric]}f}" for region in regions for metric in NAMES]
             lines.append(f"| {_TITLES[method]} | {' | '.join(cells)} |")
         gain = 1 - values["ours"]["person"]["vggcos"] / values["warp"]["person"]["vggcos"]
-        lines += ["", f"VGGcos of the person is {gain:.0%} below that of the mesh's plain warp."]
+        side = "below" if gain >= 0 else "above"
+        lines += ["", f"VGGcos of the person is {abs(gain):.0%} {side} that of the mesh's plain warp."]
         if "flow_error" in values:
             errors = values["flow_error"]
             lines.append(
