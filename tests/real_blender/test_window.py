@@ -15,7 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from sparse2dense.benchmarks.speed import lengthened
 from sparse2dense.inference.decode import decode
+from sparse2dense.inference.s2d_file import read_clip, write_clip
 
 COMMAND = shlex.split(os.environ.get("S2D_BLENDER", ""))
 pytestmark = [
@@ -55,6 +57,8 @@ def work(extension_zip, filmed_clip, cut_off, tmp_path_factory):
     package, session, clip, movie = (
         Path(shutil.copy(path, work)) for path in (extension_zip, SESSION, filmed_clip, MOVIE)
     )
+    # Its video takes seconds, so that there is time to do something meanwhile on a fast machine too.
+    write_clip(lengthened(read_clip(filmed_clip), 400), work / "long.s2d")
     # A command that installs its Blender when it is first called needs a network for that.
     blender("--version", work=work, offline=[])
     install = ("--command", "extension", "install-file", "-r", "user_default", "-e", package)

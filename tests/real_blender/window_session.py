@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Runs inside a Blender with its window: uses the extension as a user would, and looks at it.
 
-``blender --python window_session.py -- CLIP WORK [PART...]``: writes ``WORK/results.json``,
+``blender --python window_session.py -- CLIP MOVIE WORK [PART...]``: takes a clip whose video is long in the
+drawing from ``WORK/long.s2d``, and writes ``WORK/results.json``,
 ``WORK/picture.png`` (what the 3D view shows through the clip's camera) and a picture of the window in each
 state of the panel. A timer drives it, so that Blender's own loop runs in between, as for a user.
 """
@@ -21,6 +22,7 @@ import bpy
 
 CLIP, MOVIE, WORK, *PARTS = sys.argv[sys.argv.index("--") + 1 :]
 CLIP, MOVIE, WORK = Path(CLIP), Path(MOVIE), Path(WORK)
+LONG = WORK / "long.s2d"
 PACKAGE = "bl_ext.user_default.sparse2dense"
 TICK = 0.005
 PATIENCE = 300
@@ -223,7 +225,7 @@ def stands_all_clips_before_any_video_and_cancels():
     forget_clips()
     clips = [WORK / name for name in ("a second clip.s2d", "ikinci 人.s2d")]
     for clip in clips:
-        clip.write_bytes(CLIP.read_bytes())
+        clip.write_bytes(LONG.read_bytes())
     work(*clips)
     yield from until(lambda: len(moving()) == 2)
     results["videos_before_all_moved"] = sum(task.finished for task in importing.Jobs.current.tasks)
@@ -254,8 +256,8 @@ def encodes_a_movie_until_cancelled():
 
 
 def lets_go_of_what_the_user_deletes():
-    work(CLIP)
-    yield from until(placeholders)
+    work(LONG)
+    yield from until(lambda: placeholders() and importing.Jobs.current.worker_pid)
     results["worker_of_deleted"] = importing.Jobs.current.worker_pid is not None
     for item in list(bpy.data.objects):
         bpy.data.objects.remove(item)
@@ -265,7 +267,7 @@ def lets_go_of_what_the_user_deletes():
 
 def ends_with_its_file():
     forget_clips()
-    work(CLIP)
+    work(LONG)
     yield from until(lambda: importing.Jobs.current.worker_pid)
     pid = importing.Jobs.current.worker_pid
     bpy.ops.wm.read_homefile(app_template="")
