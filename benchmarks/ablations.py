@@ -33,7 +33,6 @@ from ..models.training.evaluate_vertices import METRICS, held_out_clips, predict
 from ..models.training.losses import Vgg
 from ..models.training.model_card import put_into_card
 from ..models.training.networks import JointNetworks, keypoint_motion
-from ..models.training.picture_cache import Rendering, start_renderers
 from . import pictures
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -122,17 +121,7 @@ def _varied(base: JointConfig, changes: dict[str, Any]) -> JointConfig:
 
 def _draw_examples(config: JointConfig, args: argparse.Namespace, end: float) -> None:
     """Draw what all variants train on, with as many references as any of them takes."""
-    rendering = Rendering(
-        args.data,
-        args.out / _EXAMPLES,
-        config.examples,
-        args.backgrounds,
-        targets=config.targets,
-        references=config.references,
-        device="cuda" if resolve_device(args.device) == "cuda" else None,
-    )
-    renderers = start_renderers(rendering, args.renderers)
-    for renderer in renderers:
+    for renderer in joint.draw_examples(args, config, args.out / _EXAMPLES, resolve_device(args.device)):
         renderer.join(max(0.0, end - time.monotonic()))
         renderer.terminate()
 

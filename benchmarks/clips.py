@@ -77,7 +77,8 @@ class Prepared:
         height, width = self.frames.shape[1:3]
         people, _ = find_people(self.frames, FPS, PoseDetector(threads=1))
         followed = follow(self.frames, FPS, people[0], PoseLandmarker(threads=1))
-        poses = {number: pose for number, (_, pose) in enumerate(followed) if number in set(numbers)}
+        wanted = set(numbers)
+        poses = {number: pose for number, (_, pose) in enumerate(followed) if number in wanted}
         nowhere = np.zeros((height, width), np.uint8)
         return {
             number: nowhere if pose is None else clean_mask(pose.mask_on(width, height, 1, 1))

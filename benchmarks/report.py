@@ -187,7 +187,7 @@ def _rate_summary(results: dict[str, Any]) -> Iterator[str]:
             lost = [
                 titles[name]
                 for name, values in regions["person"].items()
-                if (values["bd_rate"] or 0) > 0 or values["worse"] > values["better"]
+                if (values["bd_rate"] or 0) > 0 or values["worse"] - values["better"] > values["overlapping"]
             ]
             loses = f". On the person it loses in {', '.join(lost)}" if lost else ""
             where = f"at {size}x{size} against {_codec(results, codec)}, clips {values['clips']}"

@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import copy
 import math
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -204,7 +205,7 @@ class Joint:
             true = torch.cat([batch["reference_vertices"], batch["vertices"]], 1).flatten(0, 1)
             losses["vertices"] = weights.vertices * vertex_loss(drawn.vertices.flatten(0, 1), true)
         drawn_windows = {name[7:]: value for name, value in batch.items() if name.startswith("window_")}
-        if drawn_windows:
+        if weights.windows and drawn_windows:
             of_windows = self._window_loss(self.networks.vertex_predictor, drawn_windows)
             losses["windows"] = weights.windows * of_windows
         return losses, close if weights.adversarial else None
@@ -380,12 +381,10 @@ def _processes(device: str) -> Iterator[tuple[torch.device, int, int]]:
         distributed.destroy_process_group()
 
 
-@contextlib.contextmanager
-def _examples(
-    args: argparse.Namespace, config: JointConfig, device: torch.device, draws: bool
-) -> Iterator[Path]:
-    """Have the examples drawn while the training goes on; yields their folder once there are enough."""
-    cache = args.cache or args.out / "examples"
+def draw_examples(
+    args: argparse.Namespace, config: JointConfig, cache: Path, device: str
+) -> list[multiprocessing.Process]:
+    """Start the processes that fill ``cache`` with the configuration's examples; ``device`` is a type."""
     rendering = Rendering(
         args.data,
         cache,
@@ -393,9 +392,18 @@ def _examples(
         args.backgrounds,
         targets=config.targets,
         references=config.references,
-        device="cuda" if device.type == "cuda" else None,
+        device="cuda" if device == "cuda" else None,
     )
-    renderers = start_renderers(rendering, args.renderers) if draws else []
+    return start_renderers(rendering, args.renderers)
+
+
+@contextlib.contextmanager
+def _examples(
+    args: argparse.Namespace, config: JointConfig, device: torch.device, draws: bool
+) -> Iterator[Path]:
+    """Have the examples drawn while the training goes on; yields their folder once there are enough."""
+    cache = args.cache or args.out / "examples"
+    renderers = draw_examples(args, config, cache, device.type) if draws else []
     try:
         while len(list(cache.glob("*.npz"))) < min(config.first, config.examples):
             if draws and not any(renderer.is_alive() for renderer in renderers):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Each variant differs from the others in what its title says, and is measured as it was trained."""
 
+import argparse
 import dataclasses
 
 import numpy as np
@@ -10,8 +11,9 @@ pytest.importorskip("numba")
 pytest.importorskip("anny")
 
 import torch
-from sparse2dense.benchmarks.ablations import VARIANTS, _Trained, _varied, tables
+from sparse2dense.benchmarks.ablations import VARIANTS, _draw_examples, _train, _Trained, _varied, tables
 from sparse2dense.models.body import load_body
+from sparse2dense.models.training import joint
 from sparse2dense.models.training.config import read_config
 from sparse2dense.models.training.export_pictures import example_inputs
 from sparse2dense.models.training.networks import JointNetworks
@@ -45,6 +47,22 @@ def test_a_variant_draws_in_the_bench_as_it_was_trained(mesh):
     assert picture["picture"].shape == (1, 3, 64, 64)
     wanted = inputs["motion"][0, 0, :2] if mesh else np.full((2, 32, 32), 40)
     np.testing.assert_allclose(flow, wanted, atol=1e-3)
+
+
+def test_all_variants_train_on_the_same_examples(tmp_path, monkeypatch):
+    """They are drawn once, before any training, and no variant's own number of references adds others."""
+    told = []
+    monkeypatch.setattr(joint, "start_renderers", lambda *drawn: told.append(drawn) or [])
+    monkeypatch.setattr(joint, "train", lambda config, options: told.append((config, options)))
+    options = argparse.Namespace(
+        data=tmp_path, backgrounds=None, out=tmp_path, renderers=2, device="cpu", threads=1
+    )
+    base = dataclasses.replace(read_config("tiny"), references=4)
+    _draw_examples(base, options, end=0.0)
+    _train(_varied(base, {"references": 1}), tmp_path / "one", options, 1.0)
+    (rendering, processes), (config, given) = told
+    assert (rendering.references, processes, config.references, given.renderers) == (4, 2, 1, 0)
+    assert given.cache == rendering.folder
 
 
 def test_a_table_has_a_row_a_variant():

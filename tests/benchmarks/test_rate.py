@@ -10,13 +10,14 @@ pytest.importorskip("bjontegaard")
 pytest.importorskip("flip_evaluator")
 
 import torch
-from sparse2dense.benchmarks.clips import forth_and_back
+from sparse2dense.benchmarks.clips import PACKAGED, Prepared, forth_and_back
 from sparse2dense.benchmarks.curves import crossing, front
 from sparse2dense.benchmarks.metrics import bursts, ms_ssim
 from sparse2dense.benchmarks.rate_summary import compare, summarise, tables
 from sparse2dense.benchmarks.results import Cache, read_results, write_results
 from sparse2dense.inference.cli import main
 from sparse2dense.inference.errors import InputError
+from sparse2dense.inference.video import VideoReader
 
 
 @pytest.mark.slow
@@ -31,6 +32,22 @@ def test_the_quick_form_finds_the_measuring_right(tmp_path, capsys):
 def test_a_short_clip_is_played_forth_and_back():
     assert forth_and_back(4, 9).tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
     assert forth_and_back(300, 5).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_filmed_person_is_found_on_the_film_alone():
+    """Whatever capture makes of it, the same region is measured: the man, without the coat behind him."""
+    frames = np.stack(
+        [*VideoReader(PACKAGED, fps=25, size=256, end=0.4), *[np.zeros((456, 256, 3), np.uint8)] * 3]
+    )
+    clip = Prepared("balance", "filmed", PACKAGED, frames, captured=None, drawn_masks=None)
+    masks = clip.masks([2, 8, len(frames) - 1])
+    assert sorted(masks) == [2, 8, len(frames) - 1]
+    for number in (2, 8):
+        rows, columns = np.nonzero(masks[number] > 127)
+        assert 0.05 < len(rows) / masks[number].size < 0.12
+        assert 85 < np.median(columns) < 120
+        assert masks[number][70:115, 88:104].mean() < 64  # the coat
+    assert not masks[len(frames) - 1].any()
 
 
 def test_bursts_are_neighbours_spread_over_the_clip():

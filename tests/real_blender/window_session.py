@@ -2,9 +2,9 @@
 """Runs inside a Blender with its window: uses the extension as a user would, and looks at it.
 
 ``blender --python window_session.py -- CLIP MOVIE WORK [PART...]``: takes a clip whose video is long in the
-drawing from ``WORK/long.s2d``, and writes ``WORK/results.json``,
-``WORK/picture.png`` (what the 3D view shows through the clip's camera) and a picture of the window in each
-state of the panel. A timer drives it, so that Blender's own loop runs in between, as for a user.
+drawing from ``WORK/long.s2d``, and writes ``WORK/results.json``, ``WORK/picture.png`` (what the 3D view shows
+through the clip's camera) and a picture of the window in each state of the panel. A timer drives it, so that
+Blender's own loop runs in between, as for a user.
 """
 
 import contextlib
