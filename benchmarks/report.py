@@ -184,12 +184,15 @@ def _rate_summary(results: dict[str, Any]) -> Iterator[str]:
                 )
                 cells.append(f"{region} {saved}, ahead below {values['crossing']:.1f} kbit/s")
             titles = results["settings"]["metrics"]
-            lost = [
-                titles[name]
-                for name, values in regions["person"].items()
-                if (values["bd_rate"] or 0) > 0 or values["worse"] - values["better"] > values["overlapping"]
-            ]
+            lost, partly = [], []
+            for name, values in regions["person"].items():
+                beyond = values["worse"] - values["better"]  # clips without a common quality, not in BD-rate
+                if (values["bd_rate"] or 0) > 0 or beyond > values["overlapping"]:
+                    lost.append(titles[name])
+                elif beyond > 0:
+                    partly.append(titles[name])
             loses = f". On the person it loses in {', '.join(lost)}" if lost else ""
+            loses += f". On some clips the person is never better in {', '.join(partly)}" if partly else ""
             where = f"at {size}x{size} against {_codec(results, codec)}, clips {values['clips']}"
             yield f"Rate {where}, {titles[metric]}: {'; '.join(cells)}{loses}."
 
