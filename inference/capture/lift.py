@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...models.keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES
+from ...models.keypoints import BONES, KEYPOINT_INDEX, MIRRORED
 from ..clip import Camera
 
 CUTOFF = 4.0
@@ -24,13 +24,13 @@ STEADY_CUTOFF, STEADY_DEPTH_CUTOFF = 2.0, 1.5
 """The same once the body lies on the film (:func:`steady`): in the picture, and of what that shows worse."""
 
 _IMAGE_SIGMA = 0.012  # metres at the person's depth
-_DIRECTION_SIGMA = np.array([0.04, 0.04, 0.06])  # metres along a bone; depth is guessed, not seen
+_DIRECTION_SIGMA = 0.02  # metres along a bone
 _LENGTH_SIGMA = 0.001  # of the bone
 _DEPTH_SIGMA = 0.005  # metres
 _CONTACT_SIGMA = 0.006  # metres
 _GLITCH = 0.15  # of the trunk: a point this far off for one frame counts half
 _MOST_EAGER = 10.0  # times the cutoff at rest
-_MEASURABLE = 0.1  # weight of a bone's ends, from which its length is measured
+_MEASURABLE = 0.02  # of the frames, in which a bone's ends must be seen for its length to be measured
 _USUAL = 25.0  # frames of a limb seen that count as much as the body at rest
 _STILL_SPEED = 0.12  # metres a second, of a foot that stands
 _STILL_CUTOFF = 2.0  # Hz; jitter is no step
@@ -87,12 +87,6 @@ _ENDS, _END_PARENTS = np.array(
         )
     ]
 ).T
-_MIRROR = np.array(
-    [
-        KEYPOINT_INDEX[name.replace("left", "#").replace("right", "left").replace("#", "right")]
-        for name in KEYPOINT_NAMES
-    ]
-)
 
 
 def smooth(values: np.ndarray, weights: np.ndarray, cutoff: float, fps: float) -> np.ndarray:
@@ -181,29 +175,18 @@ def fill(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return values[known[before]] * (1 - share) + values[known[after]] * share
 
 
-def bone_lengths(image: np.ndarray, world: np.ndarray, weights: np.ndarray, camera: Camera) -> np.ndarray:
+def bone_lengths(world: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Return the ``(len(BONES),)`` lengths in metres, the same left and right.
 
-    ``image`` is ``(T, 23, 2)`` pixels, ``world`` ``(T, 23, 3)`` metres in camera axes, ``weights``
-    ``(T, 23)``. A length too long by 5 % would lean every bone by 18 degrees, since it has to look as long
-    as it does, so lengths are measured in the picture: at the depth of the whole body, in the quarter of
-    the well-seen frames in which the metric landmarks turn the bone most across the view. A bone that is
-    hardly ever seen is NaN.
+    Medians of ``world (T, 23, 3)`` metres over the frames in which both ends are ``seen (T, 23)``; NaN for a
+    bone that hardly ever is.
     """
-    depth = world[..., 2] + place(image, world, weights, camera)[:, None, 2]
-    across = _rays(image, camera) * depth[..., None]
-    both = np.concatenate([across, across[:, _MIRROR]])
-    deep = np.concatenate([world[..., 2], world[:, _MIRROR, 2]])
-    certain = np.concatenate([weights, weights[:, _MIRROR]])
-    flat = np.linalg.norm(both[:, _FIRST] - both[:, _SECOND], axis=-1)
-    slant = np.abs(deep[:, _FIRST] - deep[:, _SECOND]) / np.maximum(flat, 1e-6)
-    certainty = np.minimum(certain[:, _FIRST], certain[:, _SECOND])
-    slant[certainty < np.maximum(np.median(certainty, axis=0), _MEASURABLE)] = np.inf
-    best = np.argsort(slant, axis=0)[: max(1, len(slant) // 8)]
-    slant, flat = np.take_along_axis(slant, best, axis=0), np.take_along_axis(flat, best, axis=0)
-    measured = np.isfinite(slant)
-    lengths = np.median(flat * np.sqrt(1 + np.where(measured, slant, 0) ** 2), axis=0)
-    return np.where(measured.mean(axis=0) > 0.5, lengths, np.nan)
+    both, known = np.concatenate([world, world[:, MIRRORED]]), np.concatenate([seen, seen[:, MIRRORED]])
+    spans = np.linalg.norm(both[:, _FIRST] - both[:, _SECOND], axis=-1)
+    known = known[:, _FIRST] & known[:, _SECOND]
+    measured = known.mean(axis=0) > _MEASURABLE
+    spans = np.where(known | ~measured, spans, np.nan)
+    return np.where(measured, np.nanmedian(spans, axis=0), np.nan)
 
 
 def complete(world: np.ndarray, cut_off: np.ndarray, rest: np.ndarray) -> np.ndarray:
@@ -450,8 +433,8 @@ def _solve_part(
 
     first, second = np.array(_SPANS).T
     trust = np.minimum(weights[1][:, first], weights[1][:, second])
+    told = trust / _DIRECTION_SIGMA**2
     for axis in range(3):
-        told = trust / _DIRECTION_SIGMA[axis] ** 2
         for b, (one, other) in enumerate(_SPANS):
             normal[:, one, axis, one, axis] += told[:, b]
             normal[:, other, axis, other, axis] += told[:, b]

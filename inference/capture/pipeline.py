@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ...models.body import BodyModel
-from ...models.keypoints import BLAZEPOSE_INDEX, BONES, KEYPOINT_INDEX, REQUIRED_NAMES
+from ...models.keypoints import BLAZEPOSE_INDEX, BONES, KEYPOINT_INDEX
 from ..backends import load_network
 from ..bodies import open_body, vertex_network
 from ..clip import Camera, Clip, Reference
@@ -28,7 +28,6 @@ from .lift import (
     CUTOFF,
     bone_lengths,
     complete,
-    fill,
     lift,
     look_along,
     move_in_picture,
@@ -37,6 +36,7 @@ from .lift import (
     speeds,
     steady,
 )
+from .lifter import Landmarks, keypoints_of
 from .references import MAX_REFERENCES, choose_references, shown_surfaces
 from .tracking import Track, find_people, follow
 
@@ -84,11 +84,11 @@ class Capture:
 
 @dataclass
 class _Seen:
-    """One person's landmarks over a clip, in canvas pixels and in metres."""
+    """One person's keypoints over a clip, in canvas pixels and in metres, filled in where not present."""
 
     image: np.ndarray  # (T, 23, 2)
-    world: np.ndarray  # (T, 23, 3)
-    visibility: np.ndarray  # (T, 23)
+    world: np.ndarray  # (T, 23, 3), axes of a picture centred on the person
+    visibility: np.ndarray  # (T, 23), of the landmarks that feed them
     present: np.ndarray  # (T,) bool
 
 
@@ -117,11 +117,12 @@ def capture(
     watched = _report(reader.source_frames(), "people", expected, progress)
     people, frames = find_people(watched, float(reader.fps), PoseDetector(threads))
     track = _choose(people, options.person, reader.path)
-    seen, samples = _follow(reader, track, frames, threads, progress)
-    if not seen.present.any():
+    landmarks, samples = _follow(reader, track, frames, threads, progress)
+    if not landmarks.score.any():
         raise InputError("no_person", f"{reader.path}: nobody is seen well enough to follow.")
 
     progress("fit", 0, 1)
+    seen = _seen(landmarks, reader)
     warnings: list[str] = []
     gaps = _long_gaps(seen.present, float(reader.fps), reader.start)
     warnings += [
@@ -207,30 +208,33 @@ def _choose(people: list[Track], person: int | None, path: Path) -> Track:
 
 def _follow(
     reader: VideoReader, track: Track, frames: int, threads: int, progress: Progress
-) -> tuple[_Seen, list[Sample]]:
-    """Run the landmark network over the video; keep landmarks for all frames and pictures of some."""
+) -> tuple[Landmarks, list[Sample]]:
+    """Run the landmark network over the video; keep landmarks for all frames and pictures of some.
+
+    Landmarks are in canvas pixels.
+    """
     scale = np.array([reader.width / reader.source_width, reader.height / reader.source_height])
-    chosen = list(BLAZEPOSE_INDEX)
-    seen = _Seen(
-        np.zeros((frames, len(chosen), 2)),
-        np.zeros((frames, len(chosen), 3)),
-        np.zeros((frames, len(chosen))),
-        np.zeros(frames, bool),
-    )
+    landmarks = Landmarks.unseen(frames)
     samples = Samples(reader.width, reader.height)
     watched = _report(reader.source_frames(), "pose", frames, progress)
     followed = follow(watched, float(reader.fps), track, PoseLandmarker(threads))
     for frame, (picture, pose) in enumerate(followed):
         if pose is None:
             continue
-        seen.image[frame] = pose.image[chosen] * scale
-        seen.world[frame] = pose.world[chosen]
-        seen.visibility[frame] = pose.visibility[chosen]
-        seen.present[frame] = True
+        landmarks.image[frame] = pose.image * scale
+        landmarks.world[frame] = pose.world
+        landmarks.visibility[frame] = pose.visibility
+        landmarks.score[frame] = pose.score
         if samples.wants(frame):
             mask = clean_mask(pose.mask_on(reader.width, reader.height, *scale))
             samples.add(Sample(frame, reader.to_canvas(picture), mask))
-    return seen, samples.kept
+    return landmarks, samples.kept
+
+
+def _seen(landmarks: Landmarks, reader: VideoReader) -> _Seen:
+    size = reader.width, reader.height
+    image, world = keypoints_of(landmarks, size, float(reader.fps), load_network("pose_lifter", "cpu"))
+    return _Seen(image, world, landmarks.visibility[:, list(BLAZEPOSE_INDEX)], landmarks.score > 0)
 
 
 def _long_gaps(present: np.ndarray, fps: float, start: float) -> list[tuple[float, float]]:
@@ -245,18 +249,14 @@ def _to_space(
     seen: _Seen, camera: Camera, body: BodyModel, fps: Fraction, smoothing: float, moving: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the keypoints ``(T, 23, 3)`` in camera space and the body's shape ``(S,)``."""
-    image = fill(seen.image, seen.present)
-    world = look_along(fill(seen.world, seen.present), image, camera)
+    image, world = seen.image, look_along(seen.world, seen.image, camera)
     weights = np.where(seen.present[:, None], np.maximum(seen.visibility**2, _LEAST_WEIGHT), _UNSEEN_WEIGHT)
     known = seen.present
     cut_off = known[:, None] & _cut_off(image, seen.visibility, camera)
-    lengths = bone_lengths(image[known], world[known], np.where(cut_off, 0, weights)[known], camera)
-    limbs = {KEYPOINT_INDEX[name] for name in REQUIRED_NAMES}
-    # The network's hands, feet and head are other points than the body's, too close together.
-    shape = body.fit_shape(np.where([{a, b} <= limbs for a, b in BONES], lengths, np.nan))
+    shape = body.fit_shape(bone_lengths(world, known[:, None] & ~cut_off))
     rest = body.keypoints(body.rest(shape)[0]).astype(np.float64)
     first, second = np.array(BONES).T
-    lengths = np.where(np.isfinite(lengths), lengths, np.linalg.norm(rest[first] - rest[second], axis=-1))
+    lengths = np.linalg.norm(rest[first] - rest[second], axis=-1)
     points = lift(
         image,
         complete(world, cut_off, rest),
@@ -282,15 +282,14 @@ def _views(
     reader: VideoReader, frame: int, seen: _Seen, others: list[Track], progress: Progress
 ) -> np.ndarray | None:
     """Read the video again; give :attr:`.Clip.views` in the plane of ``frame``, None if they are unknown."""
-    image = fill(seen.image, seen.present)
     scale = reader.width / reader.source_width, reader.height / reader.source_height
     reach = round(float(reader.fps))
 
     def hidden(t: int) -> np.ndarray:
         rois = [roi for roi in (other.at(t, reach) for other in others) if roi is not None]
-        return people_in(reader.width, reader.height, image[t], rois, scale)
+        return people_in(reader.width, reader.height, seen.image[t], rois, scale)
 
-    watched = _report(reader, "camera", len(image), progress)
+    watched = _report(reader, "camera", len(seen.image), progress)
     corners = follow_camera(watched, hidden, float(reader.fps))
     return None if corners is None else seen_from(corners, frame, reader.width, reader.height)
 

@@ -24,7 +24,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..body import BodyModel, load_body
-from ..keypoints import KEYPOINT_INDEX, KEYPOINT_NAMES
+from ..keypoints import KEYPOINT_INDEX, KEYPOINT_NAMES, MIRRORED
 from ..mesh_motion import GRID
 from ..windows import radius_frames, sample_windows, trunk_frames
 from .backgrounds import on_centres
@@ -53,11 +53,6 @@ _LIMBS = (
     ),
 )
 """Keypoints that an estimator misplaces together."""
-
-_MIRRORED = [
-    KEYPOINT_NAMES.index(name.replace("left", "*").replace("right", "left").replace("*", "right"))
-    for name in KEYPOINT_NAMES
-]
 
 
 @dataclass(frozen=True)
@@ -353,7 +348,7 @@ def _vary(example: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str,
     if mirror:
         aside = np.float32([-1, 1, 1])
         varied["flow"] = varied["flow"][..., ::-1] * aside[:2, None, None]
-        for name, order in (("windows", _MIRRORED), ("vertices", _mirrored_vertices())):
+        for name, order in (("windows", MIRRORED), ("vertices", _mirrored_vertices())):
             for each in (name, f"reference_{name}"):
                 varied[each] = varied[each][..., order, :] * aside
     camera = example["camera"].copy()

@@ -1,0 +1,93 @@
+"""The pose lifter as capture uses it, on what the estimator really sees."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import sparse2dense.inference
+from sparse2dense.inference.backends import load_network
+from sparse2dense.inference.capture.blazepose import PoseDetector, PoseLandmarker
+from sparse2dense.inference.capture.lifter import Landmarks, keypoints_of
+from sparse2dense.inference.capture.tracking import find_people, follow
+from sparse2dense.inference.video import VideoReader
+
+pytest.importorskip("ai_edge_litert")
+
+CLIP = Path(sparse2dense.inference.__file__).parent / "data" / "balance.mp4"
+NETWORK = load_network("pose_lifter", "cpu")
+
+
+@pytest.fixture(scope="module")
+def filmed():
+    """The packaged clip's landmarks, its size and frame rate."""
+    reader = VideoReader(CLIP)
+    frames = list(reader.source_frames())
+    fps = float(reader.fps)
+    people, count = find_people(frames, fps, PoseDetector())
+    landmarks = Landmarks.unseen(count)
+    for t, (_, pose) in enumerate(follow(frames, fps, people[0], PoseLandmarker())):
+        landmarks.image[t], landmarks.world[t] = pose.image, pose.world
+        landmarks.visibility[t], landmarks.score[t] = pose.visibility, pose.score
+    return landmarks, (reader.source_width, reader.source_height), fps
+
+
+def every(landmarks, step):
+    return Landmarks(*(values[::step] for values in vars(landmarks).values()))
+
+
+def test_how_large_a_picture_is_does_not_matter(filmed):
+    landmarks, size, fps = filmed
+    image, world = keypoints_of(landmarks, size, fps, NETWORK)
+    larger = replace(landmarks, image=3 * landmarks.image)
+    image_of_larger, world_of_larger = keypoints_of(larger, (3 * size[0], 3 * size[1]), fps, NETWORK)
+    np.testing.assert_allclose(image_of_larger, 3 * image, atol=0.01 * size[0] / 100)
+    np.testing.assert_allclose(world_of_larger, world, atol=1e-3)
+
+
+def test_the_frame_rate_does_not_matter(filmed):
+    landmarks, size, fps = filmed
+    image, world = keypoints_of(landmarks, size, fps, NETWORK)
+    image_of_half, world_of_half = keypoints_of(every(landmarks, 2), size, fps / 2, NETWORK)
+    tall = np.ptp(image[0, :, 1])
+    assert np.linalg.norm(image_of_half - image[::2], axis=-1).mean() < 0.01 * tall
+    assert np.linalg.norm(world_of_half - world[::2], axis=-1).mean() < 0.02
+
+
+def test_frames_without_the_person_are_bridged(filmed):
+    landmarks, size, fps = filmed
+    whole, _ = keypoints_of(landmarks, size, fps, NETWORK)
+    gappy = Landmarks(*(values.copy() for values in vars(landmarks).values()))
+    gap = slice(20, 26)
+    for values in vars(gappy).values():
+        values[gap] = 0
+    image, world = keypoints_of(gappy, size, fps, NETWORK)
+    assert np.isfinite(world).all()
+    assert np.linalg.norm(image - whole, axis=-1)[gap].mean() < 0.05 * np.ptp(whole[0, :, 1])
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_the_shortest_clips_are_lifted(filmed, frames):
+    landmarks, size, fps = filmed
+    image, world = keypoints_of(
+        Landmarks(*(values[:frames] for values in vars(landmarks).values())), size, fps, NETWORK
+    )
+    assert image.shape == (frames, 23, 2)
+    assert world.shape == (frames, 23, 3)
+    assert np.isfinite(image).all()
+
+
+def test_a_clip_without_anybody_is_refused(filmed):
+    with pytest.raises(ValueError, match="nobody"):
+        keypoints_of(Landmarks.unseen(5), filmed[1], filmed[2], NETWORK)
+
+
+def test_the_filmed_face_is_hit(filmed):
+    """The nose, as lifted, lies on skin: within the face, not beside it."""
+    landmarks, size, fps = filmed
+    image, _ = keypoints_of(landmarks, size, fps, NETWORK)
+    frame = next(iter(VideoReader(CLIP).source_frames()))
+    x, y = np.rint(image[0, 0]).astype(int)
+    brightness = cv2.cvtColor(frame, cv2.COLOR_RGB2YCrCb)[y - 2 : y + 3, x - 2 : x + 3].reshape(-1, 3).mean(0)
+    assert brightness[1] > 132, "no skin under the nose"
