@@ -192,7 +192,7 @@ def _render(
 
 def _capture(video: Path, size: int, path: Path) -> None:
     """Capture the lossless video, with as many references as are to be tried."""
-    clip = capture(video, CaptureOptions(size=size, references=MOST_REFERENCES)).clip
+    clip = capture(video, CaptureOptions(size=size, references=MOST_REFERENCES, whole=True)).clip
     _save(
         path,
         camera=[clip.camera.fx, clip.camera.fy, clip.camera.cx, clip.camera.cy],

@@ -209,7 +209,7 @@ def synthetic_scenes(args: argparse.Namespace) -> Iterator[Scene]:
 def filmed_scene(video: Path, frames: int, references: int = 1) -> Scene:
     """Capture a filmed clip, and keep the truth of some of its frames."""
     reader = VideoReader(video)
-    clip = capture(video, CaptureOptions(references=references)).clip
+    clip = capture(video, CaptureOptions(references=references, whole=True)).clip
     wanted = _spread(clip.frames, frames)
     truth = {number: picture for number, picture in enumerate(reader) if number in wanted}
     return Scene(clip, truth, {}, {}, {})

@@ -88,7 +88,7 @@ def _capture_options(args: argparse.Namespace) -> Any:
 
     names = ("fov", "person", "start", "end", "fps", "size", "smoothing", "references", "body")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return CaptureOptions(**given, body_path=args.body_file)
+    return CaptureOptions(**given, whole=args.whole, body_path=args.body_file)
 
 
 def _decode(args: argparse.Namespace, progress: Progress, finished: Finished | None = None) -> dict[str, Any]:
@@ -257,6 +257,9 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--smoothing", type=float, metavar="STRENGTH", help="of the motion; 0 is none (1)")
     parser.add_argument(
         "--references", type=int, metavar="N", help="number of reference pictures (what pays)"
+    )
+    parser.add_argument(
+        "--whole", action="store_true", help="keep what is filmed before and after the person is seen"
     )
     parser.add_argument("--body", choices=("anny", "smpl", "smplh", "smplx"), help="body model (anny)")
     _add_body_path(parser)

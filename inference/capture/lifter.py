@@ -52,6 +52,10 @@ class Landmarks:
         shapes = ((LANDMARKS, 2), (LANDMARKS, 3), (LANDMARKS,), ())
         return cls(*(np.zeros((frames, *shape)) for shape in shapes))
 
+    def part(self, frames: slice) -> Landmarks:
+        """Return those of some of the frames."""
+        return Landmarks(*(values[frames] for values in vars(self).values()))
+
 
 @dataclass
 class View:

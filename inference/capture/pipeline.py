@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -59,6 +60,7 @@ class CaptureOptions:
     (the default), 2 for the next, and so on. ``start``, ``end``: seconds. ``fps``: of the clip, by default
     the video's. ``size``: short side of the canvas in pixels. ``smoothing``: strength, 0 for none.
     ``references``: how many reference pictures to choose, 1 to 4; by default as many as pay for their bytes.
+    ``whole``: keep what the video shows before the person is first seen and after they are last.
     """
 
     fov: float | None = None
@@ -69,6 +71,7 @@ class CaptureOptions:
     size: int = 256
     smoothing: float = 1.0
     references: int | None = None
+    whole: bool = False
     body: str = "anny"
     body_path: str | Path | None = None
 
@@ -92,6 +95,22 @@ class _Seen:
     present: np.ndarray  # (T,) bool
 
 
+@dataclass(frozen=True)
+class _Film:
+    """The part of a video that becomes the clip."""
+
+    reader: VideoReader
+    part: slice  # of the reader's frames
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """Read it again, at canvas size."""
+        return itertools.islice(self.reader, self.part.start, self.part.stop)
+
+    def seconds(self, frame: int) -> float:
+        """Return when in the video the clip's ``frame`` begins."""
+        return self.reader.start + (self.part.start + frame) / float(self.reader.fps)
+
+
 def capture(
     video_path: str | Path,
     options: CaptureOptions = CaptureOptions(),
@@ -103,6 +122,9 @@ def capture(
     (stage ``pose``); then come ``fit`` and ``pictures``, and it is read once more to lay the body on the
     pictures (stage ``align``). ``progress(stage, done, total)`` is called often (``total`` 0 if unknown), and
     whatever it raises stops the work. For a moving camera it is read one time more (stage ``camera``).
+
+    Without ``options.whole`` the clip begins where the person is first seen and ends where they are last,
+    where either is more than :data:`LONG_GAP` off the video's own ends.
 
     Raises:
         InputError: the video cannot be read, nobody is in it (``no_person``), or an option is wrong.
@@ -121,14 +143,14 @@ def capture(
     if not landmarks.score.any():
         raise InputError("no_person", f"{reader.path}: nobody is seen well enough to follow.")
 
+    film = _Film(reader, slice(0, frames) if options.whole else _part_seen(landmarks, float(reader.fps)))
+    landmarks = landmarks.part(film.part)
+    samples = [replace(sample, frame=sample.frame - film.part.start) for sample in samples]
+
     progress("fit", 0, 1)
     seen = _seen(landmarks, reader)
-    warnings: list[str] = []
-    gaps = _long_gaps(seen.present, float(reader.fps), reader.start)
-    warnings += [
-        f"The person is not seen from {start:.1f} s to {end:.1f} s; the motion there is made up."
-        for start, end in gaps
-    ]
+    gaps = [(film.seconds(start), film.seconds(stop)) for start, stop in _long_gaps(seen, float(reader.fps))]
+    warnings = _remarks(film, frames, gaps)
     moving = camera_moved(samples)
     keypoints, shape = _to_space(seen, camera, body, reader.fps, options.smoothing, moving)
     progress("fit", 1, 1)
@@ -145,7 +167,7 @@ def capture(
     views = None
     if moving:
         others = [other for other in people if other is not track]
-        views = _views(reader, chosen[0].frame, seen, others, progress)
+        views = _views(film, chosen[0].frame, seen, others, progress)
         warnings.append(
             "The camera moves: the background follows it, but the person's motion is as seen from it."
             if views is not None
@@ -171,7 +193,7 @@ def capture(
         plate_origin=origin,
     )
     progress("pictures", 1, 1)
-    clip.keypoints = _aligned(reader, clip, body, options, seen.present, progress)
+    clip.keypoints = _aligned(film, clip, body, options, seen.present, progress)
     return Capture(clip, warnings, gaps)
 
 
@@ -237,12 +259,28 @@ def _seen(landmarks: Landmarks, reader: VideoReader) -> _Seen:
     return _Seen(image, world, landmarks.visibility[:, list(BLAZEPOSE_INDEX)], landmarks.score > 0)
 
 
-def _long_gaps(present: np.ndarray, fps: float, start: float) -> list[tuple[float, float]]:
-    return [
-        (start + first / fps, start + stop / fps)
-        for first, stop in runs(~present)
-        if (stop - first) / fps > LONG_GAP
-    ]
+def _part_seen(landmarks: Landmarks, fps: float) -> slice:
+    """Return the frames from where the person is first seen to where they are last, all but short waits."""
+    seen, count = np.flatnonzero(landmarks.score > 0), len(landmarks.score)
+    first, stop = int(seen[0]), int(seen[-1]) + 1
+    return slice(first if first / fps > LONG_GAP else 0, stop if (count - stop) / fps > LONG_GAP else count)
+
+
+def _long_gaps(seen: _Seen, fps: float) -> list[tuple[int, int]]:
+    return [(first, stop) for first, stop in runs(~seen.present) if (stop - first) / fps > LONG_GAP]
+
+
+def _remarks(film: _Film, frames: int, gaps: list[tuple[float, float]]) -> list[str]:
+    """Return what to tell of when the person is seen, in a video of ``frames`` frames."""
+    remarks = []
+    if film.part != slice(0, frames):
+        begin, end = film.seconds(0), film.seconds(film.part.stop - film.part.start)
+        remarks.append(f"The person is seen from {begin:.1f} s to {end:.1f} s: the clip is that part.")
+    for start, end in gaps:
+        remarks.append(
+            f"The person is not seen from {start:.1f} s to {end:.1f} s; the motion there is made up."
+        )
+    return remarks
 
 
 def _to_space(
@@ -279,23 +317,25 @@ def _cut_off(image: np.ndarray, visibility: np.ndarray, camera: Camera) -> np.nd
 
 
 def _views(
-    reader: VideoReader, frame: int, seen: _Seen, others: list[Track], progress: Progress
+    film: _Film, frame: int, seen: _Seen, others: list[Track], progress: Progress
 ) -> np.ndarray | None:
     """Read the video again; give :attr:`.Clip.views` in the plane of ``frame``, None if they are unknown."""
+    reader = film.reader
     scale = reader.width / reader.source_width, reader.height / reader.source_height
     reach = round(float(reader.fps))
 
     def hidden(t: int) -> np.ndarray:
-        rois = [roi for roi in (other.at(t, reach) for other in others) if roi is not None]
+        shown = (other.at(film.part.start + t, reach) for other in others)
+        rois = [roi for roi in shown if roi is not None]
         return people_in(reader.width, reader.height, seen.image[t], rois, scale)
 
-    watched = _report(reader, "camera", len(seen.image), progress)
+    watched = _report(film.frames(), "camera", len(seen.image), progress)
     corners = follow_camera(watched, hidden, float(reader.fps))
     return None if corners is None else seen_from(corners, frame, reader.width, reader.height)
 
 
 def _aligned(
-    reader: VideoReader,
+    film: _Film,
     clip: Clip,
     body: BodyModel,
     options: CaptureOptions,
@@ -308,7 +348,7 @@ def _aligned(
     predictor = VertexPredictor(
         body, clip.shape, fps, None if network is None else load_network(network, "cpu")
     )
-    watched = _report(reader, "align", clip.frames, progress)
+    watched = _report(film.frames(), "align", clip.frames, progress)
     found = list(picture_offsets(clip, watched, body, predictor))
     offsets, certainty = (np.stack(values) for values in zip(*found, strict=True))
     certainty[~present] = 0

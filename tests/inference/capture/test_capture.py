@@ -167,6 +167,30 @@ def test_a_short_gap_is_filled_and_a_long_one_reported(tmp_path, small_frames):
     assert np.abs(lengths / lengths.mean(axis=0) - 1).max() < 0.01
 
 
+def test_a_clip_is_the_part_of_the_film_that_shows_the_person(tmp_path, small_frames, small):
+    before, after = ([np.full_like(small_frames[0], 90)] * n for n in (14, 12))
+    film = write(tmp_path / "long.mp4", [*before, *small_frames, *after])
+    result = capture(film)
+    (warning,) = result.warnings
+    assert warning.startswith("The person is seen from 0.7 s to 2.")
+    assert result.gaps == []
+    clip = result.clip
+    assert abs(clip.frames - small.frames) <= 1
+    together = min(clip.frames, small.frames)
+    apart = clip.camera.project(clip.keypoints[:together]) - small.camera.project(small.keypoints[:together])
+    assert np.median(np.linalg.norm(apart, axis=-1)) < 3  # in time with the film, or it would be far off
+    for reference in clip.references:
+        truth = small_frames[reference.frame].astype(int)
+        shown = reference.mask > 200
+        assert np.abs(cv2.resize(truth.astype(np.uint8), shown.shape[::-1], interpolation=cv2.INTER_AREA)[
+            shown
+        ].astype(int) - reference.picture[shown]).mean() < 12  # fmt: skip
+
+    whole = capture(film, CaptureOptions(whole=True))
+    assert whole.clip.frames == len(before) + len(small_frames) + len(after)
+    assert [round(end - start, 1) for start, end in whole.gaps] == [0.7, 0.6]
+
+
 def test_another_person_can_be_chosen(tmp_path, small_frames):
     """Two of the man stand beside each other, one of them smaller."""
     large = [cv2.resize(frame, (360, 640)) for frame in small_frames[:16]]

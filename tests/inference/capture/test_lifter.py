@@ -33,10 +33,6 @@ def filmed():
     return landmarks, (reader.source_width, reader.source_height), fps
 
 
-def every(landmarks, step):
-    return Landmarks(*(values[::step] for values in vars(landmarks).values()))
-
-
 def test_how_large_a_picture_is_does_not_matter(filmed):
     landmarks, size, fps = filmed
     image, world = keypoints_of(landmarks, size, fps, NETWORK)
@@ -49,7 +45,7 @@ def test_how_large_a_picture_is_does_not_matter(filmed):
 def test_the_frame_rate_does_not_matter(filmed):
     landmarks, size, fps = filmed
     image, world = keypoints_of(landmarks, size, fps, NETWORK)
-    image_of_half, world_of_half = keypoints_of(every(landmarks, 2), size, fps / 2, NETWORK)
+    image_of_half, world_of_half = keypoints_of(landmarks.part(slice(None, None, 2)), size, fps / 2, NETWORK)
     tall = np.ptp(image[0, :, 1])
     assert np.linalg.norm(image_of_half - image[::2], axis=-1).mean() < 0.01 * tall
     assert np.linalg.norm(world_of_half - world[::2], axis=-1).mean() < 0.02
@@ -70,9 +66,7 @@ def test_frames_without_the_person_are_bridged(filmed):
 @pytest.mark.parametrize("frames", [1, 2])
 def test_the_shortest_clips_are_lifted(filmed, frames):
     landmarks, size, fps = filmed
-    image, world = keypoints_of(
-        Landmarks(*(values[:frames] for values in vars(landmarks).values())), size, fps, NETWORK
-    )
+    image, world = keypoints_of(landmarks.part(slice(frames)), size, fps, NETWORK)
     assert image.shape == (frames, 23, 2)
     assert world.shape == (frames, 23, 3)
     assert np.isfinite(image).all()
