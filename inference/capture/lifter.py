@@ -147,17 +147,21 @@ def keypoints_of(
     filled in. ValueError where there are only such.
     """
     frames = len(landmarks.score)
-    moments = np.arange(int(np.ceil((frames - 1) * RATE / fps)) + 1) * (fps / RATE)
-    view = view_of(_between(landmarks, moments), size)
-    # Both ways round, and the mean: the mirrored picture has the mirrored motion, and errors even out.
-    moved = network(features=np.stack([view.features, mirror(view.features)]))
-    moved_image, moved_world = (
-        (straight + turned[:, MIRRORED] * np.array((-1, 1, 1)[: turned.shape[-1]])) / 2
-        for straight, turned in (moved["image"], moved["world"])
-    )
-    image = view.centre[:, None] + (view.image + moved_image) * view.scale[:, None, None]
-    back = np.arange(frames) * (RATE / fps)
-    return _at(image, back), _at(view.world + moved_world, back)
+    phases = max(1, round(fps / RATE))  # of a film faster than the network: each sees its share of the frames
+    grid = np.arange(int(np.ceil((frames - 1) * RATE * phases / fps)) + 1) * (fps / RATE / phases)
+    image, world = (np.empty((len(grid), len(BLAZEPOSE_INDEX), axes)) for axes in (2, 3))
+    for phase in range(min(phases, len(grid))):
+        view = view_of(_between(landmarks, grid[phase::phases]), size)
+        # Both ways round, and the mean: the mirrored picture has the mirrored motion, and errors even out.
+        moved = network(features=np.stack([view.features, mirror(view.features)]))
+        moved_image, moved_world = (
+            (straight + turned[:, MIRRORED] * np.array((-1, 1, 1)[: turned.shape[-1]])) / 2
+            for straight, turned in (moved["image"], moved["world"])
+        )
+        image[phase::phases] = view.centre[:, None] + (view.image + moved_image) * view.scale[:, None, None]
+        world[phase::phases] = view.world + moved_world
+    back = np.arange(frames) * (RATE * phases / fps)
+    return _at(image, back), _at(world, back)
 
 
 def _between(landmarks: Landmarks, moments: np.ndarray) -> Landmarks:
