@@ -68,10 +68,10 @@ class View:
     world: np.ndarray  # (N, 23, 3) likewise, from the trunk's middle
 
 
-def view_of(landmarks: Landmarks, size: tuple[int, int], fps: float = RATE) -> View:
-    """Return what the network sees of ``landmarks`` at ``fps`` in a picture of ``size`` (width, height).
+def view_of(landmarks: Landmarks, size: tuple[int, int]) -> View:
+    """Return what the network sees of ``landmarks``, :data:`RATE` a second, in a picture of ``size``.
 
-    ``fps`` has to be :data:`RATE` for the network; ValueError where nobody is ever seen.
+    ``size`` is (width, height). ValueError where nobody is ever seen.
     """
     seen = landmarks.score > 0
     if not seen.any():
@@ -86,9 +86,9 @@ def view_of(landmarks: Landmarks, size: tuple[int, int], fps: float = RATE) -> V
     )
     scale = np.log(np.maximum(scale, _LEAST_SCALE * max(size)))
     trust = np.where(seen, 1.0, _LEAST_SCALE)[:, None]
-    scale = np.exp(smooth(scale[:, None, None], trust, _SCALE_CUTOFF, fps)[:, 0, 0])
+    scale = np.exp(smooth(scale[:, None, None], trust, _SCALE_CUTOFF, RATE)[:, 0, 0])
     image /= scale[:, None, None]
-    velocity = np.gradient(centre, axis=0) * fps / scale[:, None] if len(centre) > 1 else 0 * centre
+    velocity = np.gradient(centre, axis=0) * RATE / scale[:, None] if len(centre) > 1 else 0 * centre
     edges = np.concatenate([centre, np.array(size) - centre], axis=1) / scale[:, None]
     features = [
         image.reshape(len(image), -1),
@@ -169,11 +169,10 @@ def _between(landmarks: Landmarks, moments: np.ndarray) -> Landmarks:
     seen = landmarks.score > 0
     if not seen.any():
         raise ValueError("nobody is seen in any frame")
-    values = (landmarks.image, landmarks.world, landmarks.visibility)
-    image, world, visibility = (_at(fill(value, seen), moments) for value in values)
-    nearest = np.clip(np.rint(moments).astype(int), 0, len(seen) - 1)
-    score = np.where(seen[nearest], _at(landmarks.score, moments), 0)
-    return Landmarks(image, world, visibility, score)
+    image, world, visibility, score = (_at(fill(value, seen), moments) for value in vars(landmarks).values())
+    there = seen[np.clip(np.rint(moments).astype(int), 0, len(seen) - 1)]
+    # A person seen for a frame or two may fall between all of the moments.
+    return Landmarks(image, world, visibility, np.where(there | ~there.any(), score, 0))
 
 
 def _at(values: np.ndarray, moments: np.ndarray) -> np.ndarray:

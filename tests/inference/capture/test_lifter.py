@@ -12,6 +12,7 @@ from sparse2dense.inference.capture.blazepose import PoseDetector, PoseLandmarke
 from sparse2dense.inference.capture.lifter import Landmarks, keypoints_of
 from sparse2dense.inference.capture.tracking import find_people, follow
 from sparse2dense.inference.video import VideoReader
+from sparse2dense.models.keypoints import BLAZEPOSE_INDEX
 
 pytest.importorskip("ai_edge_litert")
 
@@ -70,6 +71,18 @@ def test_the_shortest_clips_are_lifted(filmed, frames):
     assert image.shape == (frames, 23, 2)
     assert world.shape == (frames, 23, 3)
     assert np.isfinite(image).all()
+
+
+@pytest.mark.parametrize("frame", [0, 7, 8])
+def test_a_person_seen_for_a_moment_is_lifted(filmed, frame):
+    landmarks, size, fps = filmed
+    short = Landmarks.unseen(40)
+    for name, values in vars(short).items():
+        values[frame] = getattr(landmarks, name)[frame]
+    image, world = keypoints_of(short, size, fps, NETWORK)
+    assert np.isfinite(world).all()
+    apart = np.linalg.norm(image[frame] - landmarks.image[frame, list(BLAZEPOSE_INDEX)], axis=-1)
+    assert np.median(apart) < 0.1 * np.ptp(landmarks.image[frame, :, 1])
 
 
 def test_a_clip_without_anybody_is_refused(filmed):
