@@ -15,7 +15,7 @@ import numpy as np
 
 from ...models.keypoints import BLAZEPOSE_INDEX, MIRRORED
 from ..backends import Network
-from .blazepose import LANDMARKS
+from .blazepose import LANDMARKS, Pose
 from .lift import fill, smooth
 
 RATE = 25.0
@@ -51,6 +51,11 @@ class Landmarks:
         """Return those of a clip of which nothing has been seen yet."""
         shapes = ((LANDMARKS, 2), (LANDMARKS, 3), (LANDMARKS,), ())
         return cls(*(np.zeros((frames, *shape)) for shape in shapes))
+
+    def put(self, frame: int, pose: Pose, scale: np.ndarray | float = 1.0) -> None:
+        """Note what was seen in a frame; ``scale`` is how many of the wanted pixels one of its own is."""
+        self.image[frame], self.world[frame] = pose.image * scale, pose.world
+        self.visibility[frame], self.score[frame] = pose.visibility, pose.score
 
     def part(self, frames: slice) -> Landmarks:
         """Return those of some of the frames."""

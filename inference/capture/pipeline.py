@@ -42,7 +42,7 @@ from .references import MAX_REFERENCES, choose_references, shown_surfaces
 from .tracking import Track, find_people, follow
 
 LONG_GAP = 0.5
-"""Seconds without the person after which what was filled in is reported."""
+"""Seconds without the person that are left out at a video's ends, and reported where they were filled in."""
 
 _UNSEEN_WEIGHT = 1e-3  # of a landmark in a frame without the person: only what is filled in holds it
 _LEAST_WEIGHT = 0.02  # of a hidden landmark, which the network still guesses well
@@ -243,10 +243,7 @@ def _follow(
     for frame, (picture, pose) in enumerate(followed):
         if pose is None:
             continue
-        landmarks.image[frame] = pose.image * scale
-        landmarks.world[frame] = pose.world
-        landmarks.visibility[frame] = pose.visibility
-        landmarks.score[frame] = pose.score
+        landmarks.put(frame, pose, scale)
         if samples.wants(frame):
             mask = clean_mask(pose.mask_on(reader.width, reader.height, *scale))
             samples.add(Sample(frame, reader.to_canvas(picture), mask))

@@ -43,9 +43,11 @@ from ...inference.capture.tracking import find_people, follow
 from ...inference.clip import Camera
 from ...inference.errors import InputError
 from ..body import WEIGHTS_DIR
-from ..keypoints import KEYPOINT_INDEX, MIRRORED
+from ..keypoints import MIRRORED
 from ..pose_lifter import PoseLifter
+from ..windows import TRUNK
 from .model_card import put_into_card
+from .motion import data_dir
 from .people import People
 
 NETWORK_NAME = "pose_lifter"
@@ -64,7 +66,6 @@ _IMAGE, _ACROSS, _DEPTH, _CHANGE = 0.03, 0.03, 0.06, 0.033  # metres of error th
 _OUTSIDE, _UNSEEN = 0.1, 0.2  # weight of points outside the picture, and of frames without the person
 _LEAST_SEEN = 0.6  # of a clip's frames
 _ROLL, _SIZE, _ZOOM, _JITTER = 0.12, 0.08, 0.05, 0.01  # standard deviations of how clips are varied
-_TRUNK = [KEYPOINT_INDEX[f"{side}_{joint}"] for side in ("left", "right") for joint in ("hip", "shoulder")]
 
 
 # ---- clips -------------------------------------------------------------------------------------
@@ -87,8 +88,7 @@ def film(
     if found:
         for t, (_, pose) in enumerate(follow(pictures, RATE, found[0], landmarker)):
             if pose is not None:
-                landmarks.image[t], landmarks.world[t] = pose.image, pose.world
-                landmarks.visibility[t], landmarks.score[t] = pose.visibility, pose.score
+                landmarks.put(t, pose)
     camera = head["camera"]
     return vars(landmarks) | {
         "size": np.array(pictures[0].shape[1::-1]),
@@ -97,11 +97,10 @@ def film(
     }
 
 
-def collect(args: argparse.Namespace, split: str, clips: int) -> list[Path]:
+def collect(args: argparse.Namespace, split: str, clips: int, deadline: float) -> list[Path]:
     """Film what is missing of ``clips`` clips of a split; return the files that there are after that."""
     folder = args.out / split
     folder.mkdir(parents=True, exist_ok=True)
-    deadline = time.time() + 60 * args.minutes
     start = multiprocessing.get_context("spawn").Process
     shares = [range(first, clips, args.renderers) for first in range(args.renderers)]
     workers = [
@@ -161,11 +160,18 @@ class Example:
 
 def load_example(path: Path) -> Example | None:
     """Load a filmed clip, None where the person is seen too seldom. InputError for a damaged file."""
+    return _example(_read(path))
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as stored:
-            clip = {name: stored[name].astype(np.float64) for name in stored.files}
+            return {name: stored[name].astype(np.float64) for name in stored.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InputError("clip", f"{path} is damaged: delete it, and it is filmed anew.") from error
+
+
+def _example(clip: dict[str, np.ndarray]) -> Example | None:
     landmarks = _landmarks(clip)
     seen = landmarks.score > 0
     if seen.mean() < _LEAST_SEEN:
@@ -193,7 +199,7 @@ def _as_seen(points: np.ndarray, image: np.ndarray, camera: Camera) -> np.ndarra
     """Return ``points (T, 23, 3)`` about the trunk's middle, in axes of a picture centred on the person."""
     back = look_along(np.broadcast_to(np.eye(3), (len(points), 3, 3)), image, camera)
     turned = np.einsum("tij,tkj->tki", back, points)
-    return turned - turned[:, _TRUNK].mean(axis=1, keepdims=True)
+    return turned - turned[:, TRUNK].mean(axis=1, keepdims=True)
 
 
 def vary(example: Example, rng: np.random.Generator) -> Example:
@@ -288,11 +294,10 @@ def evaluate(paths: list[Path], folder: Path) -> dict[str, dict[str, float]]:
     network = OnnxNetwork(folder / f"{NETWORK_NAME}.onnx", 1)
     found: dict[str, list[list[float]]] = {"estimator": [], "lifted": []}
     for path in paths:
-        example = load_example(path)
+        clip = _read(path)
+        example = _example(clip)
         if example is None:
             continue
-        with np.load(path, allow_pickle=False) as stored:
-            clip = {name: stored[name].astype(np.float64) for name in stored.files}
         landmarks, size = _landmarks(clip), tuple(clip["size"])
         view = view_of(landmarks, size)
         image, world = keypoints_of(landmarks, size, RATE, network)
@@ -303,12 +308,12 @@ def evaluate(paths: list[Path], folder: Path) -> dict[str, dict[str, float]]:
             ("lifted", image, world),
         ):
             apart = metres - example.true_world
-            jerk = np.linalg.norm(np.diff(apart, 2, axis=0), axis=-1)
+            bend = np.linalg.norm(np.diff(apart, 2, axis=0), axis=-1)
             values = (
                 np.linalg.norm(points - example.true_image, axis=-1)[counts],
                 np.abs(apart[..., 2])[counts],
                 np.linalg.norm(apart, axis=-1)[counts],
-                jerk[counts[1:-1]],
+                bend[counts[1:-1]],
             )
             found[name].append([1000 * float(value.mean()) for value in values])
     return {
@@ -334,7 +339,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("S2D_DATA"), help="folder of the assets")
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs to stand people before")
     parser.add_argument("--out", type=Path, required=True, help="folder of the filmed clips")
-    parser.add_argument("--clips", type=int, default=1500, help="of 64 frames each to train on (1500)")
+    parser.add_argument("--clips", type=int, default=1200, help="of 64 frames each to train on (1200)")
     parser.add_argument("--held-out", type=int, default=HELD_OUT_CLIPS, help="to measure on")
     parser.add_argument("--renderers", type=int, default=os.cpu_count(), help="processes that film")
     parser.add_argument("--minutes", type=float, default=9, help="start no clip after this; go on later")
@@ -345,11 +350,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Film what is missing, and once all is there train, export and measure."""
-    if args.data is None:
-        raise InputError(
-            "no_data", "Say where the data is: --data DIR, or the environment variable S2D_DATA."
-        )
-    files, measured = collect(args, "train", args.clips), collect(args, "held_out", args.held_out)
+    args.data = data_dir(args.data)
+    PoseLandmarker(1)  # what is missing is said here, once, and not by every process
+    deadline = time.time() + 60 * args.minutes
+    files = collect(args, "train", args.clips, deadline)
+    measured = collect(args, "held_out", args.held_out, deadline)
     if len(files) < args.clips or len(measured) < args.held_out:
         print(
             f"{len(files)} of {args.clips} clips, {len(measured)} of {args.held_out} held out: run it again"
