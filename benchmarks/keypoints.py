@@ -22,9 +22,9 @@ import numpy as np
 
 from ..inference.demo import PACKAGED_CLIP
 from ..inference.fields import pack_varint
-from ..inference.keypoint_codec import decode_group, encode_group
+from ..inference.keypoint_codec import CodedGroup, decode_group, encode_sparsely
 from ..inference.s2d_file import GROUP_SECONDS
-from ..models.keypoint_motion import LARGEST_RESIDUAL, UNITS, CodedTrack, load_tables, quantise
+from ..models.keypoint_motion import LARGEST_RESIDUAL, load_tables
 from ..models.keypoints import KEYPOINT_NAMES
 from ..models.training.keypoint_statistics import posed_keypoints
 from ..models.training.motion import FPS, HELD_OUT_SUBJECTS, data_dir
@@ -113,28 +113,33 @@ def measure(clips: Sequence[np.ndarray], step_mm: float) -> dict[str, Any]:
     """Code and decode every clip as one group; bits are a keypoint and frame, errors millimetres."""
     step_um, frames = round(step_mm * 1000), sum(map(len, clips))
     started = time.process_time()
-    groups = [encode_group(clip, step_um) for clip in clips]
+    groups = [encode_sparsely(clip, step_um) for clip in clips]
     encoded = time.process_time()
-    decoded = [decode_group(group, len(clip), step_um) for group, clip in zip(groups, clips, strict=True)]
+    decoded = [
+        decode_group(group.data, len(clip), step_um, group.spacing)
+        for group, clip in zip(groups, clips, strict=True)
+    ]
     done = time.process_time()
     errors = 1000 * np.concatenate(
         [np.linalg.norm(a - b, axis=-1).ravel() for a, b in zip(decoded, clips, strict=True)]
     )
-    sizes = [len(group) + len(pack_varint(len(group))) for group in groups]
+    spaced = any(group.spacing > 1 for group in groups)
+    lengths = [spaced + len(group.data) for group in groups]
+    sizes = [length + len(pack_varint(length)) for length in lengths]
 
     def bits(sizes: Iterable[int]) -> float:
         return 8 * sum(sizes) / errors.size
 
     lattice = errors.mean() / LATTICE_ERROR / 1000
     differences = [difference_bytes(clip, lattice) for clip in clips]
-    tracks = [quantised(clip, step_um) for clip in clips]
-    residuals = [residual_bytes(track) for track in tracks]
-    shares = stream_shares(tracks, groups)
+    residuals = [residual_bytes(group) for group in groups]
+    shares = stream_shares(groups, sizes, frames)
     return {
         "step_mm": step_mm,
         "error_mm": float(errors.mean()),
         "error_99_mm": float(np.quantile(errors, 0.99)),
         "bits": bits(sizes),
+        "spacings": sorted(group.spacing for group in groups),
         "worst_bits": max(8 * size / clip[..., 0].size for size, clip in zip(sizes, clips, strict=True)),
         "at_equal_error": {
             **{name: bits(len(pack(data)) for data in differences) for name, pack in COMPRESSORS.items()},
@@ -156,14 +161,9 @@ def difference_bytes(clip: np.ndarray, lattice: float) -> bytes:
     return _planes(steps.reshape(len(steps), -1).T.astype("<i2"))
 
 
-def quantised(clip: np.ndarray, step_um: int) -> CodedTrack:
-    """Return what our coder writes of a clip, before the entropy coder."""
-    return quantise(load_tables(), np.rint(clip * (1e6 * UNITS / step_um)).astype(np.int64))
-
-
-def residual_bytes(track: CodedTrack) -> bytes:
+def residual_bytes(group: CodedGroup) -> bytes:
     """Lay out our own coder's residuals likewise: all but the first frame, coordinate by coordinate."""
-    residuals = track.residuals[1:]
+    residuals = group.track.residuals[1:]
     return _planes(residuals.reshape(len(residuals), -1).T.astype("<i2"))
 
 
@@ -203,10 +203,10 @@ def adaptive_bits(zeros: np.ndarray, ones: np.ndarray) -> np.ndarray:
     return (gammaln(zeros + ones + 2) - seen(zeros) - seen(ones) + first) / np.log(2)
 
 
-def stream_shares(tracks: Sequence[CodedTrack], groups: Sequence[bytes]) -> dict[str, float]:
+def stream_shares(groups: Sequence[CodedGroup], sizes: Sequence[int], frames: int) -> dict[str, float]:
     """Return the bits a frame that each kind of keypoint's residuals and the :data:`_OVERHEAD` take.
 
-    Residuals cost what their model says: the range coder is within a word of that.
+    ``sizes`` are the groups' bytes with their share of the index, ``frames`` all frames of the clips. Residuals cost what their model says: the range coder is within a word of that.
     """
     tables = load_tables()
     cost = -np.log2(tables.frequencies / tables.frequencies.sum(axis=1, keepdims=True))
@@ -214,16 +214,15 @@ def stream_shares(tracks: Sequence[CodedTrack], groups: Sequence[bytes]) -> dict
         [name.rpartition("left_")[2] for name in KEYPOINT_NAMES if "right" not in name], 0.0
     )
     shares |= dict.fromkeys(_OVERHEAD, 0.0)
-    for track, group in zip(tracks, groups, strict=True):
-        residuals = track.residuals[1:]
+    for group, size in zip(groups, sizes, strict=True):
+        residuals = group.track.residuals[1:]
         escaped = np.abs(residuals) > LARGEST_RESIDUAL
         symbols = np.where(escaped, 2 * LARGEST_RESIDUAL + 1, residuals + LARGEST_RESIDUAL)
-        bits = cost[track.scales[1:], symbols].sum(axis=(0, 2))
+        bits = cost[group.track.scales[1:], symbols].sum(axis=(0, 2))
         for name, value in zip(KEYPOINT_NAMES, bits, strict=True):
             shares[name.removeprefix("left_").removeprefix("right_")] += value
-        shares[_OVERHEAD[0]] += 8 * len(group) - bits.sum()
-        shares[_OVERHEAD[1]] += 8 * len(pack_varint(len(group)))
-    frames = sum(len(track.residuals) for track in tracks)
+        shares[_OVERHEAD[0]] += 8 * len(group.data) - bits.sum()
+        shares[_OVERHEAD[1]] += 8 * (size - len(group.data))
     return {name: float(value / frames) for name, value in shares.items()}
 
 

@@ -176,7 +176,7 @@ def measure_stages(
     frames = min(clip.frames, BATCH)
     keypoints = clip.keypoints[:frames]
     vertices = predictor.predict(clip.keypoints, 0, frames)
-    group = keypoint_codec.encode_group(clip.keypoints, STEP_UM)
+    group = keypoint_codec.encode_sparsely(clip.keypoints, STEP_UM)
     picture = pictures.encode_picture(reference.picture, 35)
     posed = [predictor.predict(clip.keypoints, item.frame, item.frame + 1)[0] for item in clip.references]
     synthesiser = FrameSynthesiser(clip, body, posed, load, threads)
@@ -203,10 +203,12 @@ def measure_stages(
         folder = Path(name)
         stages = {
             "code keypoints": timed(
-                lambda: keypoint_codec.encode_group(clip.keypoints, STEP_UM), runs, clip.frames
+                lambda: keypoint_codec.encode_sparsely(clip.keypoints, STEP_UM), runs, clip.frames
             ),
             "decode keypoints": timed(
-                lambda: keypoint_codec.decode_group(group, clip.frames, STEP_UM), runs, clip.frames
+                lambda: keypoint_codec.decode_group(group.data, clip.frames, STEP_UM, group.spacing),
+                runs,
+                clip.frames,
             ),
             "vertices": timed(lambda: predictor.predict(clip.keypoints, 0, frames), runs, frames),
             "write point cache": timed(lambda: write_cache(folder), runs, frames),

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..inference.backends import load_network, weights_sha256
-from ..inference.keypoint_codec import decode_group, encode_group
+from ..inference.keypoint_codec import decode_group, encode_sparsely
 from ..models.body import BodyModel, load_body
 from ..models.keypoints import measure_bone_lengths
 from ..models.training.evaluate_vertices import (
@@ -91,7 +91,8 @@ class Condition:
         """Return the keypoints ``(T, 23, 3)`` as a method gets to see them."""
         if self.step_mm:
             step_um = round(self.step_mm * 1000)
-            return decode_group(encode_group(keypoints, step_um), len(keypoints), step_um)
+            group = encode_sparsely(keypoints, step_um)
+            return decode_group(group.data, len(keypoints), step_um, group.spacing)
         return (keypoints + rng.normal(0, self.noise_mm / 1000, keypoints.shape)).astype(np.float32)
 
 

@@ -14,7 +14,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -48,7 +48,7 @@ _MAX_PART_BYTES = {
     "index": 1 << 20,
     "camera_motion": 1 << 25,
 }
-_FLAGS = {1: "moving_camera", 2: "moving_plate", 4: "cropped"}  # fields of the header
+_FLAGS = {1: "moving_camera", 2: "moving_plate", 4: "cropped", 8: "spaced"}  # fields of the header
 _WEIGHTS = Path(__file__).resolve().parent.parent / "models" / "weights"
 _NETWORKS = {1: "vertex_predictor", 2: "reference_encoder", 3: "generator"}
 _NETWORK_CODES = {name: code for code, name in _NETWORKS.items()}
@@ -73,6 +73,7 @@ class Header:
     moving_camera: bool = False
     moving_plate: bool = False  # the plate follows the camera: there is a camera_motion part
     cropped: bool = False  # references after the first show the person alone
+    spaced: bool = False  # each group of keypoints says how far apart its coded frames lie
     networks: dict[str, bytes] = field(default_factory=dict)  # file stem: first bytes of its SHA-256
 
     @property
@@ -91,8 +92,8 @@ def write_clip(
 ) -> dict[str, int]:
     """Write ``clip`` to ``path``, whole or not at all, and return the bytes of each part and their total.
 
-    ``step_mm`` is the step of the keypoint quantiser, and the mean error 0.42 steps on captured motion; the
-    qualities are AVIF's, 0 (smallest) to 100.
+    ``step_mm`` is the step of the keypoint quantiser, and the mean error 0.42 steps on captured motion, a
+    little more where slow motion needs no number every frame; the qualities are AVIF's, 0 (smallest) to 100.
     Raises InputError for a clip that the format cannot hold or a place that cannot be written, and
     S2DError for a full disk.
     """
@@ -119,9 +120,11 @@ def write_clip(
             for group in _grouped(clip.views, header)
         ]
         parts.append(("camera_motion", b"".join([*(pack_varint(len(group)) for group in views), *views])))
-    groups = [
-        keypoint_codec.encode_group(group, header.step_um) for group in _grouped(clip.keypoints, header)
+    coded = [
+        keypoint_codec.encode_sparsely(group, header.step_um) for group in _grouped(clip.keypoints, header)
     ]
+    header = replace(header, spaced=any(group.spacing > 1 for group in coded))
+    groups = [bytes([group.spacing] * header.spaced) + group.data for group in coded]
     parts.append(("keypoints", b"".join(groups)))
     parts.append(("index", b"".join(pack_varint(len(group)) for group in groups)))
     for name, data in parts:
@@ -351,15 +354,19 @@ class S2DFile:
         return Reference(frame, pictures.decode_crop(reader.rest(), background, mask), mask)
 
     @cached_property
-    def _group_bytes(self) -> list[bytes]:
+    def _group_bytes(self) -> list[tuple[int, bytes]]:
+        """The spacing and the bytes of each group."""
         parts = {part.name: part for part in self._parts}
         reader = ByteReader(self._read(parts["index"]))
         track = ByteReader(self._read(parts["keypoints"]))
         groups = []
         for group in range(self.header.groups):
             data = track.take(reader.varint())
-            keypoint_codec.check_group_size(self._frames_in(group), len(data))
-            groups.append(data)
+            spacing, data = (data[0], data[1:]) if self.header.spaced and data else (1, data)
+            if not 1 <= spacing <= keypoint_codec.MAX_SPACING:
+                raise InputError("damaged", f"the keypoints are damaged: {spacing} frames apart they cannot be.")
+            keypoint_codec.check_group_size(self._frames_in(group), len(data), spacing)
+            groups.append((spacing, data))
         if reader.rest() or track.rest():
             raise InputError("damaged", "the index does not fit the keypoints.")
         return groups
@@ -370,8 +377,9 @@ class S2DFile:
     def _group(self, group: int) -> np.ndarray:
         if self._decoded_group is None or self._decoded_group[0] != group:
             try:
+                spacing, data = self._group_bytes[group]
                 decoded = keypoint_codec.decode_group(
-                    self._group_bytes[group], self._frames_in(group), self.header.step_um
+                    data, self._frames_in(group), self.header.step_um, spacing
                 )
             except InputError as error:
                 raise _at(self.path, error) from None
@@ -607,5 +615,6 @@ def _unpack_parts(payload: ByteReader, start: int, header: Header) -> list[_Part
     if counts["camera_motion"] != header.moving_plate or header.moving_plate > counts["reference"]:
         raise InputError("damaged", "its camera's motion is missing, or has nothing to move.")
     keypoint_bytes = sum(part.size for part in parts if part.name == "keypoints")
-    keypoint_codec.check_group_size(header.frames, keypoint_bytes)
+    spacing = keypoint_codec.MAX_SPACING if header.spaced else 1
+    keypoint_codec.check_group_size(header.frames, keypoint_bytes, spacing)
     return parts

@@ -107,8 +107,11 @@ def read(path):
     index, at, keypoints = Bytes(parts[4][0]), 0, []
     for start in range(0, frames, group_frames):
         length = index.varint()
-        keypoints += decode_group(parts[3][0][at : at + length], min(group_frames, frames - start))
+        group, count = parts[3][0][at : at + length], min(group_frames, frames - start)
         at += length
+        k, group = (group[0], group[1:]) if flags & 8 else (1, group)
+        coded = decode_group(group, -(-(count - 1) // k) + 1)
+        keypoints += [[[v / (2 * k**3) for v in p] for p in frame] for frame in between(coded, k)[:count]]
     header = {
         "schema": schema,
         "flags": flags,
@@ -221,6 +224,36 @@ def decode_group(data, frames):
             f[p] = [f[p][c] + (a[p][c] - f[p][c] >> 1) for c in range(3)]
             g[p] += sum(a[p]) - g[p] >> 4
     return smoothed(tables, kinds, x, u)
+
+
+def between(coded, k):
+    """Return every frame of a group of which every k-th is ``coded``, times 2 k³, as nested lists."""
+
+    def on_curve(a, b, c, d, j):
+        return (
+            (-(j**3) + 2 * k * j**2 - k**2 * j) * a
+            + (3 * j**3 - 5 * k * j**2 + 2 * k**3) * b
+            + (-3 * j**3 + 4 * k * j**2 + k**2 * j) * c
+            + (j**3 - k * j**2) * d
+        )
+
+    def sample(i, p, c):
+        if i < 0:
+            return 2 * coded[0][p][c] - coded[1][p][c]
+        if i == len(coded):
+            return 2 * coded[-1][p][c] - coded[-2][p][c]
+        return coded[i][p][c]
+
+    frames = []
+    for t in range((len(coded) - 1) * k):
+        i, j = divmod(t, k)
+        frames.append(
+            [
+                [on_curve(*(sample(i + q, p, c) for q in (-1, 0, 1, 2)), j) for c in range(3)]
+                for p in range(23)
+            ]
+        )
+    return frames + [[[2 * k**3 * v for v in p] for p in coded[-1]]]
 
 
 def decode_views(data, frames, width, height):

@@ -20,12 +20,13 @@ from . import second_decoder
 
 DATA = Path(__file__).parents[1] / "data"
 GOLDEN = DATA / "golden.s2d"
+GOLDEN_SPACED = DATA / "golden_spaced.s2d"
 GOLDEN_PANNED = DATA / "golden_panned.s2d"
 
 
 @pytest.fixture(scope="module")
 def golden():
-    """What went into golden.s2d (``keypoints``) and what must come out of it (the rest)."""
+    """What went into golden.s2d and golden_spaced.s2d (``keypoints``) and what must come out (the rest)."""
     with np.load(DATA / "golden.npz") as file:
         return {name: file[name] for name in file.files}
 
@@ -113,12 +114,22 @@ def test_golden_file_decodes_to_the_stored_values(golden):
 
 
 def test_golden_keypoints_encode_to_the_same_bytes(golden, tmp_path):
+    header = S2DFile.open(GOLDEN).header
+    groups = np.split(golden["keypoints"], [header.group_frames])
+    every_frame = b"".join(keypoint_codec.encode_group(group, header.step_um).data for group in groups)
+    assert keypoints_part(GOLDEN).startswith(every_frame)
+    assert len(every_frame) > 500
     clip = read_clip(GOLDEN)
     clip.keypoints, clip.references, clip.plate = golden["keypoints"], [], None
     write_clip(clip, tmp_path / "again.s2d")
-    kept = keypoints_part(GOLDEN)
-    assert keypoints_part(tmp_path / "again.s2d") == kept
-    assert len(kept) > 500
+    assert keypoints_part(tmp_path / "again.s2d") == keypoints_part(GOLDEN_SPACED)
+
+
+def test_golden_keypoints_between_those_that_are_coded(golden):
+    np.testing.assert_array_equal(read_clip(GOLDEN_SPACED).keypoints, golden["decoded_spaced"])
+    header, keypoints = second_decoder.read(GOLDEN_SPACED)
+    assert header["flags"] & 8
+    np.testing.assert_array_equal(keypoints.astype(np.float32), golden["decoded_spaced"])
 
 
 def keypoints_part(path):
@@ -384,8 +395,9 @@ def test_a_folder_or_nothing_is_not_a_clip(tmp_path):
             S2DFile.open(path)
 
 
-def test_truncated_anywhere(tmp_path):
-    data = GOLDEN.read_bytes()
+@pytest.mark.parametrize("golden_file", [GOLDEN, GOLDEN_SPACED])
+def test_truncated_anywhere(golden_file, tmp_path):
+    data = golden_file.read_bytes()
     path = tmp_path / "short.s2d"
     for size in range(0, len(data), 7):
         path.write_bytes(data[:size])
@@ -396,8 +408,9 @@ def test_truncated_anywhere(tmp_path):
         S2DFile.open(path)
 
 
-def test_altered_bytes_are_found(tmp_path):
-    data = GOLDEN.read_bytes()
+@pytest.mark.parametrize("golden_file", [GOLDEN, GOLDEN_SPACED])
+def test_altered_bytes_are_found(golden_file, tmp_path):
+    data = golden_file.read_bytes()
     path = tmp_path / "altered.s2d"
     for at in range(0, len(data), 13):
         altered = bytearray(data)
@@ -407,10 +420,11 @@ def test_altered_bytes_are_found(tmp_path):
             read_clip(path)
 
 
-def test_a_liar_gets_no_memory(tmp_path):
+@pytest.mark.parametrize("golden_file", [GOLDEN, GOLDEN_SPACED])
+def test_a_liar_gets_no_memory(golden_file, tmp_path):
     """Random payloads under a right checksum: read, or one InputError, and never much memory."""
     rng = np.random.default_rng(11)
-    data = GOLDEN.read_bytes()
+    data = golden_file.read_bytes()
     payload = payload_of(data)
     path = tmp_path / "liar.s2d"
     tracemalloc.start()
@@ -430,8 +444,9 @@ def test_a_liar_gets_no_memory(tmp_path):
     assert peak < 60e6
 
 
-def test_a_million_frames_in_a_few_bytes(tmp_path):
-    data = GOLDEN.read_bytes()
+@pytest.mark.parametrize("golden_file", [GOLDEN, GOLDEN_SPACED])
+def test_a_million_frames_in_a_few_bytes(golden_file, tmp_path):
+    data = golden_file.read_bytes()
     payload = payload_of(data)
     lying = payload[:2] + b"\xc0\x84\x3d" + payload[3:]  # 1,000,000 where one byte said 50
     path = tmp_path / "million.s2d"
@@ -440,10 +455,25 @@ def test_a_million_frames_in_a_few_bytes(tmp_path):
         S2DFile.open(path)
 
 
+@pytest.mark.parametrize("spacing", [0, keypoint_codec.MAX_SPACING + 1, 255])
+def test_a_spacing_that_cannot_be(spacing, tmp_path):
+    data = GOLDEN_SPACED.read_bytes()
+    part = keypoints_part(GOLDEN_SPACED)
+    altered = bytes([spacing]) + part[1:]
+    size = S2DFile.open(GOLDEN_SPACED).info()["bytes"]["keypoints"]
+    payload = payload_of(data).replace(
+        struct.pack("<I", zlib.crc32(part[:size])), struct.pack("<I", zlib.crc32(altered[:size]))
+    )
+    path = tmp_path / "spacing.s2d"
+    path.write_bytes(reseal(data, payload)[: -len(part)] + altered)
+    with pytest.raises(InputError, match=f"{spacing} frames apart"):
+        read_clip(path)
+
+
 def test_damaged_groups_under_right_checksums(filmed):
     """Random bytes as a group: keypoints, or one InputError."""
     rng = np.random.default_rng(3)
-    group = keypoint_codec.encode_group(filmed.keypoints[:10], 6000)
+    group = keypoint_codec.encode_group(filmed.keypoints[:10], 6000).data
     refused = 0
     for turn in range(24):
         altered = bytearray(group) if turn % 2 else bytearray(rng.bytes(len(group)))
