@@ -206,7 +206,8 @@ def adaptive_bits(zeros: np.ndarray, ones: np.ndarray) -> np.ndarray:
 def stream_shares(groups: Sequence[CodedGroup], sizes: Sequence[int], frames: int) -> dict[str, float]:
     """Return the bits a frame that each kind of keypoint's residuals and the :data:`_OVERHEAD` take.
 
-    ``sizes`` are the groups' bytes with their share of the index, ``frames`` all frames of the clips. Residuals cost what their model says: the range coder is within a word of that.
+    ``sizes`` are the groups' bytes with their share of the index, ``frames`` all frames of the clips.
+    Residuals cost what their model says: the range coder is within a word of that.
     """
     tables = load_tables()
     cost = -np.log2(tables.frequencies / tables.frequencies.sum(axis=1, keepdims=True))

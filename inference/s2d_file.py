@@ -364,7 +364,9 @@ class S2DFile:
             data = track.take(reader.varint())
             spacing, data = (data[0], data[1:]) if self.header.spaced and data else (1, data)
             if not 1 <= spacing <= keypoint_codec.MAX_SPACING:
-                raise InputError("damaged", f"the keypoints are damaged: {spacing} frames apart they cannot be.")
+                raise InputError(
+                    "damaged", f"the keypoints are damaged: {spacing} frames apart is no spacing."
+                )
             keypoint_codec.check_group_size(self._frames_in(group), len(data), spacing)
             groups.append((spacing, data))
         if reader.rest() or track.rest():

@@ -253,7 +253,7 @@ def between(coded, k):
                 for p in range(23)
             ]
         )
-    return frames + [[[2 * k**3 * v for v in p] for p in coded[-1]]]
+    return [*frames, [[2 * k**3 * v for v in p] for p in coded[-1]]]
 
 
 def decode_views(data, frames, width, height):
