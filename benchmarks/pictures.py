@@ -207,12 +207,12 @@ def synthetic_scenes(args: argparse.Namespace) -> Iterator[Scene]:
 
 
 def filmed_scene(video: Path, frames: int, references: int = 1) -> Scene:
-    """Capture a filmed clip, and keep the truth of some of its frames."""
-    reader = VideoReader(video)
-    clip = capture(video, CaptureOptions(references=references, whole=True)).clip
-    wanted = _spread(clip.frames, frames)
-    truth = {number: picture for number, picture in enumerate(reader) if number in wanted}
-    return Scene(clip, truth, {}, {}, {})
+    """Capture a filmed clip, the part that shows the person, and keep the truth of some of its frames."""
+    captured = capture(video, CaptureOptions(references=references))
+    wanted = _spread(captured.clip.frames, frames)
+    numbered = enumerate(VideoReader(video), start=-captured.first)
+    truth = {number: picture for number, picture in numbered if number in wanted}
+    return Scene(captured.clip, truth, {}, {}, {})
 
 
 def _spread(count: int, frames: int) -> list[int]:

@@ -56,19 +56,21 @@ class Setting:
 
     @property
     def plate_quality(self) -> int:
-        """The plate is coded a little coarser than the reference, as by default."""
+        """Plate and further references are coded a little coarser than the first, as by default."""
         return max(self.quality - 10, 0)
 
 
 DEFAULT = Setting(35, 6, 2)  # what `s2d encode` chooses for most clips of ten seconds
 SETTINGS = (
     DEFAULT,
-    Setting(4, 16, 1),
-    Setting(10, 14, 1),
-    Setting(22, 12, 2),
-    Setting(35, 12, 2),
-    Setting(45, 12, 3),
-    Setting(55, 12, 4),
+    Setting(8, 20, 1),
+    Setting(14, 20, 1),
+    Setting(22, 12, 1),
+    Setting(16, 20, 2),
+    Setting(32, 12, 1),
+    Setting(28, 12, 2),
+    Setting(45, 12, 2),
+    Setting(55, 8, 3),
     Setting(70, 6, 4),
 )
 """Of what was tried, what was best at its rate: beyond some millimetres bits serve pictures better."""

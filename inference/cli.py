@@ -264,9 +264,14 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--body", choices=("anny", "smpl", "smplh", "smplx"), help="body model (anny)")
     _add_body_path(parser)
     parser.add_argument("--step", type=float, metavar="MM", help="keypoint quantiser step (6)")
-    parser.add_argument("--quality", type=_within(0, 100), metavar="0-100", help="of the reference picture")
     parser.add_argument(
-        "--plate-quality", type=_within(0, 100), metavar="0-100", help="of the background plate"
+        "--quality", type=_within(0, 100), metavar="0-100", help="of the first reference picture (35)"
+    )
+    parser.add_argument(
+        "--plate-quality",
+        type=_within(0, 100),
+        metavar="0-100",
+        help="of the background plate and further references (25)",
     )
 
 

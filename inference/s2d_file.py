@@ -93,7 +93,8 @@ def write_clip(
     """Write ``clip`` to ``path``, whole or not at all, and return the bytes of each part and their total.
 
     ``step_mm`` is the step of the keypoint quantiser, and the mean error 0.42 steps on captured motion, a
-    little more where slow motion needs no number every frame; the qualities are AVIF's, 0 (smallest) to 100.
+    little more where slow motion needs no number every frame; the qualities are AVIF's, 0 (smallest) to 100,
+    of the first reference, and of the plate and further references, of which less is seen.
     Raises InputError for a clip that the format cannot hold or a place that cannot be written, and
     S2DError for a full disk.
     """
@@ -107,7 +108,7 @@ def write_clip(
             first = Reference(reference.frame, reference.picture, decoded_mask)
             picture = pictures.encode_picture(reference.picture, reference_quality)
         else:
-            picture = pictures.encode_crop(reference.picture, decoded_mask, reference_quality)
+            picture = pictures.encode_crop(reference.picture, decoded_mask, plate_quality)
         parts.append(("reference", pack_varint(reference.frame) + pack_varint(len(mask)) + mask + picture))
     if clip.plate is not None and first is not None:
         origin = clip.plate_origin if header.moving_plate else None

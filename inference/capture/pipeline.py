@@ -78,9 +78,13 @@ class CaptureOptions:
 
 @dataclass
 class Capture:
-    """What was captured: the clip, what to tell the user, and the seconds in which nobody was seen."""
+    """What was captured: the clip, what to tell the user, and the seconds in which nobody was seen.
+
+    ``first`` is the frame of the video, at the clip's rate, with which the clip begins.
+    """
 
     clip: Clip
+    first: int = 0
     warnings: list[str] = field(default_factory=list)
     gaps: list[tuple[float, float]] = field(default_factory=list)
 
@@ -194,7 +198,7 @@ def capture(
     )
     progress("pictures", 1, 1)
     clip.keypoints = _aligned(film, clip, body, options, seen.present, progress)
-    return Capture(clip, warnings, gaps)
+    return Capture(clip, film.part.start, warnings, gaps)
 
 
 def _check(options: CaptureOptions) -> None:
