@@ -21,6 +21,7 @@ from ..body import WEIGHTS_DIR, BodyModel, apply_readout, load_body, stack_trans
 from ..keypoints import measure_bone_lengths
 from ..windows import Network, network_inputs, predict_bones, sample_windows
 from .bodies import people_of
+from .model_card import put_into_card
 from .motion import FPS, HELD_OUT_SUBJECTS, load_motions
 from .vertices import CHUNK_WINDOWS, NETWORK_NAME, WindowSampler
 
@@ -183,7 +184,7 @@ def evaluate(
 ) -> dict[str, object]:
     """Measure the network and the baselines at every noise level; see :data:`METRICS`.
 
-    ``body`` is the one that the network was trained for, Anny when None. Returns what :func:`write_results`
+    ``body`` is the one that the network was trained for, Anny when None. Returns what :func:`record`
     writes: for every noise level (mm) and method its metrics, and the network's speed in frames a second,
     skinning included.
     """
@@ -222,11 +223,21 @@ def evaluate(
     }
 
 
-def write_results(results: dict[str, object], folder: Path = WEIGHTS_DIR, name: str = NETWORK_NAME) -> None:
-    """Write the results as JSON beside the network ``name``, whole or not at all."""
+def record(
+    folder: Path, name: str, data: Path | None, body: BodyModel, training: dict[str, float | str]
+) -> None:
+    """Measure the exported network ``name`` of ``folder``; write ``NAME.json`` beside it, print the table.
+
+    ``training`` says how it was trained. The table of the shipped network goes into the model card too.
+    """
+    results = evaluate(exported_network(folder, name), data, body=body) | {"training": training}
     aside = folder / f"{name}.json.tmp"
     aside.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     os.replace(aside, folder / f"{name}.json")
+    table = results_table(results)
+    if folder.resolve() == WEIGHTS_DIR.resolve() and name == NETWORK_NAME:
+        put_into_card(WEIGHTS_DIR / "MODEL_CARD.md", "vertex table", [table])
+    print(table)
 
 
 def results_table(results: dict[str, object]) -> str:

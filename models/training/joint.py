@@ -35,6 +35,7 @@ from ..fetch import WEIGHTS, fetch
 from .adversary import Discriminator, discriminator_loss, generator_losses
 from .batches import StepBatches
 from .config import JointConfig, read_config
+from .evaluate_vertices import record
 from .export_pictures import export_pictures
 from .losses import Target, Vgg, cosine_distances, picture_losses, vertex_loss
 from .networks import Drawn, JointNetworks
@@ -331,6 +332,9 @@ def train(config: JointConfig, args: argparse.Namespace) -> None:
             _train_slice(training, batches, shown, args, rank)
         if args.export and rank == 0:
             export(training, args.export)
+            if training.done >= 1:
+                told = {"joint steps": training.steps, "minutes": round(training.seconds / 60, 1)}
+                record(args.export, NETWORK_NAME, args.data, body, told)
 
 
 def export(training: Joint, folder: Path) -> None:

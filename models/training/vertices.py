@@ -377,20 +377,10 @@ def run(args: argparse.Namespace) -> None:
     export(trainer.averaged(), folder, name)
     print(folder / f"{name}.onnx")
     if trainer.step == trainer.steps:
-        from .evaluate_vertices import (
-            evaluate,
-            exported_network,
-            results_table,
-            write_results,
-        )
-        from .model_card import put_into_card
+        from .evaluate_vertices import record
 
-        results = evaluate(exported_network(folder, name), args.data, body=body)
-        results["training"] = {"steps": trainer.steps, "minutes": round(trainer.seconds / 60, 1)}
-        write_results(results, folder, name)
-        if folder == WEIGHTS_DIR and name == NETWORK_NAME:
-            put_into_card(WEIGHTS_DIR / "MODEL_CARD.md", "vertex table", [results_table(results)])
-        print(results_table(results))
+        minutes = round(trainer.seconds / 60, 1)
+        record(folder, name, args.data, body, {"steps": trainer.steps, "minutes": minutes})
 
 
 def _check_writable(folder: Path) -> None:

@@ -305,8 +305,9 @@ def run_command(arguments):
 
 
 def test_slices_train_to_the_end_and_leave_curves_and_sheets(arguments, cache, tmp_path, monkeypatch):
-    exported = {}
+    exported, recorded = {}, []
     monkeypatch.setattr(joint, "export_pictures", lambda encoder, *_: exported.update(encoder.state_dict()))
+    monkeypatch.setattr(joint, "record", lambda folder, *given: recorded.append((folder, given[-1])))
     config = dataclasses.replace(CONFIG, people=1, steps=4)
     run_command(arguments(config, "--minutes", "0.001"))
     with pytest.raises(InputError, match="--resume"):
@@ -320,6 +321,8 @@ def test_slices_train_to_the_end_and_leave_curves_and_sheets(arguments, cache, t
     assert (tmp_path / "weights" / "vertex_predictor.onnx").is_file()
     for name, value in exported.items():
         torch.testing.assert_close(value, state["average"][f"encoder.{name}"])
+    [(folder, told)] = recorded  # once trained to the end, the vertices are measured
+    assert (folder, told["joint steps"]) == (tmp_path / "weights", 4)
 
 
 def test_what_is_no_checkpoint_is_refused(arguments, tmp_path):
