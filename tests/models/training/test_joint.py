@@ -142,7 +142,7 @@ def test_batches_made_ahead_are_those_of_their_steps(cache, body):
 
 def test_shipped_configurations_are_read():
     names = [path.stem for path in FOLDER.glob("*.toml")]
-    assert {"release", "tiny", "gpu"} <= set(names)
+    assert {"release", "finish", "tiny", "gpu"} <= set(names)
     for name in names:
         assert read_config(name).steps > 0
 
