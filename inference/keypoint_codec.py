@@ -25,6 +25,7 @@ from ..models.keypoint_motion import (
     refine,
 )
 from ..models.keypoints import KEYPOINT_NAMES
+from .curves import coded_frames, draw_curves, fit_curves
 from .errors import InputError
 from .range_coding import GroupReader, pack_group
 
@@ -35,7 +36,6 @@ _FREE_FRAMES, _FRAMES_A_BYTE = 64, 8  # no frequency is so high that a frame cos
 
 MAX_SPACING = 8
 SPARSE_ERROR = 0.65  # some two fifths more than where every frame is coded
-_FITTING_STEPS = 8  # of conjugate gradients, after which the curves' error does not fall any more
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def encode_group(keypoints: np.ndarray, step_um: int, spacing: int = 1) -> Coded
     if not np.abs(keypoints).max() < _LIMIT_M:
         raise InputError("bad_keypoints", "a keypoint is over a kilometre away: keypoints must be in metres.")
     keypoints = np.asarray(keypoints, np.float64)
-    track = np.rint(_samples(keypoints, spacing) * (1e6 * UNITS / step_um)).astype(np.int64)
+    track = np.rint(fit_curves(keypoints, spacing) * (1e6 * UNITS / step_um)).astype(np.int64)
     tables = load_tables()
     coded = quantise(tables, track)
     data = pack_group(
@@ -109,11 +109,6 @@ def decode_group(data: bytes, frames: int, step_um: int, spacing: int = 1) -> np
     return _metres(refine(tables, decoded, predictions), frames, step_um, spacing).astype(np.float32)
 
 
-def coded_frames(frames: int, spacing: int) -> int:
-    """Return how many frames are coded of a group of ``frames``; the last may lie beyond its end."""
-    return -(-(frames - 1) // spacing) + 1
-
-
 def check_group_size(frames: int, size: int, spacing: int = 1) -> None:
     """Raise InputError if ``size`` bytes cannot hold ``frames`` frames, before any are allocated."""
     if coded_frames(frames, spacing) > _FREE_FRAMES + size * _FRAMES_A_BYTE:
@@ -139,84 +134,4 @@ def _first_frame(numbers: list[int]) -> np.ndarray:
 
 def _metres(refined: np.ndarray, frames: int, step_um: int, spacing: int) -> np.ndarray:
     """Return ``(frames, 23, 3)`` float64 metres of coded frames in 1/4096 lattice unit."""
-    return _between(refined, spacing)[:frames] * (step_um * 1e-6 / (UNITS * WEIGHT_ONE * 2 * spacing**3))
-
-
-def _curves(spacing: int) -> np.ndarray:
-    """Return the weights ``(spacing, 4)``, times ``2 spacing**3``, of four samples at places from the second.
-
-    Cubic curves through the samples with the slope between their neighbours (Catmull and Rom, 1974).
-    """
-    k, j = spacing, np.arange(spacing, dtype=np.int64)
-    return np.stack(
-        [
-            -(j**3) + 2 * k * j**2 - k**2 * j,
-            3 * j**3 - 5 * k * j**2 + 2 * k**3,
-            -3 * j**3 + 4 * k * j**2 + k**2 * j,
-            j**3 - k * j**2,
-        ],
-        axis=1,
-    )
-
-
-def _between(samples: np.ndarray, spacing: int) -> np.ndarray:
-    """Return the frames on the curves through ``samples (m, ...)``, times ``2 spacing**3``.
-
-    They are ``(m - 1) * spacing + 1``. Before the first sample and after the last the line goes on.
-    """
-    frames = np.empty(((len(samples) - 1) * spacing + 1, *samples.shape[1:]), samples.dtype)
-    frames[-1] = samples[-1] * (2 * spacing**3)
-    if len(samples) > 1:
-        ends = 2 * samples[0] - samples[1], 2 * samples[-1] - samples[-2]
-        around = np.concatenate([ends[0][None], samples, ends[1][None]])
-        for j, weights in enumerate(_curves(spacing)):
-            frames[j:-1:spacing] = sum(w * around[q : q + len(samples) - 1] for q, w in enumerate(weights))
-    return frames
-
-
-def _gathered(frames: np.ndarray, spacing: int) -> np.ndarray:
-    """Apply the transpose of :func:`_between` to ``frames``."""
-    count = (len(frames) - 1) // spacing + 1
-    around = np.zeros((count + 2, *frames.shape[1:]))
-    around[count] = frames[-1] * (2 * spacing**3)
-    for j, weights in enumerate(_curves(spacing)):
-        for q, w in enumerate(weights):
-            around[q : q + count - 1] += w * frames[j:-1:spacing]
-    samples = around[1:-1].copy()
-    samples[0] += 2 * around[0]
-    samples[1] -= around[0]
-    samples[-1] += 2 * around[-1]
-    samples[-2] -= around[-1]
-    return samples
-
-
-def _samples(keypoints: np.ndarray, spacing: int) -> np.ndarray:
-    """Return the samples whose curves lie nearest to ``keypoints (n, ...)``: least squares.
-
-    By conjugate gradients from the keypoints themselves; few steps, so that a sample beyond the last frame
-    does not run away.
-    """
-    if spacing == 1 or len(keypoints) == 1:
-        return keypoints
-    count, scale = coded_frames(len(keypoints), spacing), 2.0 * spacing**3
-    samples = keypoints[np.minimum(np.arange(count) * spacing, len(keypoints) - 1)]
-
-    def curve(x: np.ndarray) -> np.ndarray:
-        frames = _between(x, spacing) / scale
-        frames[len(keypoints) :] = 0
-        return frames
-
-    missed = -curve(samples)
-    missed[: len(keypoints)] += keypoints
-    residual = _gathered(missed, spacing) / scale
-    direction, size = residual, (residual**2).sum()
-    for _ in range(_FITTING_STEPS):
-        if size < 1e-18:
-            break
-        along = curve(direction)
-        step = size / (along**2).sum()
-        samples = samples + step * direction
-        residual = residual - step * _gathered(along, spacing) / scale
-        size, before = (residual**2).sum(), size
-        direction = residual + size / before * direction
-    return samples
+    return draw_curves(refined, spacing)[:frames] * (step_um * 1e-6 / (UNITS * WEIGHT_ONE * 2 * spacing**3))
