@@ -247,6 +247,23 @@ def test_any_frame_can_be_asked_for_and_decodes_one_group(of, codec, read, reque
     np.testing.assert_array_equal(read(file, 298, 303), whole[298:303])
 
 
+def test_each_group_is_sent_as_sparsely_as_its_motion_allows(filmed, tmp_path):
+    """Ten seconds of standing still, then a shiver: the second group alone is sent frame by frame."""
+    track = np.repeat(filmed.keypoints[:1], 320, axis=0)
+    track[:300] += (0.1 * np.sin(np.arange(300) / 40))[:, None, None].astype(np.float32)
+    track[300:] += (0.1 * np.sin(2.0 * np.arange(20)))[:, None, None].astype(np.float32)
+    sizes = write_clip(replace(filmed, keypoints=track), tmp_path / "clip.s2d")
+    file = S2DFile.open(tmp_path / "clip.s2d")
+    assert file.header.spaced
+    found = file.keypoints(0, 320)
+    assert np.linalg.norm(found - track, axis=-1).mean() < 0.005
+    np.testing.assert_array_equal(file.keypoints(290, 310), found[290:310])
+    _, second = second_decoder.read(tmp_path / "clip.s2d")
+    np.testing.assert_array_equal(second.astype(np.float32), found)
+    sent = keypoint_codec.encode_group(track[:300], 6000), keypoint_codec.encode_group(track[300:], 6000)
+    assert sizes["keypoints"] < len(sent[0].data) / 2 + len(sent[1].data)
+
+
 def test_a_moving_plate_comes_back_in_a_few_bits_a_frame(panned, panned_file, filmed_file):
     path, sizes = panned_file
     back = read_clip(path)
