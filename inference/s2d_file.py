@@ -92,8 +92,8 @@ def write_clip(
 ) -> dict[str, int]:
     """Write ``clip`` to ``path``, whole or not at all, and return the bytes of each part and their total.
 
-    ``step_mm`` is the step of the keypoint quantiser, and the mean error 0.42 steps on captured motion, a
-    little more where slow motion needs no number every frame; the qualities are AVIF's, 0 (smallest) to 100,
+    ``step_mm`` is the step of the keypoint quantiser, and the mean error 0.42 steps on captured motion, up to
+    0.55 where slow motion needs no number every frame; the qualities are AVIF's, 0 (smallest) to 100,
     of the first reference, and of the plate and further references, of which less is seen.
     Raises InputError for a clip that the format cannot hold or a place that cannot be written, and
     S2DError for a full disk.
