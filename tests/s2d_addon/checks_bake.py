@@ -253,9 +253,10 @@ def read_gltf(path):
 
 def write_fbx(path, *, shape_keys):
     addon_utils.enable("io_scene_fbx")
-    # By default the exporter looks at objects' own actions alone, and those of shape keys are none.
+    # By default the exporter looks at objects' own actions alone, and those of shape keys are none; and it
+    # drops keys, by which a mesh on an armature may move half a centimetre.
     options = {"bake_anim_use_nla_strips": False, "bake_anim_use_all_actions": False} if shape_keys else {}
-    bpy.ops.export_scene.fbx(filepath=path, use_selection=True, **options)
+    bpy.ops.export_scene.fbx(filepath=path, use_selection=True, bake_anim_simplify_factor=0, **options)
 
 
 def read_fbx(path):
