@@ -84,7 +84,7 @@ class Capture:
     """
 
     clip: Clip
-    first: int = 0
+    first: int
     warnings: list[str] = field(default_factory=list)
     gaps: list[tuple[float, float]] = field(default_factory=list)
 

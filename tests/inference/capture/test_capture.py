@@ -176,6 +176,7 @@ def test_a_clip_is_the_part_of_the_film_that_shows_the_person(tmp_path, small_fr
     assert result.gaps == []
     clip = result.clip
     assert abs(clip.frames - small.frames) <= 1
+    assert abs(result.first - len(before)) <= 1
     together = min(clip.frames, small.frames)
     apart = clip.camera.project(clip.keypoints[:together]) - small.camera.project(small.keypoints[:together])
     assert np.median(np.linalg.norm(apart, axis=-1)) < 3  # in time with the film, or it would be far off
@@ -187,6 +188,7 @@ def test_a_clip_is_the_part_of_the_film_that_shows_the_person(tmp_path, small_fr
         ].astype(int) - reference.picture[shown]).mean() < 12  # fmt: skip
 
     whole = capture(film, CaptureOptions(whole=True))
+    assert whole.first == 0
     assert whole.clip.frames == len(before) + len(small_frames) + len(after)
     assert [round(end - start, 1) for start, end in whole.gaps] == [0.7, 0.6]
 
