@@ -191,7 +191,7 @@ class _KeypointGuided(Generator):
     def layers(self, **inputs: Tensor) -> Layers:
         """Draw as :meth:`Generator.layers` does."""
         keypoints = inputs["keypoints"], inputs["reference_keypoints"]
-        motion = keypoint_motion(*keypoints, inputs["motion"], inputs["origin"])
+        motion = keypoint_motion(*keypoints, inputs["plate"], inputs["origin"])
         nothing = torch.zeros_like(inputs["reference_coverage"])
         return super().layers(**inputs | {"motion": motion, "reference_coverage": nothing})
 

@@ -36,7 +36,7 @@ from ..inference.video import VideoReader
 from ..models.body import BodyModel, load_body
 from ..models.fetch import WEIGHTS, fetch
 from ..models.generator import Generator, ReferenceEncoder
-from ..models.mesh_motion import GRID, MeshMotion, warp_over_plate
+from ..models.mesh_motion import Surface, see_body, warp_over_plate
 from ..models.training.export_pictures import example_inputs
 from ..models.training.losses import Vgg
 from ..models.training.metrics import NAMES, measure, person_region
@@ -281,35 +281,33 @@ def _draw(scene: Scene, networks: Networks, seconds: list[float]) -> Iterator[_D
     reference = clip.references[0]
     of_references = [posed(each.frame) for each in clip.references]
     synthesiser = FrameSynthesiser(clip, body, of_references, networks.load)
-    motion = _motion(clip, body, of_references[0])
+    in_reference = _seen(clip, body, of_references[0])
     for number, truth in scene.truth.items():
         vertices = posed(number)
         started = time.perf_counter()
         ours = synthesiser.frame(clip.keypoints[number], vertices, number)
         seconds.append(time.perf_counter() - started)
-        pixels, depth = clip.camera.project(vertices), vertices[:, 2]
-        moved = motion(pixels, depth)
+        surface = _seen(clip, body, vertices)
+        moved = surface.motion_to(in_reference)
         drawn = {
             "ours": ours,
             "still": reference.picture,
             "warp": warp_over_plate(
-                reference.picture, reference.mask, clip.background(number), moved, motion.coverage
+                reference.picture, reference.mask, clip.background(number), moved, in_reference.coverage
             ),
         }
         mask = scene.masks.get(number)
         if mask is None:
-            covered = cv2.resize(_motion(clip, body, vertices).coverage, None, fx=GRID, fy=GRID)
-            mask = np.uint8(covered * 255)
+            mask = np.uint8(surface.coverage * 255)
         errors = {}
         known = number in scene.flows
         to_first = networks.flow(clip.camera.project(clip.keypoints[reference.frame])) if known else None
         if to_first is not None:
-            true = scene.bodies[number]
-            from_true = _motion(clip, body, scene.bodies[reference.frame])
+            now, then = (_seen(clip, body, scene.bodies[frame]) for frame in (number, reference.frame))
             flows = {
                 "ours": to_first,
                 "warp": moved[:2],
-                "true": from_true(clip.camera.project(true), true[:, 2])[:2],
+                "true": now.motion_to(then)[:2],
             }
             errors = {
                 method: _flow_errors(flow, mask, *scene.flows[number]) for method, flow in flows.items()
@@ -337,7 +335,7 @@ class Networks:
         return self._run(**inputs)
 
     def flow(self, keypoints: np.ndarray) -> np.ndarray | None:
-        """Return the flow ``(2, H/2, W/2)`` to a reference, NaN outside the part that was drawn.
+        """Return the flow ``(2, H, W)`` to a reference, NaN outside the part that was drawn.
 
         ``keypoints`` ``(K, 2)``, canvas pixels, tell which reference; None if it was not drawn from.
         """
@@ -351,7 +349,7 @@ class Networks:
                 **{name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in inputs.items()}
             )
         part = layers.flow[0, index].numpy()
-        left, top = (inputs["origin"][0] / GRID).astype(int)
+        left, top = inputs["origin"][0].astype(int)
         whole = np.full((2, *inputs["reference_coverage"].shape[-2:]), np.nan, np.float32)
         whole[:, top : top + part.shape[1], left : left + part.shape[2]] = part
         return whole
@@ -367,18 +365,17 @@ def shipped_networks() -> Networks:
 def _flow_errors(
     flow: np.ndarray, mask: np.ndarray, truth: np.ndarray, visible: np.ndarray
 ) -> dict[str, float]:
-    """Return the mean end-point error, pixels, of ``flow`` ``(2, H/2, W/2)`` on the person.
+    """Return the mean end-point error, pixels, of ``flow`` ``(2, H, W)`` on the person.
 
     ``truth`` ``(H, W, 2)`` counts where the ``mask`` is firm; ``shown`` is where it is ``visible`` too.
     """
-    large = cv2.resize(flow.transpose(1, 2, 0), mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    error = np.linalg.norm(large - truth, axis=-1)
+    error = np.linalg.norm(flow.transpose(1, 2, 0) - truth, axis=-1)
     body = (mask > 200) & np.isfinite(error)
     return {"body": float(error[body].mean()), "shown": float(error[body & visible].mean())}
 
 
-def _motion(clip: Clip, body: BodyModel, vertices: np.ndarray) -> MeshMotion:
-    return MeshMotion(body.faces, clip.camera.project(vertices), vertices[:, 2], clip.width, clip.height)
+def _seen(clip: Clip, body: BodyModel, vertices: np.ndarray) -> Surface:
+    return see_body(body, vertices, clip.camera.project, clip.width, clip.height)
 
 
 if __name__ == "__main__":

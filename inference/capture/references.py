@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import cv2
 import numpy as np
 
-from ...models.mesh_motion import MeshMotion
+from ...models.body import BodyModel
+from ...models.mesh_motion import see_body
 from ..clip import Camera
 
 MAX_REFERENCES = 4
@@ -23,26 +23,20 @@ _FIRST, _FURTHER = 7.0, 4.0  # seconds of motion that cost what the first refere
 
 
 def shown_surfaces(
-    faces: np.ndarray, posed: Iterable[np.ndarray], masks: Iterable[np.ndarray], camera: Camera
+    body: BodyModel, posed: Iterable[np.ndarray], masks: Iterable[np.ndarray], camera: Camera
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return how many pixels of each triangle N pictures show ``(N, F)`` float32, 0 where it is hidden.
 
-    ``faces`` ``(F, 3)`` and ``posed`` vertices ``(V, 3)`` a picture are the body's, ``masks`` ``(H, W)``
-    uint8 say where it was seen. With it comes how well each mask and body agree ``(N,)``, their intersection
+    ``posed`` are the ``body``'s vertices ``(V, 3)`` a picture, ``masks`` ``(H, W)`` uint8 say where it was
+    seen. With it comes how well each mask and body agree ``(N,)``, their intersection
     over their union: where a mask lacks a limb, or holds what stands behind, the picture is a bad reference.
     """
     shown, agreement = [], []
     for vertices, mask in zip(posed, masks, strict=True):
-        pixels = camera.project(vertices)
-        a, b, c = (pixels[corner] for corner in faces.T)
-        ab, ac = b - a, c - a
-        area = 0.5 * np.abs(ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0])
-        height, width = mask.shape
-        motion = MeshMotion(faces, pixels, vertices[:, 2], width, height)
-        shown.append(area * motion.visible)
-        body = motion.coverage > 0.5
-        person = cv2.resize(mask, body.shape[::-1], interpolation=cv2.INTER_AREA) > 127
-        agreement.append(np.count_nonzero(body & person) / max(1, np.count_nonzero(body | person)))
+        surface = see_body(body, vertices, camera.project, *mask.shape[::-1])
+        shown.append(surface.area * surface.visible())
+        covered, person = surface.coverage > 0.5, mask > 127
+        agreement.append(np.count_nonzero(covered & person) / max(1, np.count_nonzero(covered | person)))
     return np.array(shown, np.float32), np.array(agreement)
 
 

@@ -19,11 +19,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..body import BodyModel
 from ..keypoints import KEYPOINT_INDEX
-from ..mesh_motion import GRID
 from ..windows import WINDOW
 from .config import JointConfig
 from .networks import predictor_inputs
-from .picture_cache import load_example
+from .picture_cache import LABEL_CELL, load_example
 from .vertices import WindowSampler
 
 _DETAILS = (
@@ -102,7 +101,7 @@ def prepare(
     made["origin"] = np.float32([left, top])
     for name in ("plates", "frames", "masks"):
         made[name] = example[name][..., rows, columns]
-    cells = [slice(side.start // GRID, side.stop // GRID) for side in (rows, columns)]
+    cells = [slice(side.start // LABEL_CELL, side.stop // LABEL_CELL) for side in (rows, columns)]
     for name in ("flow", "known", "visible"):
         made[name] = example[name][..., *cells]
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..generator import HALF, QUARTER, Generator, ReferenceEncoder
 from ..keypoints import KEYPOINT_NAMES
-from ..mesh_motion import GRID, MOTION_CHANNELS
+from ..mesh_motion import MOTION_CHANNELS
 
 OPSET = 18  # the first whose grid sampling and resizing every supported ONNX Runtime has
 
@@ -30,7 +30,7 @@ _OF_PART = ("plate", "motion")  # inputs of the generator that are of the part t
 def example_inputs(width: int, height: int, references: int = 1) -> dict[str, Tensor]:
     """Return random inputs of the generator for one frame of the whole canvas."""
     keypoints = len(KEYPOINT_NAMES), 2
-    motion = torch.rand(1, references, MOTION_CHANNELS, height // GRID, width // GRID)
+    motion = torch.rand(1, references, MOTION_CHANNELS, height, width)
     motion[:, :, :2] = motion[:, :, :2] * 20 - 10
     return {
         "references": torch.rand(1, references, 3, height, width),
@@ -38,7 +38,7 @@ def example_inputs(width: int, height: int, references: int = 1) -> dict[str, Te
         "plate": torch.rand(1, 3, height, width),
         "half": torch.randn(1, references, HALF, height // 2, width // 2),
         "quarter": torch.randn(1, references, QUARTER, height // 4, width // 4),
-        "reference_coverage": torch.rand(1, references, 1, height // GRID, width // GRID),
+        "reference_coverage": torch.rand(1, references, 1, height, width),
         "motion": motion,
         "keypoints": torch.rand(1, *keypoints) * width,
         "reference_keypoints": torch.rand(1, references, *keypoints) * width,

@@ -53,6 +53,7 @@ _WARM_UP = 100  # steps
 _AVERAGING = 0.998
 _SAVE_EVERY = 40.0  # seconds
 _SHEET_EVERY = 300.0  # seconds
+_FILES = {"encoder": "reference_encoder"}  # parts that are called otherwise as files
 _TORCHRUN = {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}
 
 
@@ -287,7 +288,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=9, help="of this slice")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in OUT")
     parser.add_argument(
-        "--init", type=Path, metavar="CHECKPOINT", help="start from another training's networks"
+        "--init",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="start from another training's networks, or those exported to a folder",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -355,16 +359,28 @@ def hed_weights(data: Path) -> Path:
 
 def _initialise(training: Joint, init: Path | None) -> None:
     if training.config.pretrained_predictor:
-        from safetensors.torch import load_file
-
-        shipped = WEIGHTS_DIR / f"{NETWORK_NAME}.safetensors"
-        weights = load_file(shipped)
-        training.start_from({f"vertex_predictor.{name}": value for name, value in weights.items()}, shipped)
-    if init is not None:
+        _start_from_weights(training, WEIGHTS_DIR, "vertex_predictor")
+    if init is not None and init.is_dir():
+        for part in ("vertex_predictor", "encoder", "generator"):
+            _start_from_weights(training, init, part)
+    elif init is not None:
         state = read_checkpoint(init)
         if "average" not in state:
             raise InputError("checkpoint", f"{init} is no checkpoint of networks that draw.")
         training.start_from(state["average"], init)
+
+
+def _start_from_weights(training: Joint, folder: Path, part: str) -> None:
+    """Take over a ``part`` of the networks as :func:`export` wrote it."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = folder / f"{_FILES.get(part, part)}.safetensors"
+    try:
+        weights = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError("checkpoint", f"{path} cannot be read ({error}).") from None
+    training.start_from({f"{part}.{name}": value for name, value in weights.items()}, path)
 
 
 @contextlib.contextmanager

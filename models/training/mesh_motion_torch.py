@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The mesh's dense motion in PyTorch, many bodies at once, with a gradient to every vertex.
 
-It computes what :class:`..mesh_motion.MeshMotion` computes, which decoding runs and which stays the
-reference (a test holds the two together). Which triangle lies in which cell, faces the camera and is seen
-is decided without a gradient; the displacements, filled outward, carry it to the vertices of the frame and
-of its references. So the losses of a picture reach the network that predicted the vertices.
+It computes what :mod:`..mesh_motion` computes, which decoding runs and which stays the reference (a test
+holds the two together). Which point of the mesh a pixel shows, and whether a reference shows it too, is
+decided without a gradient; the way that this point goes, filled outward, carries it to the vertices of the
+frame and of its references. So the losses of a picture reach the network that predicted the vertices.
 """
 
 from __future__ import annotations
@@ -17,104 +17,117 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..mesh_motion import GRID, NOTHING, SAME_SURFACE, VISIBLE_WITHIN
+from ..mesh_motion import LEAST_AREA, NOWHERE, ON_EDGE, VISIBLE_WITHIN
 
 
-class MeshMotion:
-    """The motion between N bodies' references and their frames.
+class Surfaces:
+    """What M canvases show, each of a mesh of its own.
 
-    ``faces`` is ``(F, 3)`` int64; ``points`` ``(N, R, V, 3)`` are the projected vertices of R references of
-    each body: canvas pixels and depth in metres. ``coverage`` ``(N, R, 1, H/2, W/2)`` is then the part of
-    each cell that the reference's body covers.
+    ``faces`` is ``(F, 3)`` int64; ``points`` ``(M, V, 3)`` are the projected vertices: canvas pixels, and
+    depth in metres. ``coverage`` is then ``(M, 1, H, W)``; all else as in :class:`..mesh_motion.Surface`, of
+    all canvases one after another.
     """
 
     def __init__(self, faces: Tensor, points: Tensor, height: int, width: int) -> None:
-        self._faces, self._points = faces, points
-        self._rows, self._columns = height // GRID, width // GRID
-        cells, distance, seen = self._assign(points.flatten(0, 1))
-        nearest = self._nearest(cells, distance, seen)
-        visible = seen & (distance < nearest.gather(1, cells) + VISIBLE_WITHIN)
-        self._visible = visible.to(points.dtype).unflatten(0, points.shape[:2])  # (N, R, F)
-        self.coverage = self._cover(torch.isfinite(nearest)).unflatten(0, points.shape[:2])
+        self.faces, self.points, self.size = faces, points, (height, width)
+        self._draw()
+        hit = points.new_zeros(len(points) * height * width)
+        hit[self.cells] = 1
+        hit = F.pad(hit.view(-1, 1, height, width), (1, 1, 1, 1), mode="reflect")
+        self.coverage = F.avg_pool2d(hit, 3, 1)
 
-    def __call__(self, points: Tensor) -> Tensor:
-        """Return motion maps ``(N, T, R, 4, H/2, W/2)`` of T frames' projected vertices ``(N, T, V, 3)``.
+    def motion_to(self, references: Surfaces, bodies: int) -> Tensor:
+        """Return motion maps ``(N, T, R, 4, H, W)``: N T frames of N ``bodies`` to their N R ``references``.
 
         Channels as in :data:`..mesh_motion.MOTION_CHANNELS`.
         """
-        (bodies, frames), references = points.shape[:2], self._points.shape[1]
-        points = points.flatten(0, 1)
-        cells, distance, seen = self._assign(points)
-        front = seen & (distance < self._nearest(cells, distance, seen).gather(1, cells) + SAME_SURFACE)
-        frame, face = front.nonzero(as_tuple=True)
-        body = (frame // frames)[:, None] * references + torch.arange(references, device=frame.device)
-        here = self._centres_of(points, frame, face)
-        there = self._centres_of(self._points.flatten(0, 1), body, face[:, None])  # (P, R, 2)
-        shown = self._visible.flatten(0, 1)[body, face[:, None]]
-        values = torch.cat([there - here[:, None], shown[..., None]], -1).flatten(1)  # (P, 3 R)
-
-        cell = frame * (self._rows * self._columns) + cells[frame, face]
-        total = len(points) * self._rows * self._columns
-        count = torch.bincount(cell, minlength=total)[:, None]
-        means = values.new_zeros(total, values.shape[1]).index_add(0, cell, values) / count.clamp(min=1)
-        grid = (len(points), self._rows, self._columns)
-        known = (count > 0).view(grid)
-        filled = _fill_outward(means.view(*grid, -1).permute(0, 3, 1, 2), known[:, None].to(values.dtype))
-        filled = filled.unflatten(1, (references, 3))  # (N T, R, 3, H/2, W/2)
-        coverage = self._cover(known.flatten(1))[:, None].expand(-1, references, -1, -1, -1).to(values.dtype)
+        height, width = self.size
+        frames, count = (len(each.points) // bodies for each in (self, references))
+        frame = self.cells // (height * width)
+        each = torch.arange(count, device=frame.device)
+        of_references = (frame // frames)[:, None] * count + each  # (P, R)
+        here = self._points_of(self, frame[:, None])
+        there = self._points_of(references, of_references)  # (P, R, 3)
+        with torch.no_grad():
+            shown = references.facing[of_references, self.triangles[:, None]]
+            shown &= references._shows(of_references, there)
+        values = torch.cat([there[..., :2] - here[..., :2], shown[..., None].to(there.dtype)], -1)
+        total = len(self.points) * height * width
+        known = values.new_zeros(total, values[0].numel() if len(values) else 3 * count)
+        known = known.index_copy(0, self.cells, values.flatten(1))
+        weight = values.new_zeros(total, 1).index_fill(0, self.cells, 1)
+        known, weight = (x.view(-1, height, width, x.shape[1]).permute(0, 3, 1, 2) for x in (known, weight))
+        filled = fill_outward(known, weight).unflatten(1, (count, 3))  # (N T, R, 3, H, W)
+        coverage = self.coverage[:, None].expand(-1, count, -1, -1, -1)
         maps = torch.cat([filled[:, :, :2], coverage, filled[:, :, 2:]], 2)
         return maps.unflatten(0, (bodies, frames))
 
+    def _points_of(self, surfaces: Surfaces, index: Tensor) -> Tensor:
+        """Return where ``(P, R, 3)`` the P points shown here lie in ``surfaces`` ``index`` ``(P, R)``."""
+        corners = self.faces[self.triangles][:, None] + (index * surfaces.points.shape[1])[..., None]
+        found = surfaces.points.flatten(0, 1).index_select(0, corners.flatten())
+        return (found.view(*corners.shape, 3) * self.weights[:, None, :, None]).sum(-2)
+
+    def _shows(self, index: Tensor, points: Tensor) -> Tensor:
+        """Say of which ``points (…, 3)`` nothing lies in front on the canvases ``index (…)``."""
+        height, width = self.size
+        column, row = points[..., 0].floor().long(), points[..., 1].floor().long()
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        place = torch.where(inside, (index * height + row) * width + column, 0)
+        return inside & (points[..., 2] < self.distance[place] + VISIBLE_WITHIN)
+
     @torch.no_grad()
-    def _assign(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return each triangle's flat cell, its depth, and whether it faces the camera within the canvas."""
-        points = points.transpose(1, 2).contiguous()  # (M, 3, V)
-        a, b, c = (points.index_select(2, corner) for corner in self._faces.unbind(1))
+    def _draw(self) -> None:
+        height, width = self.size
+        a, b, c = (self.points.index_select(1, corner) for corner in self.faces.unbind(1))
         ab, ac = b - a, c - a
-        facing = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0] < 0
-        centres = a + (ab + ac) / 3
-        column, row = (centres[:, axis].mul(1 / GRID).floor() for axis in (0, 1))
-        inside = (column >= 0) & (column < self._columns) & (row >= 0) & (row < self._rows)
-        cells = torch.where(inside, row * self._columns + column, 0).long()
-        return cells, centres[:, 2], facing & inside
+        area = ab[..., 1] * ac[..., 0] - ab[..., 0] * ac[..., 1]
+        self.facing = area > LEAST_AREA
+        canvas, triangle = self.facing.nonzero(as_tuple=True)
+        a, ab, ac, area = (each[canvas, triangle] for each in (a, ab, ac, area))
+        limits = torch.tensor([width, height], device=a.device)
+        low = a[:, :2] + torch.minimum(ab[:, :2], ac[:, :2]).clamp(max=0)
+        high = a[:, :2] + torch.maximum(ab[:, :2], ac[:, :2]).clamp(min=0)
+        zero = torch.zeros_like(limits)
+        first = torch.ceil(low - 0.5).clamp(zero, limits).long()
+        last = torch.floor(high - 0.5).clamp(zero - 1, limits - 1).long()
+        sides = (last - first + 1).clamp(min=0)
+        count = sides.prod(1)
+        of = torch.arange(len(count), device=a.device).repeat_interleave(count)
+        place = torch.arange(len(of), device=a.device) - (count.cumsum(0) - count)[of]
+        columns = sides[:, 0].clamp(min=1)[of]
+        column, row = first[of, 0] + place % columns, first[of, 1] + place // columns
+        x, y = column + 0.5 - a[of, 0], row + 0.5 - a[of, 1]
+        u = (y * ac[of, 0] - x * ac[of, 1]) / area[of]
+        v = (x * ab[of, 1] - y * ab[of, 0]) / area[of]
+        inside = ((u >= -ON_EDGE) & (v >= -ON_EDGE) & (u + v <= 1 + ON_EDGE)).nonzero()[:, 0]
+        of, u, v = of[inside], u[inside], v[inside]
+        z = a[of, 2] + u * ab[of, 2] + v * ac[of, 2]
+        cell = (canvas[of] * height + row[inside]) * width + column[inside]
+        self.distance = z.new_full((len(self.points) * height * width,), NOWHERE)
+        self.distance.scatter_reduce_(0, cell, z, "amin")
+        nearest = (z == self.distance[cell]).nonzero()[:, 0]
+        winner = torch.full((len(self.distance),), -1, device=z.device)
+        winner.scatter_reduce_(0, cell[nearest], nearest, "amax")
+        self.cells = (winner >= 0).nonzero()[:, 0]
+        winner = winner[self.cells]
+        self.triangles = triangle[of[winner]]
+        self.weights = torch.stack([1 - u - v, u, v], 1)[winner]
 
-    def _centres_of(self, points: Tensor, index: Tensor, face: Tensor) -> Tensor:
-        """Return where on the canvas the triangles ``face`` of the meshes ``index`` of ``points`` lie."""
-        corners = self._faces[face] + (index * points.shape[1])[..., None]
-        found = points[..., :2].flatten(0, 1).index_select(0, corners.flatten())
-        return found.view(*corners.shape, 2).mean(-2)
 
-    @torch.no_grad()
-    def _nearest(self, cells: Tensor, distance: Tensor, seen: Tensor) -> Tensor:
-        """Return the depth ``(M, cells)`` of the surface in front, without the holes between triangles."""
-        nearest = distance.new_full((len(cells), self._rows * self._columns), torch.inf)
-        nearest.scatter_reduce_(1, cells, distance.masked_fill(~seen, torch.inf), "amin")
-        grid = nearest.view(-1, self._rows, self._columns)
-        around = F.pad(grid.clamp(max=NOTHING)[:, None], (2, 2, 2, 2), mode="replicate")[:, 0]
-        hit = torch.isfinite(grid).nonzero(as_tuple=True)
-        typical = around.unfold(1, 5, 1).unfold(2, 5, 1)[hit].flatten(1).median(1).values
-        grid[hit] = torch.minimum(grid[hit], typical)
-        return nearest
-
-    def _cover(self, hit: Tensor) -> Tensor:
-        """Close the pinholes in ``hit`` ``(M, cells)`` and soften the outline: ``(M, 1, H/2, W/2)``."""
-        hit = hit.float().view(-1, 1, self._rows, self._columns)
-        closed = -F.max_pool2d(-F.max_pool2d(hit, 5, 1, 2), 5, 1, 2)
-        return F.avg_pool2d(F.pad(closed, (1, 1, 1, 1), mode="reflect"), 3, 1)
-
-
-def _fill_outward(values: Tensor, weight: Tensor) -> Tensor:
-    """Spread ``values`` ``(M, C, H, W)`` from where ``weight`` ``(M, 1, H, W)`` is 1 over the whole grid."""
-    levels = [(values * weight, weight)]
-    while max(weight.shape[2:]) > 2:
-        size = tuple((side + 1) // 2 for side in weight.shape[2:])
-        values, weight = (_resize(x, size, cv2.INTER_AREA) for x in levels[-1])
-        share = (2 * weight).clamp(max=1) / weight.clamp(min=1e-6)
-        values, weight = values * share, weight * share
-        levels.append((values, weight))
-    filled = values / weight.clamp(min=1e-6)
-    for values, weight in reversed(levels[:-1]):
-        filled = values + (1 - weight) * _resize(filled, weight.shape[2:], cv2.INTER_LINEAR)
+def fill_outward(values: Tensor, weight: Tensor) -> Tensor:
+    """Spread ``values`` ``(M, C, H, W)`` over the canvas from where ``weight`` ``(M, 1, H, W)`` is 1."""
+    known, share = F.avg_pool2d(values, 2), F.avg_pool2d(weight, 2)
+    levels = [(values, weight), (known / share.clamp(min=1e-6), (share > 0).to(values.dtype))]
+    while max(levels[-1][1].shape[2:]) > 2:
+        size = tuple((side + 1) // 2 for side in levels[-1][1].shape[2:])
+        known, share = (_resize(x, size, cv2.INTER_AREA) for x in levels[-1])
+        reach = (2 * share).clamp(max=1) / share.clamp(min=1e-6)
+        levels.append((known * reach, share * reach))
+    known, share = levels.pop()
+    filled = known / share.clamp(min=1e-6)
+    for known, share in reversed(levels):
+        filled = known + (1 - share) * _resize(filled, known.shape[2:], cv2.INTER_LINEAR)
     return filled
 
 

@@ -13,16 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..body import BodyModel
 from ..dense_motion import positions
 from ..generator import Generator, Layers, ReferenceEncoder
-from ..mesh_motion import GRID
 from ..vertex_predictor import INPUTS, VertexPredictor
 from ..windows import network_inputs
 from .config import JointConfig
-from .mesh_motion_torch import MeshMotion
+from .mesh_motion_torch import Surfaces
 
 _KEYPOINT_REACH = 12.0  # pixels, how far a keypoint's motion reaches where there is no mesh
 
@@ -54,12 +54,12 @@ def predictor_inputs(body: BodyModel, windows: np.ndarray, shape: np.ndarray) ->
 
 
 def keypoint_motion(keypoints: Tensor, reference_keypoints: Tensor, like: Tensor, origin: Tensor) -> Tensor:
-    """Return motion maps ``(B, R, 4, h, w)`` that no mesh guides, laid out as :class:`MeshMotion`'s.
+    """Return motion maps ``(B, R, 4, h, w)`` that no mesh guides, laid out as the mesh's.
 
-    Each cell of ``like`` ``(B, …, h, w)`` moves as the keypoints ``(B, K, 2)`` near it move to the
+    Each pixel of ``like`` ``(B, C, h, w)`` moves as the keypoints ``(B, K, 2)`` near it move to the
     ``reference_keypoints`` ``(B, R, K, 2)``; nothing is covered, and all counts as visible.
     """
-    at = positions(like.flatten(1, -3), GRID, origin)
+    at = positions(like, 1, origin)
     distance = (at[:, None] - keypoints[..., None, None]).square().sum(2)  # (B, K, h, w)
     near = torch.softmax(distance * (-0.5 / _KEYPOINT_REACH**2), 1)
     flow = torch.einsum("bkhw,brkc->brchw", near, reference_keypoints - keypoints[:, None])
@@ -77,6 +77,8 @@ class JointNetworks(nn.Module):
         self.generator = Generator()
         for name, value in (("faces", body.faces.astype(np.int64)), ("skinning", body.weights)):
             self.register_buffer(name, torch.from_numpy(value), persistent=False)
+        clothing = None if body.clothing is None else torch.from_numpy(body.clothing)[:, None]
+        self.register_buffer("clothing", clothing, persistent=False)
 
     def forward(self, batch: dict[str, Tensor]) -> Drawn:
         """Draw the frames of a batch from :func:`.batches.prepare`."""
@@ -115,28 +117,42 @@ class JointNetworks(nn.Module):
         return vertices.unflatten(0, (len(batch["body_rest"]), -1))
 
     def _motion(self, batch: dict[str, Tensor], vertices: Tensor, references: int) -> tuple[Tensor, Tensor]:
-        """Return the motion ``(N T, R, 4, h/2, w/2)`` of the part to draw, and the references' coverage."""
+        """Return the motion ``(N T, R, 4, h, w)`` of the part to draw, and the references' coverage."""
         height, width = batch["references"].shape[-2:]
-        part = [side // GRID for side in batch["frames"].shape[-2:]]
+        part = batch["frames"].shape[-2:]
         frames = vertices.shape[1] - references
         origin = batch["origin"].repeat_interleave(frames, 0)
         if not self.mesh:
             motion = keypoint_motion(
                 batch["keypoints"].flatten(0, 1),
                 batch["reference_keypoints"].repeat_interleave(frames, 0),
-                batch["flow"].flatten(0, 1),
+                batch["frames"].flatten(0, 1),
                 origin,
             )
-            nothing = motion.new_zeros(len(vertices), references, 1, height // GRID, width // GRID)
-            return motion, nothing
-        points = project(vertices if self.joint else vertices.detach(), batch["camera"])
-        moving = MeshMotion(self.faces, points[:, :references], height, width)
-        motion = moving(points[:, references:]).flatten(0, 1)
+            return motion, motion.new_zeros(len(vertices), references, 1, height, width)
+        points = project(self._dressed(vertices if self.joint else vertices.detach()), batch["camera"])
+        of_references, of_frames = (
+            Surfaces(self.faces, each.flatten(0, 1), height, width)
+            for each in (points[:, :references], points[:, references:])
+        )
+        motion = of_frames.motion_to(of_references, len(points)).flatten(0, 1)
         cut = [
             of_frame[..., y : y + part[0], x : x + part[1]]
-            for of_frame, (x, y) in zip(motion, (origin // GRID).long().tolist(), strict=True)
+            for of_frame, (x, y) in zip(motion, origin.long().tolist(), strict=True)
         ]
-        return torch.stack(cut), moving.coverage
+        return torch.stack(cut), of_references.coverage.unflatten(0, (-1, references))
+
+    def _dressed(self, vertices: Tensor) -> Tensor:
+        """Do what :meth:`..body.BodyModel.dressed` does of vertices ``(N, M, V, 3)``, normals as given."""
+        if self.clothing is None:
+            return vertices
+        with torch.no_grad():
+            a, b, c = (vertices.index_select(2, corner) for corner in self.faces.unbind(1))
+            across = torch.cross(b - a, c - a, dim=-1)
+            normals = torch.zeros_like(vertices)
+            for corner in self.faces.unbind(1):
+                normals.index_add_(2, corner, across)
+        return vertices + self.clothing * F.normalize(normals, dim=-1)
 
 
 def project(points: Tensor, camera: Tensor) -> Tensor:

@@ -25,11 +25,13 @@ from scipy.spatial import cKDTree
 
 from ..body import BodyModel, load_body
 from ..keypoints import KEYPOINT_INDEX, KEYPOINT_NAMES, MIRRORED
-from ..mesh_motion import GRID
 from ..windows import radius_frames, sample_windows, trunk_frames
 from .backgrounds import on_centres
 from .keypoint_faults import fitted_shape, spoil
 from .people import FPS, People, Variety
+
+LABEL_CELL = 2
+"""Window pixels a cell of the labels of flow."""
 
 WINDOW = (224, 160)
 """Height and width of an example: a standing person on a canvas of 256 fits."""
@@ -206,8 +208,8 @@ def _flow_labels(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return ``flow``, ``known`` and ``visible`` of an example; known are cells that the person fills."""
     flows, known, visible = [], [], []
-    rows, columns = np.mgrid[: WINDOW[0] : GRID, : WINDOW[1] : GRID]
-    cells = np.stack([columns, rows]) + GRID / 2
+    rows, columns = np.mgrid[: WINDOW[0] : LABEL_CELL, : WINDOW[1] : LABEL_CELL]
+    cells = np.stack([columns, rows]) + LABEL_CELL / 2
     for index, mask in enumerate(sample["masks"]):
         person = (mask > 200).astype(np.float32)
         filled = _halve(cut(person, cv2.INTER_NEAREST)) == 1
@@ -316,7 +318,8 @@ def _through_avif(picture: np.ndarray, quality: int) -> np.ndarray:
 
 
 def _halve(values: np.ndarray) -> np.ndarray:
-    return cv2.resize(values, (WINDOW[1] // GRID, WINDOW[0] // GRID), interpolation=cv2.INTER_AREA)
+    size = WINDOW[1] // LABEL_CELL, WINDOW[0] // LABEL_CELL
+    return cv2.resize(values, size, interpolation=cv2.INTER_AREA)
 
 
 def load_example(path: Path, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -45,7 +45,7 @@ def test_a_variant_draws_in_the_bench_as_it_was_trained(mesh):
         flow = trained.flow(inputs["reference_keypoints"][0, 0])
         assert trained.flow(inputs["reference_keypoints"][0, 0] + 5) is None  # another reference
     assert picture["picture"].shape == (1, 3, 64, 64)
-    wanted = inputs["motion"][0, 0, :2] if mesh else np.full((2, 32, 32), 40)
+    wanted = inputs["motion"][0, 0, :2] if mesh else np.full((2, 64, 64), 40)
     np.testing.assert_allclose(flow, wanted, atol=1e-3)
 
 

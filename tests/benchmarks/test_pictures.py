@@ -15,7 +15,7 @@ from sparse2dense.inference.clip import Camera, Clip, Reference
 from sparse2dense.inference.synthesis import FrameSynthesiser
 from sparse2dense.models.body import load_body
 from sparse2dense.models.generator import Generator, ReferenceEncoder
-from sparse2dense.models.mesh_motion import MeshMotion, warp_over_plate
+from sparse2dense.models.mesh_motion import see_body, warp_over_plate
 
 BODY = load_body()
 
@@ -42,8 +42,8 @@ def test_the_plain_warp_is_what_an_untrained_generator_draws():
     vertices = BODY.rest(np.zeros(BODY.shape_size))[0]
     vertices = (vertices - vertices.mean(0) + [0, 0, 2.6]).astype(np.float32)
     moved = vertices + np.float32([0.2, 0.1, 0])
-    motion = MeshMotion(BODY.faces, camera.project(vertices), vertices[:, 2], 128, 128)
-    mask = (np.kron(motion.coverage, np.ones((2, 2))) * 255).astype(np.uint8)
+    before, after = (see_body(BODY, each, camera.project, 128, 128) for each in (vertices, moved))
+    mask = (before.coverage * 255).astype(np.uint8)
     picture, plate = rng.integers(0, 255, (2, 128, 128, 3)).astype(np.uint8)
     clip = Clip(
         fps=Fraction(25),
@@ -57,7 +57,7 @@ def test_the_plain_warp_is_what_an_untrained_generator_draws():
         plate=plate,
     )
     drawn = FrameSynthesiser(clip, BODY, [vertices], Untrained).frame(BODY.keypoints(moved), moved)
-    plain = warp_over_plate(picture, mask, plate, motion(camera.project(moved), moved[:, 2]), motion.coverage)
+    plain = warp_over_plate(picture, mask, plate, after.motion_to(before), before.coverage)
     difference = np.abs(drawn.astype(int) - plain)
     assert difference.mean() < 1.5
     assert np.abs(plain.astype(int) - picture).mean() > 20 * difference.mean()
@@ -68,10 +68,9 @@ def test_the_flow_of_a_drawn_frame_is_measured_where_the_body_is():
     vertices = BODY.rest(np.zeros(BODY.shape_size))[0]
     vertices = (vertices - vertices.mean(0) + [0, 0, 2.6]).astype(np.float32)
     camera, step = Camera(150, 150, 64, 64), np.float32([0.2, 0.1, 0])
-    motion = MeshMotion(BODY.faces, camera.project(vertices), vertices[:, 2], 128, 128)
-    moved = vertices + step
-    flow = motion(camera.project(moved), moved[:, 2])
-    mask = (np.kron(flow[2] > 0.9, np.ones((2, 2))) * 255).astype(np.uint8)
+    before, after = (see_body(BODY, each, camera.project, 128, 128) for each in (vertices, vertices + step))
+    flow = after.motion_to(before)
+    mask = ((flow[2] > 0.9) * 255).astype(np.uint8)
     truth = np.zeros((128, 128, 2), np.float32) - step[:2] * 150 / 2.6
     right = np.zeros_like(mask, bool)
     right[:, 64:] = True

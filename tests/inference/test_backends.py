@@ -59,9 +59,9 @@ def test_torch_and_onnx_runtime_draw_the_same_part_of_a_picture(pictures, refere
             references=noise(1, references, 3, 64, 96),
             masks=noise(1, references, 1, 64, 96),
             plate=pictures["plate"][..., 16:56, 8:88],
-            reference_coverage=noise(1, references, 1, 32, 48),
+            reference_coverage=noise(1, references, 1, 64, 96),
             motion=np.concatenate(
-                [noise(1, references, 2, 20, 40, low=-30, high=30), noise(1, references, 2, 20, 40)], axis=2
+                [noise(1, references, 2, 40, 80, low=-30, high=30), noise(1, references, 2, 40, 80)], axis=2
             ),
             keypoints=noise(1, 23, 2, high=64),
             reference_keypoints=noise(1, references, 23, 2, high=64),

@@ -62,8 +62,8 @@ def test_each_point_comes_from_the_reference_that_shows_it():
     inputs = example_inputs(64, 64, 2)
     inputs["motion"][:, :, :2] = 0
     inputs["motion"][:, :, 3] = 0
-    inputs["motion"][:, 0, 3, :, :16] = 1
-    inputs["motion"][:, 1, 3, :, 16:] = 1
+    inputs["motion"][:, 0, 3, :, :32] = 1
+    inputs["motion"][:, 1, 3, :, 32:] = 1
     warped, (first, second) = draw(inputs).warped, inputs["references"][0]
     assert torch.allclose(warped[0, :, :, :28], first[:, :, :28], atol=0.05)
     assert torch.allclose(warped[0, :, :, 36:], second[:, :, 36:], atol=0.05)
@@ -72,7 +72,7 @@ def test_each_point_comes_from_the_reference_that_shows_it():
 def test_a_batch_is_drawn_as_its_frames_one_by_one(shipped):
     frames = [example_inputs(64, 64, 2) | {"origin": torch.full((1, 2), 8.0 * i)} for i in range(2)]
     frames = [frame | {"plate": frame["plate"][..., 16:48, 8:56]} for frame in frames]
-    frames = [frame | {"motion": frame["motion"][..., 8:24, 4:28]} for frame in frames]
+    frames = [frame | {"motion": frame["motion"][..., 16:48, 8:56]} for frame in frames]
     together = draw({name: torch.cat([frame[name] for frame in frames]) for name in frames[0]}, shipped)
     one_by_one = torch.cat([draw(frame, shipped).picture for frame in frames])
     assert torch.allclose(together.picture, one_by_one, atol=1e-5)
@@ -125,7 +125,7 @@ def test_untrained_the_person_is_the_warped_reference_over_the_plate():
     inputs["reference_coverage"][:] = 0
     inputs["motion"][:, :, 0], inputs["motion"][:, :, 1] = 4, 0
     left = inputs["motion"][..., 2, :, :]
-    left[..., :16], left[..., 16:] = 1, 0
+    left[..., :32], left[..., 32:] = 1, 0
     inputs["masks"][..., 40:] = 0
     picture = draw(inputs).picture
     moved = inputs["references"][:, 0, ..., 4:28]

@@ -12,7 +12,7 @@ from sparse2dense.inference.clip import Camera, Clip, Reference
 from sparse2dense.inference.vertices import VertexPredictor
 from sparse2dense.models.body import load_body
 from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
-from sparse2dense.models.mesh_motion import MeshMotion, warp_over_plate
+from sparse2dense.models.mesh_motion import see_body, warp_over_plate
 
 BODY = load_body()
 SHAPE = np.zeros(BODY.shape_size, np.float32)
@@ -37,11 +37,10 @@ def filmed():
     noise = np.random.default_rng(0).integers(0, 255, (2, SIDE, SIDE, 3)).astype(np.uint8)
     picture, plate = cv2.GaussianBlur(noise[0], (0, 0), 3), cv2.GaussianBlur(noise[1], (0, 0), 6) // 2
     posed = PREDICTOR.predict(keypoints, 0, FRAMES)
-    motion = MeshMotion(BODY.faces, CAMERA.project(posed[0]), posed[0][:, 2], SIDE, SIDE)
-    mask = np.uint8(255 * cv2.resize(motion.coverage, (SIDE, SIDE)))
+    seen = [see_body(BODY, vertices, CAMERA.project, SIDE, SIDE) for vertices in posed]
+    mask = np.uint8(255 * seen[0].coverage)
     frames = [
-        warp_over_plate(picture, mask, plate, motion(CAMERA.project(v), v[:, 2]), motion.coverage)
-        for v in posed
+        warp_over_plate(picture, mask, plate, frame.motion_to(seen[0]), seen[0].coverage) for frame in seen
     ]
     clip = Clip(
         fps=Fraction(25),

@@ -16,7 +16,7 @@ from sparse2dense.inference.vertices import VertexPredictor
 from sparse2dense.inference.video import VideoReader, VideoWriter
 from sparse2dense.models.body import load_body
 from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
-from sparse2dense.models.mesh_motion import MeshMotion, warp_over_plate
+from sparse2dense.models.mesh_motion import see_body, warp_over_plate
 
 pytest.importorskip("ai_edge_litert")
 
@@ -289,14 +289,14 @@ def test_the_reference_moved_by_the_body_lies_on_the_film(captured, monkeypatch)
     def off(clip):
         predictor = VertexPredictor(BODY, clip.shape, float(clip.fps), None)
         posed = predictor.predict(clip.keypoints, 0, clip.frames)
-        reference, pixels = clip.references[0], [clip.camera.project(vertices) for vertices in posed]
-        first = reference.frame
-        motion = MeshMotion(BODY.faces, pixels[first], posed[first][:, 2], clip.width, clip.height)
+        seen = [see_body(BODY, vertices, clip.camera.project, clip.width, clip.height) for vertices in posed]
+        reference = clip.references[0]
+        there = seen[reference.frame]
         errors = []
         for number, frame in enumerate(VideoReader(CLIP, fps=20)):
-            moved = motion(pixels[number], posed[number][:, 2])
-            drawn = warp_over_plate(reference.picture, reference.mask, clip.plate, moved, motion.coverage)
-            person = cv2.resize(moved[2], (clip.width, clip.height)) > 0.5
+            moved = seen[number].motion_to(there)
+            drawn = warp_over_plate(reference.picture, reference.mask, clip.plate, moved, there.coverage)
+            person = moved[2] > 0.5
             errors.append(cv2.absdiff(drawn, frame)[person].mean())
         return np.mean(errors)
 

@@ -6,7 +6,7 @@ import pytest
 from sparse2dense.inference.capture.references import choose_references, shown_surfaces
 from sparse2dense.inference.clip import Camera
 from sparse2dense.models.body import load_body
-from sparse2dense.models.mesh_motion import MeshMotion
+from sparse2dense.models.mesh_motion import see_body
 
 BODY = load_body()
 CAMERA = Camera(300, 300, 128, 128)
@@ -21,7 +21,7 @@ def turned(degrees, shift=0.0):
 
 def shown_in(poses):
     poses = list(poses)
-    return shown_surfaces(BODY.faces, poses, [np.zeros((256, 256), np.uint8)] * len(poses), CAMERA)[0]
+    return shown_surfaces(BODY, poses, [np.zeros((256, 256), np.uint8)] * len(poses), CAMERA)[0]
 
 
 def test_a_picture_shows_about_as_many_pixels_as_its_person_covers():
@@ -34,12 +34,12 @@ def test_a_picture_shows_about_as_many_pixels_as_its_person_covers():
 
 def test_a_mask_that_lacks_a_part_or_holds_too_much_agrees_less():
     pose = turned(0)
-    covered = MeshMotion(BODY.faces, CAMERA.project(pose), pose[:, 2], 256, 256).coverage
-    whole = np.kron(covered > 0.5, np.ones((2, 2))).astype(np.uint8) * 255
+    covered = see_body(BODY, pose, CAMERA.project, 256, 256).coverage
+    whole = np.uint8(covered > 0.5) * 255
     headless, crowded = whole.copy(), whole.copy()
     headless[:100] = 0
     crowded[:, 180:] = 255
-    _, (right, less, more) = shown_surfaces(BODY.faces, [pose] * 3, [whole, headless, crowded], CAMERA)
+    _, (right, less, more) = shown_surfaces(BODY, [pose] * 3, [whole, headless, crowded], CAMERA)
     assert right > 0.98
     assert max(less, more) < 0.85
 

@@ -36,7 +36,7 @@ def perfect(target):
         picture=target.picture.clone(),
         opacity=target.mask.clone(),
         warped=target.picture.clone(),
-        flow=target.flow.clone(),
+        flow=target.flow.repeat_interleave(2, -1).repeat_interleave(2, -2),
         occlusion=torch.zeros(count, 1, *SIZE),
         shares=torch.full((count, references, 1, *HALF), 1 / references),
     )
