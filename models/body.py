@@ -218,17 +218,16 @@ class BodyModel:
 
     def normals(self, vertices: np.ndarray) -> np.ndarray:
         """Return unit normals ``(V, 3)`` float32 of vertices ``(V, 3)``, pointing outward."""
-        a, b, c = (vertices.take(corner, axis=0) for corner in self._corners)
-        ab, ac = b - a, c - a
-        across = np.empty(ab.shape, np.float32)
-        for axis in range(3):  # np.cross takes four times as long
-            second, third = (axis + 1) % 3, (axis + 2) % 3
-            across[:, axis] = ab[:, second] * ac[:, third] - ab[:, third] * ac[:, second]
+        # Whole rows of one axis: several times as fast as np.cross on rows of points.
+        by_axis = np.ascontiguousarray(vertices.T, np.float32)
+        a, b, c = (by_axis.take(corner, axis=1) for corner in self._corners)
+        (x, y, z), (u, v, w) = b - a, c - a
+        across = np.stack([y * w - z * v, z * u - x * w, x * v - y * u])
         triangles, starts, touched = self._around
-        normals = np.zeros(vertices.shape, np.float32)
-        normals[touched] = np.add.reduceat(across.take(triangles, axis=0), starts)
-        length = np.sqrt(np.einsum("vd,vd->v", normals, normals))
-        return normals / np.maximum(length, 1e-12)[:, None]
+        normals = np.zeros(by_axis.shape, np.float32)
+        normals[:, touched] = np.add.reduceat(across.take(triangles, axis=1), starts, axis=1)
+        length = np.sqrt((normals**2).sum(axis=0))
+        return np.ascontiguousarray((normals / np.maximum(length, 1e-12)).T)
 
     def dressed(self, vertices: np.ndarray) -> np.ndarray:
         """Return the surface ``(V, 3)`` of the posed body ``(V, 3)`` in average clothes and hair.

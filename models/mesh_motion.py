@@ -55,17 +55,22 @@ class Surface:
     ) -> None:
         self.faces, self.size = faces, (height, width)
         self.points = np.column_stack([pixels, depth]).astype(np.float32)
-        a, b, c = (self.points.take(corner, axis=0) for corner in np.ascontiguousarray(faces.T, np.int64))
+        by_axis = np.ascontiguousarray(self.points.T)  # whole rows of one axis are what is fast here
+        a, b, c = (by_axis.take(corner, axis=1) for corner in np.ascontiguousarray(faces.T, np.int64))
         ab, ac = b - a, c - a
         # Counter-clockwise seen from outside is clockwise on a canvas whose y points down.
-        area = ab[:, 1] * ac[:, 0] - ab[:, 0] * ac[:, 1]
+        area = ab[1] * ac[0] - ab[0] * ac[1]
         self.facing, self.area = area > LEAST_AREA, np.abs(area) / 2
         drawn = np.flatnonzero(self.facing)
-        a, ab, ac, area = (each.take(drawn, axis=0) for each in (a, ab, ac, area))
-        self._draw(drawn, a, ab, ac, area)
-        hit = np.zeros(height * width, np.float32)
-        hit[self.cells] = 1
-        self.coverage = cv2.blur(hit.reshape(self.size), (_SOFT, _SOFT))
+        self.cells, found, self.weights, z = _draw(
+            *(edge.take(drawn, axis=1) for edge in (a, ab, ac)), width, height
+        )
+        self.triangles = drawn[found]
+        self.distance = np.full(self.size, NOWHERE, np.float32)
+        self.distance.ravel()[self.cells] = z
+        hit = np.zeros(self.size, np.float32)
+        hit.ravel()[self.cells] = 1
+        self.coverage = cv2.blur(hit, (_SOFT, _SOFT))
 
     def visible(self) -> np.ndarray:
         """Return which triangles ``(F,)`` bool the canvas shows, by their middles."""
@@ -101,69 +106,72 @@ class Surface:
         before = self.distance.ravel().take(np.where(inside, row * width + column, 0))
         return inside & (depth < before + VISIBLE_WITHIN)
 
-    def _draw(
-        self, drawn: np.ndarray, a: np.ndarray, ab: np.ndarray, ac: np.ndarray, area: np.ndarray
-    ) -> None:
-        """Fill the depth buffer with the triangles ``drawn``: their first corners, edges and double areas."""
-        height, width = self.size
-        step, boxes = 1, self._boxes(a, ab, ac, 1)
-        while boxes[2].sum() > MOST_LOOKED_AT:
-            step *= 2
-            boxes = self._boxes(a, ab, ac, step)
-        first, columns, count = boxes
-        found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), *[np.zeros(0, np.float32)] * 3)]
-        ends = np.cumsum(count)
-        start = 0
-        while start < len(count):
-            before = ends[start] - count[start]
-            stop = max(start + 1, int(np.searchsorted(ends, before + _CHUNK, "right")))
-            of = np.repeat(np.arange(start, stop), count[start:stop])
-            place = np.arange(len(of)) - (ends[of] - count[of] - before)
-            down, across = np.divmod(place, columns[of])
-            column, row = first[of, 0] + across, first[of, 1] + down
-            x = (column + 0.5) * step - a[of, 0]
-            y = (row + 0.5) * step - a[of, 1]
-            u = (y * ac[of, 0] - x * ac[of, 1]) / area[of]
-            v = (x * ab[of, 1] - y * ab[of, 0]) / area[of]
-            inside = np.flatnonzero((u >= -ON_EDGE) & (v >= -ON_EDGE) & (u + v <= 1 + ON_EDGE))
-            of, u, v = of[inside], u[inside].astype(np.float32), v[inside].astype(np.float32)
-            z = a[of, 2] + u * ab[of, 2] + v * ac[of, 2]
-            found.append((row[inside] * self._grid(step)[0] + column[inside], drawn[of], u, v, z))
-            start = stop
-        cells, triangles, u, v, z = (np.concatenate(each) for each in zip(*found, strict=True))
-        # Of what is written twice to a place the last stays: the nearest.
-        order = np.argsort(-z, kind="stable")
-        winner = np.full(self._grid(step)[::-1], -1, np.int64)
-        winner.ravel()[cells[order]] = order
-        if step > 1:
-            winner = winner.repeat(step, 0).repeat(step, 1)[:height, :width]
-        winner = winner.ravel()
-        self.cells = np.flatnonzero(winner >= 0)
-        winner = winner[self.cells]
-        self.triangles = triangles[winner]
-        self.weights = np.stack([1 - u - v, u, v], axis=1)[winner]
-        distance = np.full(height * width, NOWHERE, np.float32)
-        distance[self.cells] = z[winner]
-        self.distance = distance.reshape(self.size)
 
-    def _grid(self, step: int) -> tuple[int, int]:
-        """Return how many columns and rows of pixels of ``step`` canvas pixels a side there are."""
-        return -(-self.size[1] // step), -(-self.size[0] // step)
+def _draw(
+    a: np.ndarray, ab: np.ndarray, ac: np.ndarray, width: int, height: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Draw T triangles of first corners ``a`` ``(3, T)`` and edges from there with a depth buffer.
 
-    def _boxes(
-        self, a: np.ndarray, ab: np.ndarray, ac: np.ndarray, step: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the first pixel ``(T, 2)`` of each triangle's box, its columns and how many pixels it holds.
+    Returns of each of the P pixels that one fills: its place, row by row, the triangle, the weights of its
+    corners ``(P, 3)`` and the depth.
+    """
+    step, size = 1, (width, height)
+    first, sides = _boxes(a, ab, ac, size)
+    while (sides[0] * sides[1]).sum() > MOST_LOOKED_AT:
+        step *= 2
+        size = -(-width // step), -(-height // step)
+        a, ab, ac = (each * np.float32([[0.5], [0.5], [1]]) for each in (a, ab, ac))
+        first, sides = _boxes(a, ab, ac, size)
+    count = sides[0] * sides[1]
+    boxed = np.flatnonzero(count)
+    first, columns, count = first[:, boxed], sides[0, boxed], count[boxed]
+    a, ab, ac = (each.take(boxed, axis=1) for each in (a, ab, ac))
+    # How far a pixel lies along both edges grows evenly over the box, from its first pixel on.
+    x, y = first + np.float32(0.5) - a[:2]
+    rises = np.stack([-ac[1], ac[0], ab[1], -ab[0]]) / (ab[1] * ac[0] - ab[0] * ac[1])
+    planes = np.stack([rises[0] * x + rises[1] * y, *rises[:2], rises[2] * x + rises[3] * y, *rises[2:]])
+    nothing = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((2, 0), np.float32)
+    found = [nothing]
+    ends, start = np.cumsum(count), 0
+    while start < len(count):
+        before = ends[start] - count[start]
+        stop = max(start + 1, int(np.searchsorted(ends, before + _CHUNK, "right")))
+        of = np.repeat(np.arange(start, stop), count[start:stop])
+        down, across = np.divmod(np.arange(len(of)) - (ends - count - before)[of], columns[of])
+        plane = planes.take(of, axis=1)
+        along = plane[::3] + plane[1::3] * across.astype(np.float32) + plane[2::3] * down.astype(np.float32)
+        inside = np.flatnonzero((along >= -ON_EDGE).all(axis=0) & (along.sum(axis=0) <= 1 + ON_EDGE))
+        of = of[inside]
+        place = (first[1, of] + down[inside]) * size[0] + first[0, of] + across[inside]
+        found.append((place, of, along[:, inside]))
+        start = stop
+    place, of, along = (np.concatenate(each, axis=-1) for each in zip(*found, strict=True))
+    u, v = along
+    z = a[2, of] + u * ab[2, of] + v * ac[2, of]
+    # Of what is written twice to a place the last stays: the nearest.
+    order = np.argsort(-z, kind="stable")
+    winner = np.full((size[1], size[0]), -1, np.int64)
+    winner.ravel()[place[order]] = order
+    if step > 1:
+        winner = winner.repeat(step, axis=0).repeat(step, axis=1)[:height, :width]
+    cells = np.flatnonzero(winner >= 0)
+    winner = winner.ravel()[cells]
+    return cells, boxed[of[winner]], np.stack([1 - u - v, u, v], axis=1)[winner], z[winner]
 
-        Pixels are of ``step`` canvas pixels a side, their middles inside the box and on the canvas.
-        """
-        limits = np.array(self._grid(step))
-        low = np.minimum(np.minimum(ab[:, :2], ac[:, :2]), 0) + a[:, :2]
-        high = np.maximum(np.maximum(ab[:, :2], ac[:, :2]), 0) + a[:, :2]
-        first = np.clip(np.ceil(low / step - 0.5), 0, limits).astype(np.int64)
-        last = np.clip(np.floor(high / step - 0.5), -1, limits - 1).astype(np.int64)
-        sides = np.maximum(last - first + 1, 0)
-        return first, np.maximum(sides[:, 0], 1), sides[:, 0] * sides[:, 1]
+
+def _boxes(
+    a: np.ndarray, ab: np.ndarray, ac: np.ndarray, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first pixel ``(2, T)`` in the box around each triangle, and its columns and rows ``(2, T)``.
+
+    The pixels are those whose middles lie in the box and on the canvas of ``size`` (width, height).
+    """
+    limit, half = np.float32(size)[:, None], np.float32(0.5)
+    low = a[:2] + np.minimum(np.minimum(ab[:2], ac[:2]), 0)
+    high = a[:2] + np.maximum(np.maximum(ab[:2], ac[:2]), 0)
+    first = np.clip(np.ceil(low - half), 0, limit)
+    last = np.clip(np.floor(high - half), -1, limit - 1)
+    return first.astype(np.int64), np.maximum(last - first + 1, 0).astype(np.int64)
 
 
 def see_body(

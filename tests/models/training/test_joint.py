@@ -18,9 +18,11 @@ pytest.importorskip("h5py")
 import cv2
 import h5py
 import torch
+from safetensors.torch import load_file
 from sparse2dense.inference.clip import Camera
 from sparse2dense.inference.errors import InputError, S2DError
 from sparse2dense.inference.vertices import VertexPredictor
+from sparse2dense.models.body import WEIGHTS_DIR
 from sparse2dense.models.training import joint
 from sparse2dense.models.training.batches import StepBatches
 from sparse2dense.models.training.config import FOLDER, JointConfig, read_config
@@ -329,6 +331,16 @@ def test_what_is_no_checkpoint_is_refused(arguments, tmp_path):
     (tmp_path / "evil.pt").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(InputError, match=r"evil\.pt"):
         run_command(arguments(CONFIG, "--init", str(tmp_path / "evil.pt")))
+
+
+def test_it_goes_on_from_the_shipped_weights(arguments, tmp_path):
+    run_command(arguments(dataclasses.replace(CONFIG, steps=1), "--init", str(WEIGHTS_DIR)))
+    state = joint.read_checkpoint(tmp_path / "run" / joint.CHECKPOINT)["networks"]
+    for part, name in (("encoder", "reference_encoder"), ("generator", "generator")):
+        for key, value in load_file(WEIGHTS_DIR / f"{name}.safetensors").items():
+            torch.testing.assert_close(state[f"{part}.{key}"], value, atol=1e-3, rtol=0)
+    with pytest.raises(InputError, match="vertex_predictor"):
+        run_command(arguments(CONFIG, "--init", str(tmp_path), "--out", str(tmp_path / "other")))
 
 
 @pytest.mark.slow
