@@ -79,6 +79,10 @@ class Pose:
         to_canvas[:, :2] /= _LANDMARK_SIDE
         return cv2.warpAffine(self.mask, _between_centres(to_canvas), (width, height), flags=cv2.INTER_LINEAR)
 
+    def in_sight(self, width: int, height: int) -> float:
+        """Return which share of the landmarks lies in a ``width`` by ``height`` picture."""
+        return float(((self.image >= 0) & (self.image < (width, height))).all(axis=1).mean())
+
     def cut_off(self, width: int, height: int) -> bool:
         """Tell whether the edge of a ``width`` by ``height`` picture cuts the person off."""
         rows, columns = np.nonzero(

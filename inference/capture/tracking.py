@@ -8,6 +8,7 @@ it off another person whom it strayed to.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +24,8 @@ _MEMORY = 1.5  # seconds after which a person who was not found is no longer wai
 _NEAR = 0.6  # of a region's side: how far a person may move between two looks
 _ALIKE = 1.6  # how much a person's size may change between two looks
 _STRAYED = 0.35  # of a region's side: further from the track than this, the landmarks are someone else's
+_KNOWN, _UNLIKE = 1.0, 2.0  # seconds that tell a person's size, and how many times that is not theirs
+_IN_SIGHT = 0.4  # of the landmarks: with fewer in the picture the person has left it
 
 _JUMP, _PACE = 0.08, 0.15  # sides, and sides a second, that landmarks at the picture's edge move on average
 _CERTAIN, _FAINT = 0.9, 0.1  # presence that needs no second look, and that is nobody even at the edge
@@ -84,14 +87,20 @@ def follow(
 
     Of a person whom the picture's edge cuts off the network often loses sight, or sees them upside down or
     the wrong way round, and the detector, which wants a head, does not bring them back. There the network
-    looks again in regions of other sizes, and only a pose that goes on from the last one counts.
+    looks again in regions of other sizes, and only a pose that goes on from the last one counts. A find of
+    quite another size than the person has had is not theirs: two people who pass each other are often
+    found as one.
     """
     reach = max(1, round(2 * fps / LOOKS_A_SECOND))
     roi: Roi | None = None
     last: Pose | None = None
     age = 0.0  # seconds since ``last``
+    sizes: deque[float] = deque(maxlen=max(1, round(_KNOWN * fps)))  # of the last poses' regions
     for frame, picture in enumerate(frames):
         expected = track.at(frame, reach)
+        if expected is not None and len(sizes) == sizes.maxlen:
+            ratio = expected.size / float(np.median(sizes))
+            expected = expected if 1 / _UNLIKE < ratio < _UNLIKE else None
         if roi is None or (expected is not None and _distance(roi, expected) > _STRAYED):
             roi, last = expected, None
         age += 1 / fps
@@ -102,8 +111,11 @@ def follow(
             pose = _going_on(picture, pose, last, age, landmarker)
         elif pose is not None and pose.score < PRESENCE:
             pose = None
+        if pose is not None and pose.in_sight(*picture.shape[1::-1]) < _IN_SIGHT:
+            pose = None
         if pose is not None:
             roi, last, age = pose.next_roi, pose, 0.0
+            sizes.append(pose.next_roi.size)
         elif last is None or age > _MEMORY or not last.cut_off(*picture.shape[1::-1]):
             roi = last = None
         yield picture, pose

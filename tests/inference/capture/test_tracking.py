@@ -2,8 +2,8 @@
 """Who is followed through a video, where detections come and go."""
 
 import numpy as np
-from sparse2dense.inference.capture.blazepose import Roi
-from sparse2dense.inference.capture.tracking import find_people
+from sparse2dense.inference.capture.blazepose import Pose, Roi
+from sparse2dense.inference.capture.tracking import Track, find_people, follow
 
 PICTURE = np.zeros((256, 256, 3), np.uint8)
 
@@ -36,3 +36,49 @@ def test_two_people_keep_their_own_tracks():
     people, _ = find_people([PICTURE] * 6, 6.0, Detector(looks))
     assert [len(person.frames) for person in people] == [6, 6]
     assert people[0].rois[0].size == 200
+
+
+class Landmarker:
+    """Sees a person of 100 pixels who walks to the left wherever it is told to look."""
+
+    def __init__(self):
+        self.frame = 0
+        self.looked_at = []
+
+    def find(self, picture, roi, surround=None):
+        self.looked_at.append(roi)
+        middle = 180 - 10 * self.frame
+        spread = np.linspace(-20, 20, 33)
+        return Pose(
+            roi=roi,
+            next_roi=Roi(middle, 128, 100, 0.0),
+            score=1.0,
+            image=np.stack([middle + spread, 128 + spread], 1),
+            world=np.zeros((33, 3)),
+            visibility=np.ones(33),
+            mask=np.zeros((256, 256), np.float32),
+        )
+
+
+def followed(track, frames):
+    landmarker = Landmarker()
+    for number, (_, pose) in enumerate(follow([PICTURE] * frames, 6.0, track, landmarker)):
+        landmarker.frame = number + 1
+        yield pose, landmarker.looked_at[-1]
+
+
+def test_two_people_found_as_one_do_not_take_the_landmarks_off_the_one_who_is_followed():
+    both = Roi(40, 90, 240, 0.0)
+    track = Track(list(range(12)), [Roi(180 - 10 * i, 128, 120, 0.0) if i < 8 else both for i in range(12)])
+    found = list(followed(track, 12))
+    assert all(pose is not None and roi.size <= 120 for pose, roi in found)
+    # Known from the first look on, they are taken for the person.
+    track = Track(list(range(12)), [Roi(180, 128, 120, 0.0), *[both] * 11])
+    assert any(roi == both for _, roi in followed(track, 12))
+
+
+def test_who_has_walked_out_of_the_picture_is_not_followed_beyond_it():
+    track = Track([0, 1], [Roi(180, 128, 120, 0.0), Roi(170, 128, 120, 0.0)])
+    seen = [pose is not None for pose, _ in followed(track, 24)]
+    assert all(seen[:18])
+    assert not any(seen[20:])
