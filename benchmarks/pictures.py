@@ -143,8 +143,8 @@ def tables(results: dict) -> list[str]:
                 f"The flow on the body is off by {errors['ours']['body']:.2f} pixels, "
                 f"{errors['ours']['shown']:.2f} where the reference shows the point; "
                 f"the mesh's alone by {errors['warp']['body']:.2f} and {errors['warp']['shown']:.2f}. "
-                f"That of the true body would be by {errors['true']['body']:.2f} and "
-                f"{errors['true']['shown']:.2f}: clothes and hair stand out from it."
+                f"That of the true body, likewise in average clothes, would be by "
+                f"{errors['true']['body']:.2f} and {errors['true']['shown']:.2f}."
             )
         lines.append("")
     return lines

@@ -345,6 +345,8 @@ class _OpenClip:
             shown.add(codec)
             point = _nearest(anchor["points"], ours["kbps"])
             stream, _ = self._stream(codec, mode, point["level"], point["shrink"])
+            if not stream.is_file():  # its figures were kept, and it was not
+                encode(self.prepared.video, codec, mode, point["level"], point["shrink"], stream)
             frames = decode(stream, codec, *self.prepared.frames.shape[2:0:-1])
             title = f"{codec} {mode} {point['kbps']:.1f} kbit/s"
             columns.append((title, [frames[i] for i in numbers]))

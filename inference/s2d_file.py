@@ -308,13 +308,13 @@ class S2DFile:
         }
 
     def network_warnings(self) -> list[str]:
-        """Say, a line each, which of the networks that the file was made for are here as other versions."""
+        """Say in one line, if any, which networks that the file was made for are here as other versions."""
         here = _network_hashes(tuple(self.header.networks))
-        return [
-            f"{self.path.name} was made for another version of the network {name}: the result may differ."
-            for name, digest in self.header.networks.items()
-            if name in here and here[name] != digest
-        ]
+        other = [name for name, digest in self.header.networks.items() if here.get(name, digest) != digest]
+        if not other:
+            return []
+        told = ", ".join(name.replace("_", " ") for name in other)
+        return [f"{self.path.name} was made for other weights ({told}): it may look a little different."]
 
     def _read(self, part: _Part) -> bytes:
         try:

@@ -304,12 +304,12 @@ def test_warns_of_other_networks(filmed_file, tmp_path):
     file = S2DFile.open(path)
     assert file.network_warnings() == []
     assert {"reference_encoder", "generator"} <= set(file.header.networks)
-    payload = payload_of(path.read_bytes())
-    at = payload.index(S2DFile.open(path).header.networks["generator"])
-    altered = payload[:at] + bytes([payload[at] ^ 1]) + payload[at + 1 :]
-    (tmp_path / "other.s2d").write_bytes(reseal(path.read_bytes(), altered))
+    altered = bytearray(payload_of(path.read_bytes()))
+    for name in ("generator", "reference_encoder"):
+        altered[altered.index(file.header.networks[name])] ^= 1
+    (tmp_path / "other.s2d").write_bytes(reseal(path.read_bytes(), bytes(altered)))
     (warning,) = S2DFile.open(tmp_path / "other.s2d").network_warnings()
-    assert "generator" in warning
+    assert "other weights" in warning and "(reference encoder, generator)" in warning
 
 
 def test_names_with_spaces_and_other_alphabets(filmed, tmp_path):
