@@ -321,8 +321,9 @@ class _OpenClip:
     def at_equal_rate(self, entry: dict[str, Any]) -> list[tuple[str, list[np.ndarray]]]:
         """Return titled columns of frames: filmed, ours by default, and each codec at the nearest rate.
 
-        A codec that was measured in both modes is shown in random access. What is shown of it is, of its
-        points that are not beaten in VGGcos (HED), the cheapest that costs no less than ours.
+        A codec that was measured in both modes is shown in random access; one whose stream is neither kept
+        nor to be made in time, not at all. What is shown of it is, of its points that are not beaten in
+        VGGcos (HED), the cheapest that costs no less than ours.
         """
         numbers = [run[len(run) // 2] for run in self.runs]
         numbers = [numbers[i] for i in np.linspace(0, len(numbers) - 1, min(4, len(numbers))).astype(int)]
@@ -346,6 +347,8 @@ class _OpenClip:
             point = _nearest(anchor["points"], ours["kbps"])
             stream, _ = self._stream(codec, mode, point["level"], point["shrink"])
             if not stream.is_file():  # its figures were kept, and it was not
+                if time.monotonic() >= self._bench.deadline:
+                    continue
                 encode(self.prepared.video, codec, mode, point["level"], point["shrink"], stream)
             frames = decode(stream, codec, *self.prepared.frames.shape[2:0:-1])
             title = f"{codec} {mode} {point['kbps']:.1f} kbit/s"
