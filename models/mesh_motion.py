@@ -31,7 +31,7 @@ LEAST_AREA = 1e-6
 ON_EDGE = 1e-4
 """How far outside a triangle, as a share of it, still counts as inside, so that no crack opens at edges."""
 
-MOST_LOOKED_AT = 1 << 24
+MOST_LOOKED_AT = 1 << 23
 """Pixels, in all, that the boxes around the triangles may hold: beyond that a body is drawn more coarsely."""
 
 _CHUNK = 1 << 20  # of them at a time

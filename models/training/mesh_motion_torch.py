@@ -4,7 +4,8 @@
 It computes what :mod:`..mesh_motion` computes, which decoding runs and which stays the reference (a test
 holds the two together). Which point of the mesh a pixel shows, and whether a reference shows it too, is
 decided without a gradient; the way that this point goes, filled outward, carries it to the vertices of the
-frame and of its references. So the losses of a picture reach the network that predicted the vertices.
+frame and of its references. So the losses of a picture reach the network that predicted the vertices. What
+decoding does about a body that fills the camera, drawing it more coarsely, training need not.
 """
 
 from __future__ import annotations
