@@ -28,8 +28,8 @@ def shown_surfaces(
     """Return how many pixels of each triangle N pictures show ``(N, F)`` float32, 0 where it is hidden.
 
     ``posed`` are the ``body``'s vertices ``(V, 3)`` a picture, ``masks`` ``(H, W)`` uint8 say where it was
-    seen. With it comes how well each mask and body agree ``(N,)``, their intersection
-    over their union: where a mask lacks a limb, or holds what stands behind, the picture is a bad reference.
+    seen. With it comes how well each mask and body agree ``(N,)``, their intersection over their union: where
+    a mask lacks a limb, or holds what stands behind, the picture is a bad reference.
     """
     shown, agreement = [], []
     for vertices, mask in zip(posed, masks, strict=True):
