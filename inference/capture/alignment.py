@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Moves keypoints until the reference pictures, warped by the body they pose, lie on the filmed frames.
+"""Moves keypoints until the body that they pose lies on the filmed person.
 
-The pose estimator looks at one frame at a time and is off by a few pixels, each time otherwise. What is
-drawn later is a reference moved by the mesh, so the encoder does just that, measures by optical flow how far
-every point of the body lies from where it was filmed (DIS, Kroeger et al., 2016), and moves the keypoints
-that carry it: direct alignment, as visual odometry does it, with the body for the scene. It corrects what
-the picture shows, across the view; depth is left to :mod:`.lift`.
+The pose estimator looks at one frame at a time and is off by a few pixels, each time otherwise. First the
+body is laid on the person's outlines. What is drawn later is a reference moved by the mesh, so then the
+encoder does just that, measures by optical flow how far every point of the body lies from where it was filmed
+(DIS, Kroeger et al., 2016), and moves the keypoints that carry it: direct alignment, as visual odometry does
+it, with the body for the scene, and the outlines to keep it from drifting with what a reference has wrong. It
+corrects what the picture shows, across the view; depth is left to :mod:`.lift`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,22 +28,45 @@ from ...models.mesh_motion import VISIBLE_WITHIN, Surface, warp_over_plate
 from ..clip import Clip, Reference
 from ..parallel import in_order
 from ..vertices import BATCH, VertexPredictor
+from .silhouettes import Outline, Silhouettes
 
 _ROUNDS = 3  # of warping and measuring a frame
 _REACH = 0.07  # metres at rest, standard deviation of how far a keypoint carries the skin with it
-_FARTHEST = 0.06  # of the canvas's shorter side: what flow finds farther away is another thing
+_FARTHEST = 0.06  # of the canvas's shorter side: what is found farther away is another thing
 _ALIKE = 0.01  # of it: how far flow forth and back may end beside where it began
 _OUTLIER = 0.006  # of it: an error from which on a point counts less and less
 _REWEIGHTINGS, _MOST = 4, 2500  # times that a step is solved for, and points that it is solved from
 _CLOSE = 0.002  # of the canvas's shorter side: a step below which the next would bring nothing
 _CELL = 2  # canvas pixels a side, of which the nearest vertex is evidence
 _SHOWN = 0.5  # of a cell's surface: how much the reference must show
-# Cells of evidence, on a canvas of 256, that outweigh staying and staying with the next joint.
-_STAY, _TOGETHER = 8.0, 6.0
+# Cells of evidence, on a canvas of 256, that outweigh staying and staying with the next joint, and that a
+# pixel of the outline is worth.
+_STAY, _TOGETHER, _RIM = 8.0, 6.0, 2.0
+
+
+class _Evidence(NamedTuple):
+    """How far N points of the body lie from where they were filmed."""
+
+    carried: np.ndarray  # (N, 23): how far each keypoint takes each point along
+    apart: np.ndarray  # (N, 2) pixels
+    known: np.ndarray  # (N, 2, 2): projects a way onto what is known of it, all or that across an outline
+    weight: np.ndarray  # (N,)
+
+
+def outline_offsets(
+    clip: Clip, silhouettes: Silhouettes, body: BodyModel, predictor: VertexPredictor
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield what :func:`picture_offsets` does, by the person's outlines alone: no picture is needed."""
+    alone, frames = replace(clip, references=[]), itertools.repeat(None, clip.frames)
+    yield from _offsets(_Aligner(alone, silhouettes, body, predictor), frames)
 
 
 def picture_offsets(
-    clip: Clip, frames: Iterable[np.ndarray], body: BodyModel, predictor: VertexPredictor
+    clip: Clip,
+    frames: Iterable[np.ndarray],
+    silhouettes: Silhouettes,
+    body: BodyModel,
+    predictor: VertexPredictor,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield, frame by frame, how far each keypoint should move in the picture, and how certain that is.
 
@@ -47,7 +74,12 @@ def picture_offsets(
     and ``predictor`` is that of its body and shape. Offsets ``(23, 2)`` are in canvas pixels, certainties
     ``(23,)`` from 0 to 1. Frames are taken a few ahead of what is yielded.
     """
-    aligner = _Aligner(clip, body, predictor)
+    yield from _offsets(_Aligner(clip, silhouettes, body, predictor), frames)
+
+
+def _offsets(
+    aligner: _Aligner, frames: Iterable[np.ndarray | None]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     calls = ((number, frame, aligner.vertices(number)) for number, frame in enumerate(frames))
     with _single_threaded_opencv():
         yield from in_order(aligner.offsets, calls, os.cpu_count() or 1)
@@ -67,12 +99,14 @@ def _single_threaded_opencv() -> Iterator[None]:
 class _Aligner:
     """What is the same for all frames of a clip.
 
-    The first reference stays where it is, since all else is laid on it; so the others are laid on those
-    before them, before any frame is looked at.
+    All else is laid on the first reference, and that on nothing but its outline; the other references are
+    laid on those before them, before any frame is looked at.
     """
 
-    def __init__(self, clip: Clip, body: BodyModel, predictor: VertexPredictor) -> None:
-        self._clip, self._body, self._predictor = clip, body, predictor
+    def __init__(
+        self, clip: Clip, silhouettes: Silhouettes, body: BodyModel, predictor: VertexPredictor
+    ) -> None:
+        self._clip, self._silhouettes, self._body, self._predictor = clip, silhouettes, body, predictor
         self._batch, self._start = np.zeros((0, 0, 3), np.float32), 0
         self._carried = _carried(body, clip.shape)
         self._side = min(clip.width, clip.height)
@@ -87,8 +121,7 @@ class _Aligner:
         for reference in clip.references:
             number = reference.frame
             vertices = predictor.predict(clip.keypoints, number, number + 1)[0]
-            stays = np.zeros((len(KEYPOINT_NAMES), 2)), np.ones(len(KEYPOINT_NAMES))
-            moved = self._lay(number, reference.picture, vertices) if self._sources else stays
+            moved = self._lay(number, reference.picture, vertices)
             self._known[number] = moved
             pixels, depth = self._project(vertices)
             surface = self._surface(pixels + self._carried @ moved[0], depth)
@@ -101,36 +134,62 @@ class _Aligner:
             self._batch, self._start = self._predictor.predict(self._clip.keypoints, number, stop), number
         return self._batch[number - self._start]
 
-    def offsets(self, number: int, frame: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def offsets(
+        self, number: int, frame: np.ndarray | None, vertices: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return what :func:`picture_offsets` yields of one frame."""
         return self._known[number] if number in self._known else self._lay(number, frame, vertices)
 
-    def _lay(self, number: int, frame: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _lay(
+        self, number: int, frame: np.ndarray | None, vertices: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         pixels, depth = self._project(vertices)
-        grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        background = self._clip.background(number)
+        outline = self._silhouettes.outline(number)
         offsets = np.zeros((len(KEYPOINT_NAMES), 2))
         certainty = np.zeros(len(KEYPOINT_NAMES))
         for _ in range(_ROUNDS):
             surface = self._surface(pixels, depth)
-            maps = [surface.motion_to(source) for _, source in self._sources]
-            best = max(range(len(maps)), key=lambda index: float((maps[index][2] * maps[index][3]).sum()))
-            seen = self._in_front(pixels, depth, maps[best][3])
-            if not len(seen):
+            found = [None if outline is None else self._by_outline(surface, outline)]
+            if self._sources and frame is not None:
+                found.append(self._by_picture(number, frame, surface))
+            evidence = [each for each in found if each is not None]
+            if not evidence:
                 break
-            part = self._around(pixels[seen])
-            reference, source = self._sources[best]
-            warped = warp_over_plate(
-                reference.picture, reference.mask, background, maps[best], source.coverage, part
-            )
-            place = pixels[seen].astype(int) - (part[1].start, part[0].start)
-            kept, apart = self._apart(grey[part], cv2.cvtColor(warped, cv2.COLOR_RGB2GRAY), place)
-            step, certainty = self._solve(seen[kept], apart)
+            step, certainty = self._solve(_Evidence(*map(np.concatenate, zip(*evidence, strict=True))))
             offsets += step
             if np.abs(step).max() < _CLOSE * self._side:
                 break
             pixels = pixels + np.einsum("vk,kc->vc", self._carried, step.astype(np.float32))
         return offsets, certainty
+
+    def _by_outline(self, surface: Surface, outline: Outline) -> _Evidence:
+        places, normal, apart = outline.misfit(surface, _FARTHEST * self._side)
+        corners = self._body.faces[surface.triangles[places]]
+        carried = np.einsum("nc,nck->nk", surface.weights[places], self._carried[corners])
+        across = normal[:, :, None] * normal[:, None]
+        weight = np.full(len(places), _RIM * self._side / 256)
+        return _Evidence(carried, normal * apart[:, None], across, weight)
+
+    def _by_picture(self, number: int, frame: np.ndarray, surface: Surface) -> _Evidence | None:
+        pixels, depth = surface.points[:, :2], surface.points[:, 2]
+        maps = [surface.motion_to(source) for _, source in self._sources]
+        best = max(range(len(maps)), key=lambda index: float((maps[index][2] * maps[index][3]).sum()))
+        seen = self._in_front(pixels, depth, maps[best][3])
+        if not len(seen):
+            return None
+        part = self._around(pixels[seen])
+        reference, source = self._sources[best]
+        background = self._clip.background(number)
+        warped = warp_over_plate(
+            reference.picture, reference.mask, background, maps[best], source.coverage, part
+        )
+        place = pixels[seen].astype(int) - (part[1].start, part[0].start)
+        grey = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (frame[part], warped))
+        kept, apart = self._apart(*grey, place)
+        every = 1 + np.count_nonzero(kept) // _MOST
+        carried, apart = self._carried[seen[kept][::every]], apart[::every]
+        both = np.broadcast_to(np.eye(2, dtype=np.float32), (len(apart), 2, 2))
+        return _Evidence(carried, apart, both, np.full(len(apart), float(every)))
 
     def _project(self, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return where the dressed body is seen ``(V, 2)``, canvas pixels, and how deep ``(V,)`` it lies."""
@@ -182,21 +241,27 @@ class _Aligner:
         kept = (missed < _ALIKE * self._side) & (np.linalg.norm(found, axis=1) < _FARTHEST * self._side)
         return kept, -found[kept]
 
-    def _solve(self, seen: np.ndarray, apart: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the keypoints' step ``(23, 2)`` that brings the vertices ``seen`` nearest to their places.
+    def _solve(self, evidence: _Evidence) -> tuple[np.ndarray, np.ndarray]:
+        """Return the keypoints' step ``(23, 2)`` that brings the points nearest to their places.
 
         Iteratively reweighted least squares, without BLAS, which would wake its threads for so little.
         """
-        every = 1 + len(seen) // _MOST
-        carried, apart = self._carried[seen[::every]], apart[::every]
-        step = np.zeros((len(KEYPOINT_NAMES), 2))
+        carried, apart, known, weight = evidence
+        count = len(KEYPOINT_NAMES)
+        apart, step = np.einsum("nac,nc->na", known, apart), np.zeros((count, 2))
         for _ in range(_REWEIGHTINGS):
-            off = np.linalg.norm(apart - np.einsum("nk,kc->nc", carried, step), axis=1)
-            weighted = carried * (every / np.maximum(1, off / (_OUTLIER * self._side)))[:, None]
-            normal = np.einsum("nk,nl->kl", weighted, carried)
-            step = np.linalg.solve(normal + self._prior, np.einsum("nk,nc->kc", weighted, apart))
-        evidence = np.diag(normal)
-        return step, evidence / (evidence + _STAY * self._cells)
+            off = apart - np.einsum("nac,nc->na", known, np.einsum("nk,kc->nc", carried, step))
+            trust = weight / np.maximum(1, np.linalg.norm(off, axis=1) / (_OUTLIER * self._side))
+            normal = np.zeros((2, count, 2, count))
+            for a, b in ((0, 0), (0, 1), (1, 1)):
+                weighted = carried * (trust * known[:, a, b])[:, None]
+                normal[a, :, b] = np.einsum("nk,nl->kl", weighted, carried)
+            normal[1, :, 0] = normal[0, :, 1]
+            right = np.einsum("nk,na->ak", carried, trust[:, None] * apart)
+            held = normal.reshape(2 * count, 2 * count) + np.kron(np.eye(2), self._prior)
+            step = np.linalg.solve(held, right.ravel()).reshape(2, count).T
+        evident = (np.diag(normal[0, :, 0]) + np.diag(normal[1, :, 1])) / 2
+        return step, evident / (evident + _STAY * self._cells)
 
     def _flow(self) -> cv2.DISOpticalFlow:
         if not hasattr(self._local, "flow"):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from ..clip import Camera, Clip, Reference
 from ..errors import InputError
 from ..vertices import VertexPredictor
 from ..video import VideoReader
-from .alignment import picture_offsets
+from .alignment import outline_offsets, picture_offsets
 from .background import Sample, Samples, background_plate, camera_moved, clean_mask, moving_plate, whole_mask
 from .blazepose import PoseDetector, PoseLandmarker
 from .camera import camera_of
@@ -39,6 +40,7 @@ from .lift import (
 )
 from .lifter import Landmarks, keypoints_of
 from .references import MAX_REFERENCES, choose_references, shown_surfaces
+from .silhouettes import Silhouettes
 from .tracking import Track, find_people, follow
 
 LONG_GAP = 0.5
@@ -50,6 +52,7 @@ _GUESS_WEIGHT = 0.05  # at most, of a landmark outside the picture
 _EDGE, _VISIBLE = 0.1, 0.5  # of the picture's shorter side, within which a landmark less visible is outside
 
 Progress = Callable[[str, int, int], None]
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -143,62 +146,31 @@ def capture(
     watched = _report(reader.source_frames(), "people", expected, progress)
     people, frames = find_people(watched, float(reader.fps), PoseDetector(threads))
     track = _choose(people, options.person, reader.path)
-    landmarks, samples = _follow(reader, track, frames, threads, progress)
+    landmarks, samples, silhouettes = _follow(reader, track, frames, threads, progress)
     if not landmarks.score.any():
         raise InputError("no_person", f"{reader.path}: nobody is seen well enough to follow.")
 
     film = _Film(reader, slice(0, frames) if options.whole else _part_seen(landmarks, float(reader.fps)))
-    landmarks = landmarks.part(film.part)
+    landmarks, silhouettes = landmarks.part(film.part), silhouettes.part(film.part)
     samples = [replace(sample, frame=sample.frame - film.part.start) for sample in samples]
 
-    progress("fit", 0, 1)
+    progress("fit", 0, len(landmarks.score))
     seen = _seen(landmarks, reader)
     gaps = [(film.seconds(start), film.seconds(stop)) for start, stop in _long_gaps(seen, float(reader.fps))]
-    warnings = _remarks(film, frames, gaps)
-    moving = camera_moved(samples)
-    keypoints, shape = _to_space(seen, camera, body, reader.fps, options.smoothing, moving)
-    progress("fit", 1, 1)
+    clip = _to_space(seen, camera, body, reader, options.smoothing, camera_moved(samples))
+    network = vertex_network(body.name, options.body_path)
+    network = None if network is None else load_network(network, "cpu")
+    predictor = VertexPredictor(body, clip.shape, float(clip.fps), network)
+    laid = outline_offsets(clip, silhouettes, body, predictor)
+    laid = _report(laid, "fit", clip.frames, progress)
+    clip.keypoints = _moved(clip, laid, seen.present, options.smoothing)
 
-    sampled = [sample.frame for sample in samples]
-    predictor = VertexPredictor(body, shape, float(reader.fps), None)  # closed form will do to choose by
-    posed = (predictor.predict(keypoints, frame, frame + 1)[0] for frame in sampled)
-    shown, agreement = shown_surfaces(body, posed, (sample.mask for sample in samples), camera)
-    quality = agreement * _quality(sampled, seen, keypoints, min(reader.width, reader.height))
-    seconds = len(keypoints) / float(reader.fps)
-    chosen = [samples[i] for i in choose_references(shown, quality, seconds, options.references)]
-    if not moving:
-        chosen = [replace(sample, mask=whole_mask(sample, samples)) for sample in chosen]
-    views = None
-    if moving:
-        others = [other for other in people if other is not track]
-        views = _views(film, chosen[0].frame, seen, others, progress)
-        warnings.append(
-            "The camera moves: the background follows it, but the person's motion is as seen from it."
-            if views is not None
-            else "The camera moves: the background behind the person is painted in, not filmed."
-        )
-    progress("pictures", 0, 1)
-    if views is None:
-        plate, origin = background_plate(chosen[0], [] if moving else samples), (0, 0)
-    else:
-        plate, origin = moving_plate(chosen[0], samples, views)
-    clip = Clip(
-        fps=reader.fps,
-        camera=camera,
-        width=reader.width,
-        height=reader.height,
-        keypoints=keypoints,
-        body=body.name,
-        shape=shape,
-        references=[Reference(sample.frame, sample.picture, sample.mask) for sample in chosen],
-        plate=plate,
-        moving_camera=moving,
-        views=views,
-        plate_origin=origin,
-    )
-    progress("pictures", 1, 1)
-    clip.keypoints = _aligned(film, clip, body, options, seen.present, progress)
-    return Capture(clip, film.part.start, warnings, gaps)
+    others = [other for other in people if other is not track]
+    _add_pictures(clip, body, film, samples, seen, others, options.references, progress)
+    watched = _report(film.frames(), "align", clip.frames, progress)
+    laid = picture_offsets(clip, watched, silhouettes, body, predictor)
+    clip.keypoints = _moved(clip, laid, seen.present, options.smoothing)
+    return Capture(clip, film.part.start, _remarks(film, frames, gaps, clip), gaps)
 
 
 def _check(options: CaptureOptions) -> None:
@@ -210,13 +182,11 @@ def _check(options: CaptureOptions) -> None:
         )
 
 
-def _report(
-    frames: Iterable[np.ndarray], stage: str, expected: int, progress: Progress
-) -> Iterator[np.ndarray]:
+def _report(items: Iterable[_T], stage: str, expected: int, progress: Progress) -> Iterator[_T]:
     progress(stage, 0, expected)
     done = 0
-    for done, frame in enumerate(frames, start=1):
-        yield frame
+    for done, item in enumerate(items, start=1):
+        yield item
         progress(stage, done, max(expected, done) if expected else 0)
     progress(stage, done, done)
 
@@ -234,24 +204,25 @@ def _choose(people: list[Track], person: int | None, path: Path) -> Track:
 
 def _follow(
     reader: VideoReader, track: Track, frames: int, threads: int, progress: Progress
-) -> tuple[Landmarks, list[Sample]]:
-    """Run the landmark network over the video; keep landmarks for all frames and pictures of some.
+) -> tuple[Landmarks, list[Sample], Silhouettes]:
+    """Run the landmark network over the video; keep landmarks and silhouettes, and pictures of some frames.
 
     Landmarks are in canvas pixels.
     """
     scale = np.array([reader.width / reader.source_width, reader.height / reader.source_height])
     landmarks = Landmarks.unseen(frames)
-    samples = Samples(reader.width, reader.height)
+    samples, silhouettes = (kind(reader.width, reader.height) for kind in (Samples, Silhouettes))
     watched = _report(reader.source_frames(), "pose", frames, progress)
     followed = follow(watched, float(reader.fps), track, PoseLandmarker(threads))
     for frame, (picture, pose) in enumerate(followed):
         if pose is None:
             continue
         landmarks.put(frame, pose, scale)
+        mask = clean_mask(pose.mask_on(reader.width, reader.height, *scale))
+        silhouettes.put(frame, mask)
         if samples.wants(frame):
-            mask = clean_mask(pose.mask_on(reader.width, reader.height, *scale))
             samples.add(Sample(frame, reader.to_canvas(picture), mask))
-    return landmarks, samples.kept
+    return landmarks, samples.kept, silhouettes
 
 
 def _seen(landmarks: Landmarks, reader: VideoReader) -> _Seen:
@@ -271,8 +242,8 @@ def _long_gaps(seen: _Seen, fps: float) -> list[tuple[int, int]]:
     return [(first, stop) for first, stop in runs(~seen.present) if (stop - first) / fps > LONG_GAP]
 
 
-def _remarks(film: _Film, frames: int, gaps: list[tuple[float, float]]) -> list[str]:
-    """Return what to tell of when the person is seen, in a video of ``frames`` frames."""
+def _remarks(film: _Film, frames: int, gaps: list[tuple[float, float]], clip: Clip) -> list[str]:
+    """Return what to tell of when the person is seen, in a video of ``frames`` frames, and of the camera."""
     remarks = []
     if film.part != slice(0, frames):
         begin, end = film.seconds(0), film.seconds(film.part.stop - film.part.start)
@@ -281,13 +252,19 @@ def _remarks(film: _Film, frames: int, gaps: list[tuple[float, float]]) -> list[
         remarks.append(
             f"The person is not seen from {start:.1f} s to {end:.1f} s; the motion there is made up."
         )
+    if clip.moving_camera:
+        remarks.append(
+            "The camera moves: the background follows it, but the person's motion is as seen from it."
+            if clip.views is not None
+            else "The camera moves: the background behind the person is painted in, not filmed."
+        )
     return remarks
 
 
 def _to_space(
-    seen: _Seen, camera: Camera, body: BodyModel, fps: Fraction, smoothing: float, moving: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the keypoints ``(T, 23, 3)`` in camera space and the body's shape ``(S,)``."""
+    seen: _Seen, camera: Camera, body: BodyModel, reader: VideoReader, smoothing: float, moving: bool
+) -> Clip:
+    """Return the motion alone: keypoints in camera space, and the body's shape."""
     image, world = seen.image, look_along(seen.world, seen.image, camera)
     weights = np.where(seen.present[:, None], np.maximum(seen.visibility**2, _LEAST_WEIGHT), _UNSEEN_WEIGHT)
     known = seen.present
@@ -302,12 +279,51 @@ def _to_space(
         np.where(cut_off, np.minimum(weights, _GUESS_WEIGHT), weights),
         lengths,
         camera,
-        float(fps),
+        float(reader.fps),
         cut_off=cut_off,
         strength=smoothing,
         contacts=not moving,
     )
-    return points.astype(np.float32), shape
+    return Clip(
+        fps=reader.fps,
+        camera=camera,
+        width=reader.width,
+        height=reader.height,
+        keypoints=points.astype(np.float32),
+        body=body.name,
+        shape=shape,
+        moving_camera=moving,
+    )
+
+
+def _add_pictures(
+    clip: Clip,
+    body: BodyModel,
+    film: _Film,
+    samples: list[Sample],
+    seen: _Seen,
+    others: list[Track],
+    count: int | None,
+    progress: Progress,
+) -> None:
+    """Give the clip its references, as many as pay if ``count`` is None, and its background."""
+    fps, sampled = float(clip.fps), [sample.frame for sample in samples]
+    predictor = VertexPredictor(body, clip.shape, fps, None)  # closed form will do to choose by
+    posed = (predictor.predict(clip.keypoints, frame, frame + 1)[0] for frame in sampled)
+    shown, agreement = shown_surfaces(body, posed, (sample.mask for sample in samples), clip.camera)
+    quality = agreement * _quality(sampled, seen, clip.keypoints, min(clip.width, clip.height))
+    chosen = [samples[i] for i in choose_references(shown, quality, clip.frames / fps, count)]
+    if clip.moving_camera:
+        clip.views = _views(film, chosen[0].frame, seen, others, progress)
+    else:
+        chosen = [replace(sample, mask=whole_mask(sample, samples)) for sample in chosen]
+    progress("pictures", 0, 1)
+    if clip.views is None:
+        clip.plate = background_plate(chosen[0], [] if clip.moving_camera else samples)
+    else:
+        clip.plate, clip.plate_origin = moving_plate(chosen[0], samples, clip.views)
+    clip.references = [Reference(sample.frame, sample.picture, sample.mask) for sample in chosen]
+    progress("pictures", 1, 1)
 
 
 def _cut_off(image: np.ndarray, visibility: np.ndarray, camera: Camera) -> np.ndarray:
@@ -335,30 +351,19 @@ def _views(
     return None if corners is None else seen_from(corners, frame, reader.width, reader.height)
 
 
-def _aligned(
-    film: _Film,
-    clip: Clip,
-    body: BodyModel,
-    options: CaptureOptions,
-    present: np.ndarray,
-    progress: Progress,
+def _moved(
+    clip: Clip, found: Iterable[tuple[np.ndarray, np.ndarray]], present: np.ndarray, smoothing: float
 ) -> np.ndarray:
-    """Read the video again and return the clip's keypoints as its pictures want them."""
-    network = vertex_network(body.name, options.body_path)
-    fps = float(clip.fps)
-    predictor = VertexPredictor(
-        body, clip.shape, fps, None if network is None else load_network(network, "cpu")
-    )
-    watched = _report(film.frames(), "align", clip.frames, progress)
-    found = list(picture_offsets(clip, watched, body, predictor))
+    """Return the clip's keypoints moved by what :mod:`.alignment` has ``found``, frame by frame."""
     offsets, certainty = (np.stack(values) for values in zip(*found, strict=True))
     certainty[~present] = 0
-    if options.smoothing > 0:
-        offsets = smooth(offsets, np.maximum(certainty, _LEAST_WEIGHT), CUTOFF / options.smoothing, fps)
+    fps = float(clip.fps)
+    if smoothing > 0:
+        offsets = smooth(offsets, np.maximum(certainty, _LEAST_WEIGHT), CUTOFF / smoothing, fps)
     points = clip.keypoints.astype(np.float64)
     points = move_in_picture(points, offsets, clip.camera, fps, not clip.moving_camera)
-    if options.smoothing > 0:
-        points = steady(points, clip.camera, fps, options.smoothing)
+    if smoothing > 0:
+        points = steady(points, clip.camera, fps, smoothing)
     return points.astype(np.float32)
 
 

@@ -6,8 +6,9 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
-from sparse2dense.inference.capture.alignment import picture_offsets
+from sparse2dense.inference.capture.alignment import outline_offsets, picture_offsets
 from sparse2dense.inference.capture.lift import move_in_picture
+from sparse2dense.inference.capture.silhouettes import Silhouettes
 from sparse2dense.inference.clip import Camera, Clip, Reference
 from sparse2dense.inference.vertices import VertexPredictor
 from sparse2dense.models.body import load_body
@@ -64,9 +65,19 @@ def wrong(clip, points, metres):
     return spoilt
 
 
-def found(clip, frames):
-    offsets, certainty = zip(*picture_offsets(clip, frames, BODY, PREDICTOR), strict=True)
+def found(clip, frames, silhouettes=None):
+    silhouettes = silhouettes or Silhouettes(clip.width, clip.height)
+    yielded = picture_offsets(clip, frames, silhouettes, BODY, PREDICTOR)
+    offsets, certainty = zip(*yielded, strict=True)
     return np.stack(offsets), np.stack(certainty)
+
+
+def masks_of(clip):
+    """Return where the body that the clip's keypoints pose is seen, frame by frame."""
+    kept = Silhouettes(clip.width, clip.height)
+    for number, vertices in enumerate(PREDICTOR.predict(clip.keypoints, 0, clip.frames)):
+        kept.put(number, np.uint8(255 * see_body(BODY, vertices, CAMERA.project, SIDE, SIDE).coverage))
+    return kept
 
 
 def test_a_limb_that_was_seen_elsewhere_is_moved_there(filmed):
@@ -92,6 +103,60 @@ def test_what_is_right_stays(filmed):
     offsets, _ = found(clip, frames)
     assert np.abs(offsets).mean() < 0.5
     assert np.abs(offsets[0]).max() < 0.1
+
+
+def test_an_outline_draws_a_limb_to_where_it_is_seen_without_any_picture(filmed):
+    clip, _ = filmed
+    spoilt = wrong(clip, ARM, 0.03)
+    offsets, certainty = map(
+        np.stack, zip(*outline_offsets(spoilt, masks_of(clip), BODY, PREDICTOR), strict=True)
+    )
+    true, lifted = CAMERA.project(clip.keypoints), slice(6, None)  # an arm that hangs moves along its outline
+    before, after = (
+        np.linalg.norm(CAMERA.project(spoilt.keypoints) + by - true, axis=-1)[lifted, ARM].mean()
+        for by in (0, offsets)
+    )
+    assert before > 3
+    assert after < 0.6 * before
+    assert certainty[lifted, ARM].mean() > 0.5
+    still, _ = zip(*outline_offsets(clip, masks_of(clip), BODY, PREDICTOR), strict=True)
+    assert np.abs(still).mean() < 0.3
+
+
+def test_the_first_reference_too_is_laid_on_its_outline(filmed):
+    """All else is laid on it: what it has wrong the pictures would keep."""
+    clip, frames = filmed
+    spoilt = Clip(**vars(clip))
+    spoilt.keypoints = clip.keypoints + np.float32([0.025, 0, 0])
+    kept, _ = found(spoilt, frames)
+    laid, _ = found(spoilt, frames, masks_of(clip))
+    true = CAMERA.project(clip.keypoints)
+    errors = [
+        np.linalg.norm(CAMERA.project(spoilt.keypoints) + by - true, axis=-1).mean() for by in (kept, laid)
+    ]
+    assert errors[0] > 3
+    assert errors[1] < 0.4 * errors[0]
+
+
+@pytest.mark.parametrize("mask", [np.zeros((SIDE, SIDE), np.uint8), np.full((SIDE, SIDE), 255, np.uint8)])
+def test_a_mask_without_an_outline_says_nothing(filmed, mask):
+    clip, _ = filmed
+    kept = Silhouettes(SIDE, SIDE)
+    for number in range(FRAMES):
+        kept.put(number, mask)
+    offsets, certainty = zip(*outline_offsets(clip, kept, BODY, PREDICTOR), strict=True)
+    assert not np.any(offsets) and not np.any(certainty)
+
+
+def test_silhouettes_of_a_part_of_a_film_are_counted_from_its_beginning(filmed):
+    clip, _ = filmed
+    whole = masks_of(wrong(clip, ARM, 0.0))
+    offsets, _ = zip(*outline_offsets(clip, whole.part(slice(0, 4)), BODY, PREDICTOR), strict=True)
+    assert np.any(offsets[3]) and not np.any(offsets[4:])
+    shifted = Clip(**vars(clip))
+    shifted.keypoints = clip.keypoints[4:]
+    apart, _ = zip(*outline_offsets(shifted, whole.part(slice(4, FRAMES)), BODY, PREDICTOR), strict=True)
+    assert np.abs(apart).mean() < 0.3
 
 
 def test_without_anybody_in_the_frames_nothing_moves(filmed):
