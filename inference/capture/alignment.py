@@ -152,7 +152,7 @@ class _Aligner:
             found = [None if outline is None else self._by_outline(surface, outline)]
             if self._sources and frame is not None:
                 found.append(self._by_picture(number, frame, surface))
-            evidence = [each for each in found if each is not None]
+            evidence = [each for each in found if each is not None and len(each.weight)]
             if not evidence:
                 break
             step, certainty = self._solve(_Evidence(*map(np.concatenate, zip(*evidence, strict=True))))
@@ -175,7 +175,7 @@ class _Aligner:
         maps = [surface.motion_to(source) for _, source in self._sources]
         best = max(range(len(maps)), key=lambda index: float((maps[index][2] * maps[index][3]).sum()))
         seen = self._in_front(pixels, depth, maps[best][3])
-        if not len(seen):
+        if not len(seen):  # and no part of the frame to measure flow in
             return None
         part = self._around(pixels[seen])
         reference, source = self._sources[best]
@@ -244,23 +244,21 @@ class _Aligner:
     def _solve(self, evidence: _Evidence) -> tuple[np.ndarray, np.ndarray]:
         """Return the keypoints' step ``(23, 2)`` that brings the points nearest to their places.
 
-        Iteratively reweighted least squares, without BLAS, which would wake its threads for so little.
+        Iteratively reweighted least squares. OpenCV multiplies: BLAS would wake its threads for so little.
         """
-        carried, apart, known, weight = evidence
+        carried, apart, known, weight = (np.float32(each) for each in evidence)
         count = len(KEYPOINT_NAMES)
         apart, step = np.einsum("nac,nc->na", known, apart), np.zeros((count, 2))
         for _ in range(_REWEIGHTINGS):
-            off = apart - np.einsum("nac,nc->na", known, np.einsum("nk,kc->nc", carried, step))
-            trust = weight / np.maximum(1, np.linalg.norm(off, axis=1) / (_OUTLIER * self._side))
-            normal = np.zeros((2, count, 2, count))
-            for a, b in ((0, 0), (0, 1), (1, 1)):
-                weighted = carried * (trust * known[:, a, b])[:, None]
-                normal[a, :, b] = np.einsum("nk,nl->kl", weighted, carried)
-            normal[1, :, 0] = normal[0, :, 1]
-            right = np.einsum("nk,na->ak", carried, trust[:, None] * apart)
-            held = normal.reshape(2 * count, 2 * count) + np.kron(np.eye(2), self._prior)
-            step = np.linalg.solve(held, right.ravel()).reshape(2, count).T
-        evident = (np.diag(normal[0, :, 0]) + np.diag(normal[1, :, 1])) / 2
+            moved = cv2.gemm(carried, np.float32(step), 1, None, 0)
+            off = np.linalg.norm(apart - np.einsum("nac,nc->na", known, moved), axis=1)
+            trust = weight / np.maximum(1, off / (_OUTLIER * self._side))
+            weighted = [carried * (trust * known[:, a, b])[:, None] for a, b in ((0, 0), (0, 1), (1, 1))]
+            xx, xy, yy = (cv2.gemm(each, carried, 1, None, 0, flags=cv2.GEMM_1_T) for each in weighted)
+            normal = np.block([[xx, xy], [xy, yy]]) + np.kron(np.eye(2), self._prior)
+            right = cv2.gemm(carried, apart * trust[:, None], 1, None, 0, flags=cv2.GEMM_1_T)
+            step = np.linalg.solve(normal, right.T.ravel()).reshape(2, count).T
+        evident = (np.diag(xx) + np.diag(yy)) / 2
         return step, evident / (evident + _STAY * self._cells)
 
     def _flow(self) -> cv2.DISOpticalFlow:

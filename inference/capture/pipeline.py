@@ -27,7 +27,6 @@ from .blazepose import PoseDetector, PoseLandmarker
 from .camera import camera_of
 from .camera_motion import follow_camera, people_in, seen_from
 from .lift import (
-    CUTOFF,
     bone_lengths,
     complete,
     lift,
@@ -46,6 +45,7 @@ from .tracking import Track, find_people, follow
 LONG_GAP = 0.5
 """Seconds without the person that are left out at a video's ends, and reported where they were filled in."""
 
+_MOVE_CUTOFF = 6.0  # Hz that smoothing of strength 1 halves in how the body is moved in the picture
 _UNSEEN_WEIGHT = 1e-3  # of a landmark in a frame without the person: only what is filled in holds it
 _LEAST_WEIGHT = 0.02  # of a hidden landmark, which the network still guesses well
 _GUESS_WEIGHT = 0.05  # at most, of a landmark outside the picture
@@ -359,7 +359,7 @@ def _moved(
     certainty[~present] = 0
     fps = float(clip.fps)
     if smoothing > 0:
-        offsets = smooth(offsets, np.maximum(certainty, _LEAST_WEIGHT), CUTOFF / smoothing, fps)
+        offsets = smooth(offsets, np.maximum(certainty, _LEAST_WEIGHT), _MOVE_CUTOFF / smoothing, fps)
     points = clip.keypoints.astype(np.float64)
     points = move_in_picture(points, offsets, clip.camera, fps, not clip.moving_camera)
     if smoothing > 0:
