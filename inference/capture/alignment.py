@@ -145,13 +145,14 @@ class _Aligner:
     ) -> tuple[np.ndarray, np.ndarray]:
         pixels, depth = self._project(vertices)
         outline = self._silhouettes.outline(number)
+        background = self._clip.background(number) if self._sources else None
         offsets = np.zeros((len(KEYPOINT_NAMES), 2))
         certainty = np.zeros(len(KEYPOINT_NAMES))
         for _ in range(_ROUNDS):
             surface = self._surface(pixels, depth)
             found = [None if outline is None else self._by_outline(surface, outline)]
-            if self._sources and frame is not None:
-                found.append(self._by_picture(number, frame, surface))
+            if self._sources:
+                found.append(self._by_picture(frame, background, surface))
             evidence = [each for each in found if each is not None and len(each.weight)]
             if not evidence:
                 break
@@ -170,7 +171,7 @@ class _Aligner:
         weight = np.full(len(places), _RIM * self._side / 256)
         return _Evidence(carried, normal * apart[:, None], across, weight)
 
-    def _by_picture(self, number: int, frame: np.ndarray, surface: Surface) -> _Evidence | None:
+    def _by_picture(self, frame: np.ndarray, background: np.ndarray, surface: Surface) -> _Evidence | None:
         pixels, depth = surface.points[:, :2], surface.points[:, 2]
         maps = [surface.motion_to(source) for _, source in self._sources]
         best = max(range(len(maps)), key=lambda index: float((maps[index][2] * maps[index][3]).sum()))
@@ -179,7 +180,6 @@ class _Aligner:
             return None
         part = self._around(pixels[seen])
         reference, source = self._sources[best]
-        background = self._clip.background(number)
         warped = warp_over_plate(
             reference.picture, reference.mask, background, maps[best], source.coverage, part
         )

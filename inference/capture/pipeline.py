@@ -126,9 +126,10 @@ def capture(
     """Capture one person's motion from a video.
 
     The video is read frame by frame: once to find the people (stage ``people``), once to follow one
-    (stage ``pose``); then come ``fit`` and ``pictures``, and it is read once more to lay the body on the
-    pictures (stage ``align``). ``progress(stage, done, total)`` is called often (``total`` 0 if unknown), and
-    whatever it raises stops the work. For a moving camera it is read one time more (stage ``camera``).
+    (stage ``pose``); then come ``fit``, which lays the body on the person's outlines, and ``pictures``, and
+    it is read once more to lay the body on the pictures (stage ``align``). For a moving camera it is read one
+    time more (stage ``camera``). ``progress(stage, done, total)`` is called often (``total`` 0 if unknown),
+    and whatever it raises stops the work.
 
     Without ``options.whole`` the clip begins where the person is first seen and ends where they are last,
     where either is more than :data:`LONG_GAP` off the video's own ends.

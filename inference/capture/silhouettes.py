@@ -22,7 +22,7 @@ _EDGE = 2  # pixels at the canvas's edge, which cuts the person off and is no ou
 
 
 class Silhouettes:
-    """The person's masks, a few hundred bytes a frame, so that those of a whole film can be kept."""
+    """The person's masks, about a kilobyte a frame, so that a whole film's can be kept."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height

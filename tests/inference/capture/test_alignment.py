@@ -150,7 +150,7 @@ def test_a_mask_without_an_outline_says_nothing(filmed, mask):
 
 def test_silhouettes_of_a_part_of_a_film_are_counted_from_its_beginning(filmed):
     clip, _ = filmed
-    whole = masks_of(wrong(clip, ARM, 0.0))
+    whole = masks_of(clip)
     offsets, _ = zip(*outline_offsets(clip, whole.part(slice(0, 4)), BODY, PREDICTOR), strict=True)
     assert np.any(offsets[3]) and not np.any(offsets[4:])
     shifted = Clip(**vars(clip))
