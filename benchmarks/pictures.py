@@ -85,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--people", type=int, default=12, help="synthetic clips; 0 for none")
     parser.add_argument("--seconds", type=float, default=4, help="of a synthetic clip")
     parser.add_argument("--references", type=int, default=1, help="reference pictures of every clip")
+    parser.add_argument("--step", type=float, default=6.0, help="of the keypoints in the files, millimetres")
     parser.add_argument("--videos", type=Path, nargs="*", default=[], help="filmed clips")
     parser.add_argument("--frames", type=int, default=8, help="frames measured of every clip, evenly spread")
     parser.add_argument("--sheets", type=Path, metavar="DIR", help="put a contact sheet of every clip there")
@@ -104,7 +105,11 @@ def run(args: argparse.Namespace) -> None:
     results = {
         "generator_sha256": weights_sha256("generator.onnx"),
         "gmac": _gmac(256, 256),
-        "sets": {name: measure_set(vgg, clips, args.sheets, name) for name, clips in scenes.items()},
+        "step_mm": args.step,
+        "sets": {
+            name: measure_set(vgg, clips, args.sheets, name, step_mm=args.step)
+            for name, clips in scenes.items()
+        },
     }
     print("\n".join(tables(results)))
     if args.json:
@@ -119,7 +124,8 @@ def tables(results: dict) -> list[str]:
     lines = [
         f"A 256x256 frame costs {gmac['generator']:.2f} GMAC, {gmac['generator_from_two']:.2f} from two "
         f"references; each reference {gmac['reference_encoder']:.2f} GMAC once a clip. "
-        f"Weights: generator.onnx {results['generator_sha256'][:12]}.",
+        f"Weights: generator.onnx {results['generator_sha256'][:12]}. "
+        f"Keypoints were sent in steps of {results['step_mm']:g} mm.",
         "",
     ]
     for name, values in results["sets"].items():
@@ -221,7 +227,12 @@ def _spread(count: int, frames: int) -> list[int]:
 
 
 def measure_set(
-    vgg: Vgg, scenes: Iterator[Scene], sheets: Path | None, name: str, networks: Networks | None = None
+    vgg: Vgg,
+    scenes: Iterator[Scene],
+    sheets: Path | None,
+    name: str,
+    networks: Networks | None = None,
+    step_mm: float = 6.0,
 ) -> dict:
     """Send every scene through a file and measure each method's frames; ``networks`` if not the shipped."""
     networks = networks or shipped_networks()
@@ -233,7 +244,7 @@ def measure_set(
     for scene in scenes:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "clip.s2d"
-            sizes.append(write_clip(scene.clip, path)["total"])
+            sizes.append(write_clip(scene.clip, path, step_mm=step_mm)["total"])
             scene.clip = read_clip(path)
         rows = []
         for drawn in _draw(scene, networks, seconds):

@@ -86,6 +86,7 @@ def test_a_table_has_a_row_a_method():
     lines = tables(
         {
             "generator_sha256": "ab" * 32,
+            "step_mm": 6.0,
             "gmac": {"reference_encoder": 0.5, "generator": 1.2, "generator_from_two": 1.4},
             "sets": {
                 "clip.mp4": {"clips": 1, "frames": 4, "bytes_per_clip": 7000, "milliseconds": 40.0}
