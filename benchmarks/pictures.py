@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..inference.backends import Network, NetworkLoader, load_network, weights_path, weights_sha256
 from ..inference.capture import CaptureOptions, capture
 from ..inference.clip import Clip, Reference
-from ..inference.s2d_file import read_clip, write_clip
+from ..inference.s2d_file import STEP_MM, read_clip, write_clip
 from ..inference.synthesis import FrameSynthesiser
 from ..inference.vertices import VertexPredictor
 from ..inference.video import VideoReader
@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--people", type=int, default=12, help="synthetic clips; 0 for none")
     parser.add_argument("--seconds", type=float, default=4, help="of a synthetic clip")
     parser.add_argument("--references", type=int, default=1, help="reference pictures of every clip")
-    parser.add_argument("--step", type=float, default=6.0, help="of the keypoints in the files, millimetres")
+    parser.add_argument("--step", type=float, default=STEP_MM, help="keypoint quantiser step, millimetres")
     parser.add_argument("--videos", type=Path, nargs="*", default=[], help="filmed clips")
     parser.add_argument("--frames", type=int, default=8, help="frames measured of every clip, evenly spread")
     parser.add_argument("--sheets", type=Path, metavar="DIR", help="put a contact sheet of every clip there")
@@ -232,7 +232,7 @@ def measure_set(
     sheets: Path | None,
     name: str,
     networks: Networks | None = None,
-    step_mm: float = 6.0,
+    step_mm: float = STEP_MM,
 ) -> dict:
     """Send every scene through a file and measure each method's frames; ``networks`` if not the shipped."""
     networks = networks or shipped_networks()

@@ -96,5 +96,6 @@ def test_a_table_has_a_row_a_method():
         }
     )
     assert any("38% below" in line for line in lines)
+    assert any("in steps of 6 mm" in line for line in lines)
     assert sum(line.startswith("| ") for line in lines) == 5
     assert any("0.1000 | 20.0 | 25.00" in line for line in lines)
