@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of all variants and of the table")
     parser.add_argument("--minutes", type=float, default=60, help="stop after this long; run again to go on")
     parser.add_argument("--people", type=int, default=6, help="held-out synthetic clips")
-    parser.add_argument("--frames", type=int, default=6, help="frames measured of every clip")
+    parser.add_argument("--frames", type=int, default=24, help="frames measured of every clip")
     parser.add_argument("--renderers", type=int, default=1, help="processes that draw the examples")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--threads", type=int, default=os.cpu_count())

@@ -23,7 +23,7 @@ import numpy as np
 from ..inference.demo import PACKAGED_CLIP
 from ..inference.fields import pack_varint
 from ..inference.keypoint_codec import CodedGroup, decode_group, encode_sparsely
-from ..inference.s2d_file import GROUP_SECONDS
+from ..inference.s2d_file import GROUP_SECONDS, STEP_MM
 from ..models.keypoint_motion import LARGEST_RESIDUAL, load_tables
 from ..models.keypoints import KEYPOINT_NAMES
 from ..models.training.keypoint_statistics import posed_keypoints
@@ -32,7 +32,6 @@ from .results import OUT, write_results
 
 LATTICE_ERROR = 0.48  # mean 3D error of rounding to a cubic lattice, in its steps
 RAW_BITS = 96  # of a keypoint as three float32
-SHOWN_STEP = 6.0  # mm, the file format's default: the step whose stream is taken apart
 
 GENERATIVE = "generative-video scheme"
 _OVERHEAD = ("first frame and escapes", "index of groups")
@@ -68,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure every set of clips at every step, print the tables, write the figures and the curves."""
-    steps = [SHOWN_STEP, 2 * SHOWN_STEP] if args.quick else args.steps
+    steps = [STEP_MM, 2 * STEP_MM] if args.quick else args.steps
     sets = {f"held-out motion ({' and '.join(HELD_OUT_SUBJECTS)})": held_out_clips(args.data, args.seed)}
     if args.quick:
         sets = {name: clips[:2] for name, clips in sets.items()}
@@ -257,7 +256,7 @@ def summary(results: dict[str, Any]) -> list[str]:
     """Return, a set a line, what the coder takes at the default step beside the best of the others."""
     lines = []
     for name, values in results["sets"].items():
-        shown = next(step for step in values["steps"] if step["step_mm"] == SHOWN_STEP)
+        shown = next(step for step in values["steps"] if step["step_mm"] == STEP_MM)
         others = shown["at_equal_error"]
         best = min(others, key=others.get)
         lines.append(
@@ -298,12 +297,12 @@ def tables(results: dict[str, Any]) -> list[str]:
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     name, values = next(iter(results["sets"].items()))
-    shown = next(step for step in values["steps"] if step["step_mm"] == SHOWN_STEP)
+    shown = next(step for step in values["steps"] if step["step_mm"] == STEP_MM)
     same = ", ".join(f"{other} {bits:.2f}" for other, bits in shown["same_residuals"].items())
     total = sum(shown["bits_a_frame"].values())
     lines += [
         "What the entropy coder saves: the very residuals that our predictor leaves at a step of "
-        f"{SHOWN_STEP:g} mm on {name}, bits a keypoint and frame: {same}.",
+        f"{STEP_MM:g} mm on {name}, bits a keypoint and frame: {same}.",
         "",
         f"Where the bits go at that step (of {total:.0f} a frame; the two sides of the body together):",
         "",

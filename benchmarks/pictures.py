@@ -87,7 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--references", type=int, default=1, help="reference pictures of every clip")
     parser.add_argument("--step", type=float, default=STEP_MM, help="keypoint quantiser step, millimetres")
     parser.add_argument("--videos", type=Path, nargs="*", default=[], help="filmed clips")
-    parser.add_argument("--frames", type=int, default=8, help="frames measured of every clip, evenly spread")
+    parser.add_argument("--frames", type=int, default=24, help="frames measured of every clip, evenly spread")
     parser.add_argument("--sheets", type=Path, metavar="DIR", help="put a contact sheet of every clip there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument("--card", type=Path, metavar="FILE", help="put the tables into this model card")

@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``s2d bench vertices``."""
     parser.add_argument("--data", type=Path, help="folder of the motion archive (default: S2D_DATA)")
     parser.add_argument("--noise", type=float, nargs="*", default=[0, 10, 20], help="of the keypoints, mm")
-    parser.add_argument("--steps", type=float, nargs="*", default=[3, 6, 9, 12], help="of the coder, mm")
+    parser.add_argument("--steps", type=float, nargs="*", default=[4, 8, 12], help="of the coder, mm")
     parser.add_argument("--excerpt", type=int, default=EXCERPT, help="frames of the middle of each motion")
     parser.add_argument("--seed", type=int, default=7, help="of the keypoints' noise")
     parser.add_argument("--threads", type=int, default=1, help="of the network")

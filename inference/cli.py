@@ -264,7 +264,7 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--body", choices=("anny", "smpl", "smplh", "smplx"), help="body model (anny)")
     _add_body_path(parser)
-    parser.add_argument("--step", type=float, metavar="MM", help="keypoint quantiser step (6)")
+    parser.add_argument("--step", type=float, metavar="MM", help="keypoint quantiser step (4)")
     parser.add_argument(
         "--quality", type=_within(0, 100), metavar="0-100", help="of the first reference picture (35)"
     )

@@ -36,7 +36,7 @@ MAX_HEADER = 4096
 MAX_SHAPE = 400
 MAX_REFERENCES = 4
 MIN_STEP_UM, MAX_STEP_UM = 100, 100_000
-STEP_MM = 6.0  # of the keypoint quantiser, unless one is asked for
+STEP_MM = 4.0  # of the keypoint quantiser, unless one is asked for
 MIN_FPS, MAX_FPS = 1, 1000
 GROUP_SECONDS = 10
 

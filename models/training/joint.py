@@ -92,8 +92,8 @@ class Joint:
 
     # ---- state ---------------------------------------------------------------------------------
 
-    def start_from(self, networks: dict[str, Tensor], where: object) -> None:
-        """Take over the weights ``networks``; parts that it lacks stay as they are.
+    def start_from(self, networks: dict[str, Tensor], where: object, share: float = 1.0) -> None:
+        """Take over the weights ``networks``, or go a ``share`` of the way to them; others stay as they are.
 
         InputError ``checkpoint`` where something in it is not ours or of another shape.
         """
@@ -101,8 +101,11 @@ class Joint:
         for name, value in networks.items():
             if name not in ours or ours[name].shape != value.shape:
                 raise InputError("checkpoint", f"{where} holds other networks: '{name}' does not fit.")
+        moved = {
+            name: torch.lerp(ours[name], value.to(self.device), share) for name, value in networks.items()
+        }
         for module in (self.networks, self.average):
-            module.load_state_dict(networks, strict=False)
+            module.load_state_dict(moved, strict=False)
 
     def standardise(self, batch: dict[str, Tensor]) -> None:
         """Give a vertex predictor that starts from nothing the means of its inputs."""
@@ -290,8 +293,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--init",
         type=Path,
+        nargs="+",
         metavar="CHECKPOINT",
-        help="start from another training's networks, or those exported to a folder",
+        help="start from another training's networks, of several from their average, or from those exported "
+        "to a folder",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -336,8 +341,10 @@ def train(config: JointConfig, args: argparse.Namespace) -> None:
             _train_slice(training, batches, shown, args, rank)
         if args.export and rank == 0:
             export(training, args.export)
-            if training.done >= 1:
+            if training.done >= 1 or not args.minutes:
                 told = {"joint steps": training.steps, "minutes": round(training.seconds / 60, 1)}
+                if args.init and len(args.init) > 1:
+                    told["started from the average of"] = len(args.init)
                 record(args.export, NETWORK_NAME, args.data, body, told)
 
 
@@ -357,21 +364,33 @@ def hed_weights(data: Path) -> Path:
     return WEIGHTS / "hed" / HED_WEIGHTS
 
 
-def _initialise(training: Joint, init: Path | None) -> None:
+def _initialise(training: Joint, init: list[Path] | None) -> None:
+    """Give the networks their first weights: of several trainings the average.
+
+    Networks that were trained on from one another lie in one basin, where the average of the weights is about
+    as good as the best of them (Wortsman et al., Model soups, 2022).
+    """
     if training.config.pretrained_predictor:
-        _start_from_weights(training, WEIGHTS_DIR, "vertex_predictor")
-    if init is not None and init.is_dir():
-        for part in ("vertex_predictor", "encoder", "generator"):
-            _start_from_weights(training, init, part)
-    elif init is not None:
-        state = read_checkpoint(init)
-        if "average" not in state:
-            raise InputError("checkpoint", f"{init} is no checkpoint of networks that draw.")
-        training.start_from(state["average"], init)
+        training.start_from(_exported(WEIGHTS_DIR, "vertex_predictor"), WEIGHTS_DIR)
+    for count, path in enumerate(init or (), start=1):
+        if path.is_dir():
+            parts = [_exported(path, part) for part in ("vertex_predictor", "encoder", "generator")]
+            found = {name: value for part in parts for name, value in part.items()}
+        else:
+            found = _checkpointed(path)
+        training.start_from(found, path, 1 / count)
 
 
-def _start_from_weights(training: Joint, folder: Path, part: str) -> None:
-    """Take over a ``part`` of the networks as :func:`export` wrote it."""
+def _checkpointed(path: Path) -> dict[str, Tensor]:
+    """Read the averaged weights of a training's checkpoint."""
+    state = read_checkpoint(path)
+    if "average" not in state:
+        raise InputError("checkpoint", f"{path} is no checkpoint of networks that draw.")
+    return state["average"]
+
+
+def _exported(folder: Path, part: str) -> dict[str, Tensor]:
+    """Read a ``part`` of the networks as :func:`export` wrote it."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -380,7 +399,7 @@ def _start_from_weights(training: Joint, folder: Path, part: str) -> None:
         weights = load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError("checkpoint", f"{path} cannot be read ({error}).") from None
-    training.start_from({f"{part}.{name}": value for name, value in weights.items()}, path)
+    return {f"{part}.{name}": value for name, value in weights.items()}
 
 
 @contextlib.contextmanager

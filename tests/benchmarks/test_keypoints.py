@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib")
 
 from sparse2dense.benchmarks import keypoints as bench
 from sparse2dense.inference.clip import Camera, Clip
-from sparse2dense.inference.s2d_file import S2DFile, write_clip
+from sparse2dense.inference.s2d_file import STEP_MM, S2DFile, write_clip
 from sparse2dense.models.body import load_body, orthonormal_frames
 
 
@@ -28,7 +28,7 @@ def track():
 
 @pytest.fixture(scope="module")
 def measured(track):
-    return bench.measure([track], 6.0)
+    return bench.measure([track], STEP_MM)
 
 
 def arithmetic_code_length(bits):
@@ -82,7 +82,7 @@ def test_general_compressors_hold_the_whole_track(track):
 
 def test_the_bits_are_those_of_a_file(track, measured, tmp_path):
     clip = Clip(Fraction(30), Camera(300, 300, 128, 128), 256, 256, track, "anny", np.zeros(16, np.float32))
-    sizes = write_clip(clip, tmp_path / "clip.s2d", step_mm=6.0)
+    sizes = write_clip(clip, tmp_path / "clip.s2d", step_mm=STEP_MM)
     whole = 8 * (sizes["keypoints"] + sizes["index"]) / len(track)
     assert measured["bits"] * track.shape[1] == pytest.approx(whole)
     assert sum(measured["bits_a_frame"].values()) == pytest.approx(whole)
@@ -101,6 +101,6 @@ def test_others_are_compared_at_our_own_error(track, measured):
 def test_a_table_has_a_row_a_step(track, measured, tmp_path):
     sets = {"an excerpt": {"clips": 1, "frames": len(track), "steps": [measured]}}
     lines = bench.tables({"sets": sets})
-    assert sum(line.startswith("| 6.00 |") for line in lines) == 1
+    assert sum(line.startswith(f"| {STEP_MM:.2f} |") for line in lines) == 1
     bench.draw_curves(sets, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 5000

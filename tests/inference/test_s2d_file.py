@@ -121,7 +121,7 @@ def test_golden_keypoints_encode_to_the_same_bytes(golden, tmp_path):
     assert len(every_frame) > 500
     clip = read_clip(GOLDEN)
     clip.keypoints, clip.references, clip.plate = golden["keypoints"], [], None
-    write_clip(clip, tmp_path / "again.s2d")
+    write_clip(clip, tmp_path / "again.s2d", step_mm=header.step_um / 1000)
     assert keypoints_part(tmp_path / "again.s2d") == keypoints_part(GOLDEN_SPACED)
 
 

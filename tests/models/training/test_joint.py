@@ -18,7 +18,7 @@ pytest.importorskip("h5py")
 import cv2
 import h5py
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from sparse2dense.inference.clip import Camera
 from sparse2dense.inference.errors import InputError, S2DError
 from sparse2dense.inference.vertices import VertexPredictor
@@ -31,6 +31,7 @@ from sparse2dense.models.training.networks import predictor_inputs
 from sparse2dense.models.training.vertices import WindowSampler
 from sparse2dense.models.windows import sample_windows
 
+EXPORTED = {"vertex_predictor": "vertex_predictor", "reference_encoder": "encoder", "generator": "generator"}
 CAMERA = Camera(230, 230, 80, 112)
 SIZE = (224, 160)
 CONFIG = JointConfig(
@@ -336,11 +337,24 @@ def test_what_is_no_checkpoint_is_refused(arguments, tmp_path):
 def test_it_goes_on_from_the_shipped_weights(arguments, tmp_path):
     run_command(arguments(dataclasses.replace(CONFIG, steps=1), "--init", str(WEIGHTS_DIR)))
     state = joint.read_checkpoint(tmp_path / "run" / joint.CHECKPOINT)["networks"]
-    for part, name in (("encoder", "reference_encoder"), ("generator", "generator")):
+    for name in ("reference_encoder", "generator"):
         for key, value in load_file(WEIGHTS_DIR / f"{name}.safetensors").items():
-            torch.testing.assert_close(state[f"{part}.{key}"], value, atol=1e-3, rtol=0)
+            torch.testing.assert_close(state[f"{EXPORTED[name]}.{key}"], value, atol=1e-3, rtol=0)
     with pytest.raises(InputError, match="vertex_predictor"):
         run_command(arguments(CONFIG, "--init", str(tmp_path), "--out", str(tmp_path / "other")))
+
+
+def test_it_starts_from_the_average_of_several_trainings(arguments, tmp_path):
+    shipped = {name: load_file(WEIGHTS_DIR / f"{name}.safetensors") for name in EXPORTED}
+    for name, weights in shipped.items():
+        save_file({key: value + 2 for key, value in weights.items()}, tmp_path / f"{name}.safetensors")
+    several = ("--init", str(WEIGHTS_DIR), str(WEIGHTS_DIR), str(tmp_path))
+    run_command(arguments(dataclasses.replace(CONFIG, steps=1), *several, "--minutes", "0"))
+    state = joint.read_checkpoint(tmp_path / "run" / joint.CHECKPOINT)["average"]
+    for name, weights in shipped.items():
+        for key, value in weights.items():
+            found = state[f"{EXPORTED[name]}.{key}"]
+            torch.testing.assert_close(found, value + 2 / 3, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.slow
