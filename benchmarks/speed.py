@@ -35,7 +35,7 @@ from ..inference.clip import Camera, Clip, Reference
 from ..inference.demo import PACKAGED_CLIP
 from ..inference.encode import encode_video
 from ..inference.errors import S2DError
-from ..inference.s2d_file import read_clip, write_clip
+from ..inference.s2d_file import STEP_MM, read_clip, write_clip
 from ..inference.synthesis import FrameSynthesiser
 from ..inference.vertices import BATCH, VertexPredictor
 from ..inference.video import VideoWriter, canvas_size
@@ -43,7 +43,7 @@ from ..models.body import load_body
 from .results import OUT, write_results
 
 RUNS = 3
-STEP_UM = 6000
+STEP_UM = round(1000 * STEP_MM)
 LONG_SECONDS = 10
 _PACKAGE = __package__.rpartition(".")[0]
 _FPS = Fraction(25)
