@@ -375,6 +375,7 @@ def _print_info(path: Path) -> None:
     rate = Fraction(*info["fps"])
     width, height = info["size"]
     print(f"{path}: {info['frames']} frames at {float(rate):g}/s, {width}x{height}, body {info['body']}")
+    print(f"keypoints in steps of {info['keypoint_step_mm']:g} mm")
     print("\n".join(bytes_table(info)))
 
 

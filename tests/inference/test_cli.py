@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sparse2dense.inference.s2d_file import STEP_MM
 from sparse2dense.inference.video import VideoWriter
 
 
@@ -95,6 +96,14 @@ def test_bad_clip_is_refused_in_one_line_and_leaves_nothing(engine, tmp_path, mo
     bad.write_bytes(damage(motion_file.read_bytes()))
     assert_one_line(engine("decode", bad, "-o", tmp_path / "out"), 2, str(bad), word)
     assert os.listdir(tmp_path) == ["bad.s2d"]
+
+
+def test_info_says_how_fine_a_clip_is_and_where_its_bytes_go(engine, motion_file):
+    done = engine("info", motion_file)
+    size = f"{motion_file.stat().st_size:,}"
+    assert done.returncode == 0, done.stderr
+    assert f"keypoints in steps of {STEP_MM:g} mm" in done.stdout
+    assert done.stdout.splitlines()[-1].split()[:2] == ["total", size]
 
 
 def test_info_of_a_bad_clip_is_refused_too(engine, tmp_path):
