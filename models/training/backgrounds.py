@@ -40,20 +40,32 @@ def is_held_out(name: str) -> bool:
     return Path(name).stem in HELD_OUT
 
 
+def photographs(folder: Path) -> list[Path]:
+    """Return the photographs in ``folder``, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
+
+
+def read_photograph(path: Path) -> np.ndarray:
+    """Read a photograph as ``(H, W, 3)`` uint8 RGB, as large as training uses it.
+
+    InputError ``background`` where it is none.
+    """
+    picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
+    if picture is None:
+        raise InputError("background", f"{path} is not a picture: remove it from the folder.")
+    scale = _LONG_SIDE / max(picture.shape[:2])
+    if scale < 1:
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return picture
+
+
 class Backgrounds:
     """Makes pictures of places for one split; without photographs it draws rooms and yards only."""
 
     def __init__(self, folder: Path | None, split: str) -> None:
-        self._photographs: list[np.ndarray] = []
-        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES) if folder else []
-        for path in (p for p in paths if is_held_out(p.name) == (split == "held_out")):
-            picture = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR_RGB)
-            if picture is None:
-                raise InputError("background", f"{path} is not a picture: remove it from the folder.")
-            scale = _LONG_SIDE / max(picture.shape[:2])
-            if scale < 1:
-                picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            self._photographs.append(picture)
+        paths = photographs(folder) if folder else []
+        ours = (path for path in paths if is_held_out(path.name) == (split == "held_out"))
+        self._photographs = [read_photograph(path) for path in ours]
         seed = ("train", "held_out").index(split)
         self._surfaces = [_surface(np.random.default_rng([seed, i])) for i in range(_SURFACES)]
 

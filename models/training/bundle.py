@@ -2,7 +2,8 @@
 """All that a training needs beside this package, as one zip below 60 MB for a machine without a network.
 
 ``s2d train bundle --data DIR --backgrounds DIR -o bundle.zip``, then there ``unzip bundle.zip -d data`` and
-``s2d train joint --data data …``. VGG-16 goes along as far as training compares it, in half precision.
+``s2d train joint --data data …``. Photographs go along as large as training uses them, and VGG-16 as far as
+training compares it, in half precision.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ import os
 import zipfile
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from ...inference.errors import InputError
 from . import avatars, motion
-from .backgrounds import FOLDER
+from .backgrounds import FOLDER, photographs, read_photograph
 from .joint import CHECKPOINT, HED_WEIGHTS, hed_weights
 
 LIMIT = 60_000_000
 """Bytes that a bundle may have."""
+
+_QUALITY = 90  # of the photographs' JPEG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +41,6 @@ def run(args: argparse.Namespace) -> None:
     """Write the bundle, whole or not at all; InputError where it would be too large."""
     data = motion.data_dir(args.data)
     files = {name: data / name for name in (motion.ARCHIVE, avatars.ARCHIVE)}
-    if args.backgrounds:
-        files |= {f"{FOLDER}/{path.name}": path for path in sorted(args.backgrounds.iterdir())}
     if args.checkpoint:
         files[CHECKPOINT] = args.checkpoint
     aside = args.output.with_name(f"{args.output.name}.{os.getpid()}")
@@ -44,6 +48,8 @@ def run(args: argparse.Namespace) -> None:
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as bundle:  # what goes in is compressed already
             for name, path in files.items():
                 bundle.write(path, name)
+            for path in photographs(args.backgrounds) if args.backgrounds else ():
+                bundle.writestr(f"{FOLDER}/{path.stem}.jpg", _coded(read_photograph(path)))
             bundle.writestr(HED_WEIGHTS, _first_stages(hed_weights(data), args.stages))
         size = aside.stat().st_size
         if size > LIMIT:
@@ -56,10 +62,13 @@ def run(args: argparse.Namespace) -> None:
     print(f"{args.output}: {size:,} bytes")
 
 
+def _coded(picture: np.ndarray) -> bytes:
+    return cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+
+
 def _first_stages(path: Path, stages: int) -> bytes:
     """Return HED's file with the first ``stages`` of VGG-16 alone, in half precision."""
     import h5py
-    import numpy as np
 
     def keep(name: str, value: object) -> None:
         if isinstance(value, h5py.Dataset) and name.startswith(kept):

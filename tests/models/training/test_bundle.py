@@ -10,10 +10,12 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("h5py")
 
+import cv2
 import h5py
 import torch
 from sparse2dense.inference.errors import InputError
 from sparse2dense.models.training import avatars, bundle, joint, motion
+from sparse2dense.models.training.backgrounds import read_photograph
 from sparse2dense.models.training.losses import Vgg
 
 
@@ -22,8 +24,11 @@ def data(tmp_path):
     """A data folder: archives of a few bytes, and VGG-16 with random weights."""
     folder = tmp_path / "data"
     (folder / "places").mkdir(parents=True)
-    for name in (motion.ARCHIVE, avatars.ARCHIVE, "places/street.jpg"):
+    for name in (motion.ARCHIVE, avatars.ARCHIVE, "places/notes.txt"):
         (folder / name).write_bytes(name.encode())
+    rows, columns = np.mgrid[:1500, :2560]
+    street = np.stack([columns / 10, rows / 6, np.full(rows.shape, 90)], axis=-1).astype(np.uint8)
+    cv2.imwrite(str(folder / "places" / "street.png"), street[..., ::-1])
     rng, channels = np.random.default_rng(0), 3
     with h5py.File(folder / joint.HED_WEIGHTS, "w") as file:
         for stage, (count, width) in enumerate(((2, 64), (2, 128)), 1):
@@ -48,7 +53,10 @@ def test_what_is_unpacked_is_a_data_folder(data, tmp_path):
         packed.extractall(tmp_path / "there")
     for name in (motion.ARCHIVE, avatars.ARCHIVE):
         assert (tmp_path / "there" / name).read_bytes() == name.encode()
-    assert (tmp_path / "there" / "backgrounds" / "street.jpg").is_file()
+    [street] = (tmp_path / "there" / "backgrounds").iterdir()
+    found, wanted = (read_photograph(path) for path in (street, data / "places" / "street.png"))
+    assert (street.stem, found.shape) == ("street", (750, 1280, 3)), "as large as training uses it"
+    assert np.abs(found.astype(int) - wanted).mean() < 2
     weights = joint.hed_weights(tmp_path / "there")
     assert weights.parent == tmp_path / "there"
     picture = torch.rand(1, 3, 16, 16)
