@@ -86,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=4, help="of a synthetic clip")
     parser.add_argument("--references", type=int, default=1, help="reference pictures of every clip")
     parser.add_argument("--step", type=float, default=STEP_MM, help="keypoint quantiser step, millimetres")
+    parser.add_argument("--quality", type=int, default=35, help="of the reference, 0 to 100; others 10 less")
     parser.add_argument("--videos", type=Path, nargs="*", default=[], help="filmed clips")
     parser.add_argument("--frames", type=int, default=24, help="frames measured of every clip, evenly spread")
     parser.add_argument("--sheets", type=Path, metavar="DIR", help="put a contact sheet of every clip there")
@@ -102,13 +103,17 @@ def run(args: argparse.Namespace) -> None:
         scenes["held-out synthetic people"] = synthetic_scenes(args)
     for video in args.videos:
         scenes[video.name] = iter([filmed_scene(video, args.frames, args.references)])
+    coding = {
+        "step_mm": args.step,
+        "reference_quality": args.quality,
+        "plate_quality": max(args.quality - 10, 0),
+    }
     results = {
         "generator_sha256": weights_sha256("generator.onnx"),
         "gmac": _gmac(256, 256),
-        "step_mm": args.step,
+        "coding": coding,
         "sets": {
-            name: measure_set(vgg, clips, args.sheets, name, step_mm=args.step)
-            for name, clips in scenes.items()
+            name: measure_set(vgg, clips, args.sheets, name, **coding) for name, clips in scenes.items()
         },
     }
     print("\n".join(tables(results)))
@@ -125,7 +130,8 @@ def tables(results: dict) -> list[str]:
         f"A 256x256 frame costs {gmac['generator']:.2f} GMAC, {gmac['generator_from_two']:.2f} from two "
         f"references; each reference {gmac['reference_encoder']:.2f} GMAC once a clip. "
         f"Weights: generator.onnx {results['generator_sha256'][:12]}. "
-        f"Keypoints were sent in steps of {results['step_mm']:g} mm.",
+        f"Keypoints were sent in steps of {results['coding']['step_mm']:g} mm, the reference at quality "
+        f"{results['coding']['reference_quality']}.",
         "",
     ]
     for name, values in results["sets"].items():
@@ -232,9 +238,12 @@ def measure_set(
     sheets: Path | None,
     name: str,
     networks: Networks | None = None,
-    step_mm: float = STEP_MM,
+    **coding: float,
 ) -> dict:
-    """Send every scene through a file and measure each method's frames; ``networks`` if not the shipped."""
+    """Send every scene through a file and measure each method's frames.
+
+    ``networks`` if not the shipped; ``coding`` as :func:`.s2d_file.write_clip` takes it.
+    """
     networks = networks or shipped_networks()
     sums: dict[str, dict[str, list[dict[str, float]]]] = {
         method: {"whole": [], "person": []} for method in METHODS
@@ -244,7 +253,7 @@ def measure_set(
     for scene in scenes:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "clip.s2d"
-            sizes.append(write_clip(scene.clip, path, step_mm=step_mm)["total"])
+            sizes.append(write_clip(scene.clip, path, **coding)["total"])
             scene.clip = read_clip(path)
         rows = []
         for drawn in _draw(scene, networks, seconds):

@@ -86,7 +86,7 @@ def test_a_table_has_a_row_a_method():
     lines = tables(
         {
             "generator_sha256": "ab" * 32,
-            "step_mm": 6.0,
+            "coding": {"step_mm": 6.0, "reference_quality": 50},
             "gmac": {"reference_encoder": 0.5, "generator": 1.2, "generator_from_two": 1.4},
             "sets": {
                 "clip.mp4": {"clips": 1, "frames": 4, "bytes_per_clip": 7000, "milliseconds": 40.0}
@@ -96,6 +96,6 @@ def test_a_table_has_a_row_a_method():
         }
     )
     assert any("38% below" in line for line in lines)
-    assert any("in steps of 6 mm" in line for line in lines)
+    assert any("in steps of 6 mm, the reference at quality 50" in line for line in lines)
     assert sum(line.startswith("| ") for line in lines) == 5
     assert any("0.1000 | 20.0 | 25.00" in line for line in lines)
