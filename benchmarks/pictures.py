@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..inference.backends import Network, NetworkLoader, load_network, weights_path, weights_sha256
 from ..inference.capture import CaptureOptions, capture
 from ..inference.clip import Clip, Reference
-from ..inference.s2d_file import STEP_MM, read_clip, write_clip
+from ..inference.s2d_file import PLATE_QUALITY, REFERENCE_QUALITY, STEP_MM, read_clip, write_clip
 from ..inference.synthesis import FrameSynthesiser
 from ..inference.vertices import VertexPredictor
 from ..inference.video import VideoReader
@@ -86,7 +86,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=4, help="of a synthetic clip")
     parser.add_argument("--references", type=int, default=1, help="reference pictures of every clip")
     parser.add_argument("--step", type=float, default=STEP_MM, help="keypoint quantiser step, millimetres")
-    parser.add_argument("--quality", type=int, default=35, help="of the reference, 0 to 100; others 10 less")
+    parser.add_argument("--quality", type=int, default=REFERENCE_QUALITY, help="of the first reference")
+    parser.add_argument(
+        "--plate-quality", type=int, default=PLATE_QUALITY, help="of the plate and further references"
+    )
     parser.add_argument("--videos", type=Path, nargs="*", default=[], help="filmed clips")
     parser.add_argument("--frames", type=int, default=24, help="frames measured of every clip, evenly spread")
     parser.add_argument("--sheets", type=Path, metavar="DIR", help="put a contact sheet of every clip there")
@@ -106,7 +109,7 @@ def run(args: argparse.Namespace) -> None:
     coding = {
         "step_mm": args.step,
         "reference_quality": args.quality,
-        "plate_quality": max(args.quality - 10, 0),
+        "plate_quality": args.plate_quality,
     }
     results = {
         "generator_sha256": weights_sha256("generator.onnx"),

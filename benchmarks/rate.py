@@ -24,7 +24,7 @@ import torch
 from ..inference.backends import load_network, weights_sha256
 from ..inference.clip import Clip
 from ..inference.errors import InputError, S2DError
-from ..inference.s2d_file import STEP_MM, S2DFile, read_clip, write_clip
+from ..inference.s2d_file import REFERENCE_QUALITY, STEP_MM, S2DFile, read_clip, write_clip
 from ..inference.synthesis import FrameSynthesiser
 from ..inference.vertices import VertexPredictor
 from ..models.body import load_body
@@ -60,7 +60,7 @@ class Setting:
         return max(self.quality - 10, 0)
 
 
-DEFAULT = Setting(35, STEP_MM, 2)  # what `s2d encode` chooses for most clips of ten seconds
+DEFAULT = Setting(REFERENCE_QUALITY, STEP_MM, 2)  # what `s2d encode` chooses for most clips of ten seconds
 SETTINGS = (
     DEFAULT,
     Setting(8, 20, 1),

@@ -37,6 +37,7 @@ MAX_SHAPE = 400
 MAX_REFERENCES = 4
 MIN_STEP_UM, MAX_STEP_UM = 100, 100_000
 STEP_MM = 4.0  # of the keypoint quantiser, unless one is asked for
+REFERENCE_QUALITY, PLATE_QUALITY = 35, 25  # likewise of the pictures
 MIN_FPS, MAX_FPS = 1, 1000
 GROUP_SECONDS = 10
 
@@ -88,8 +89,8 @@ def write_clip(
     path: str | os.PathLike,
     *,
     step_mm: float = STEP_MM,
-    reference_quality: int = 35,
-    plate_quality: int = 25,
+    reference_quality: int = REFERENCE_QUALITY,
+    plate_quality: int = PLATE_QUALITY,
 ) -> dict[str, int]:
     """Write ``clip`` to ``path``, whole or not at all, and return the bytes of each part and their total.
 

@@ -41,6 +41,8 @@ def run(args: argparse.Namespace) -> None:
     """Write the bundle, whole or not at all; InputError where it would be too large."""
     data = motion.data_dir(args.data)
     files = {name: data / name for name in (motion.ARCHIVE, avatars.ARCHIVE)}
+    # One of a stem, by which training knows them: at a second file of one name unzip stops and asks.
+    places = {path.stem: path for path in photographs(args.backgrounds)} if args.backgrounds else {}
     if args.checkpoint:
         files[CHECKPOINT] = args.checkpoint
     aside = args.output.with_name(f"{args.output.name}.{os.getpid()}")
@@ -48,8 +50,8 @@ def run(args: argparse.Namespace) -> None:
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as bundle:  # what goes in is compressed already
             for name, path in files.items():
                 bundle.write(path, name)
-            for path in photographs(args.backgrounds) if args.backgrounds else ():
-                bundle.writestr(f"{FOLDER}/{path.stem}.jpg", _coded(read_photograph(path)))
+            for stem, path in places.items():
+                bundle.writestr(f"{FOLDER}/{stem}.jpg", _coded(read_photograph(path)))
             bundle.writestr(HED_WEIGHTS, _first_stages(hed_weights(data), args.stages))
         size = aside.stat().st_size
         if size > LIMIT:

@@ -28,7 +28,8 @@ def data(tmp_path):
         (folder / name).write_bytes(name.encode())
     rows, columns = np.mgrid[:1500, :2560]
     street = np.stack([columns / 10, rows / 6, np.full(rows.shape, 90)], axis=-1).astype(np.uint8)
-    cv2.imwrite(str(folder / "places" / "street.png"), street[..., ::-1])
+    for name in ("street.jpg", "street.png"):
+        cv2.imwrite(str(folder / "places" / name), street[..., ::-1])
     rng, channels = np.random.default_rng(0), 3
     with h5py.File(folder / joint.HED_WEIGHTS, "w") as file:
         for stage, (count, width) in enumerate(((2, 64), (2, 128)), 1):
@@ -50,6 +51,7 @@ def pack(data, output, *more):
 def test_what_is_unpacked_is_a_data_folder(data, tmp_path):
     pack(data, tmp_path / "bundle.zip")
     with zipfile.ZipFile(tmp_path / "bundle.zip") as packed:
+        assert len(packed.namelist()) == len(set(packed.namelist())), "unzip stops and asks at a second one"
         packed.extractall(tmp_path / "there")
     for name in (motion.ARCHIVE, avatars.ARCHIVE):
         assert (tmp_path / "there" / name).read_bytes() == name.encode()
