@@ -416,6 +416,9 @@ def _processes(device: str) -> Iterator[tuple[torch.device, int, int]]:
     distributed.init_process_group("nccl" if chosen.startswith("cuda") else "gloo")
     try:
         yield torch.device(chosen), rank, world
+        # None leaves while another still exports: torchrun ends all where one fails at its exit. And gloo's
+        # threads let go of the last gradients before the interpreter, whose lock that takes, is gone.
+        distributed.barrier()
     finally:
         distributed.destroy_process_group()
 
