@@ -18,7 +18,8 @@ from typing import Any
 
 import bpy
 
-from ..s2d_addon import register, scene
+from ..s2d_addon import register
+from ..s2d_addon.clip import scene
 
 _PLAYED = 60  # frames of which the median is taken
 _FILES = {"ALEMBIC": ".abc", "USD": ".usdc"}

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..inference.errors import InputError
-from ..models.fetch import WEIGHTS, fetch
-from .metrics import PairMetric, as_tensor
+from ..models.errors import InputError
+from ..models.fetch import fetch
+from ..models.shipped import WEIGHTS
+from .rate_metrics import PairMetric, as_tensor
 
 _STAGES = (
     (0, 2),

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import torch
 
-from ..inference.errors import S2DError
-from . import clips, codecs
-from .curves import bd_rate, crossing, front
-from .metrics import METRICS, PERSON_MARGIN, PictureMeter, bursts, load_vgg, vmaf
-from .rate import DEFAULT, Bench, add_arguments
+from ..models.errors import S2DError
+from . import rate_clips, rate_codecs
+from .bench_rate import DEFAULT, Bench, add_arguments
+from .rate_curves import bd_rate, crossing, front
+from .rate_metrics import METRICS, PERSON_MARGIN, PictureMeter, bursts, load_vgg, vmaf
 from .rate_summary import tables
 
 _PERFECT = {"vggcos": 0, "ssimulacra2": 100, "flip": 0, "ms_ssim": 1, "temporal": 0}
@@ -98,14 +98,14 @@ def _curves(_: Path) -> Iterator[Check]:
 def _anchors(out: Path) -> Iterator[Check]:
     frames = np.stack(_moving_pictures(12)[0])
     video = out / "pictures.mkv"
-    codecs.write_lossless(frames, video, clips.FPS)
-    for name, codec in codecs.CODECS.items():
+    rate_codecs.write_lossless(frames, video, rate_clips.FPS)
+    for name, codec in rate_codecs.CODECS.items():
         for mode in codec.modes:
             sizes, errors = [], []
             for level in (codec.levels[1], codec.levels[-3]):
                 stream = out / f"{name}_{mode}_{level}{codec.suffix}"
-                sizes.append(codecs.encode(video, name, mode, level, 1, stream))
-                decoded = codecs.decode(stream, name, _SIDE, _SIDE)
+                sizes.append(rate_codecs.encode(video, name, mode, level, 1, stream))
+                decoded = rate_codecs.decode(stream, name, _SIDE, _SIDE)
                 errors.append(np.abs(decoded.astype(int) - frames).mean())
                 yield (
                     f"{name} {mode} at {level}: counted bytes are the file's, all frames come back",
@@ -124,7 +124,7 @@ def _whole_way(out: Path) -> Iterator[Check]:
     args = parser.parse_args(
         ["--out", str(out), "--sizes", "192", "--anchors", "x264", "--modes", "ra", "--bursts", "1"]
     )
-    source = clips.Source("balance", "packaged clip", clips.PACKAGED)
+    source = rate_clips.Source("balance", "packaged clip", rate_clips.PACKAGED)
     bench = Bench(args, out / "rate", [source], settings=(DEFAULT,), frames=16)
     bench.measure()
     bench.report(pictures=True)

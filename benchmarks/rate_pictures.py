@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .metrics import METRICS, REGIONS
+from .rate_metrics import METRICS, REGIONS
 from .rate_summary import curve
 
 _COLOURS = {"vvc": "tab:red", "x265": "tab:blue", "x264": "tab:green", "svtav1": "tab:purple"}

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .curves import Curve, bd_rate, crossing, front
-from .metrics import METRICS, REGIONS
+from .rate_curves import Curve, bd_rate, crossing, front
+from .rate_metrics import METRICS, REGIONS
 
 
 def compare(entry: dict[str, Any]) -> None:

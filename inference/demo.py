@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from .capture import CaptureOptions
+from ..models.errors import S2DError
+from .capture.pipeline import CaptureOptions
 from .cli import bytes_table
 from .decode import decode
 from .encode import encode_video
-from .errors import S2DError
-from .s2d_file import S2DFile
+from .format.container import S2DFile
 
 PACKAGED_CLIP = Path(__file__).resolve().parent / "data" / "balance.mp4"
 
@@ -54,7 +54,7 @@ def run_demo(
 
 def _build_scene(clip: Path, blend: Path, picture: Path) -> dict[str, float]:
     """Import ``clip`` in Blender, save and render, in a child process; returns the seconds of each."""
-    command = [sys.executable, "-m", f"{_PACKAGE}.s2d_addon.bpy_env", "s2d_addon.demo_scene"]
+    command = [sys.executable, "-m", f"{_PACKAGE}.release.bpy_env", "release.demo_scene"]
     command += [str(path.resolve()) for path in (clip, blend, picture)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_BLENDER_SECONDS, check=False)
     if done.returncode or not blend.is_file() or not picture.is_file():

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import writers
-from .clip import Clip
-from .errors import InputError
-from .s2d_file import write_clip
+from ..models.errors import InputError
+from ..models.whole_files import unwritable
+from .format.clip import Clip
+from .format.container import write_clip
 
 if TYPE_CHECKING:
-    from .capture import CaptureOptions
+    from .capture.pipeline import CaptureOptions
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, how much of it is done, and how much there is; may raise Cancelled."""
@@ -50,7 +50,7 @@ def encode_video(
     ``reference_quality``, ``plate_quality``). Raises InputError for a file that is no video, a video
     with no person, or an output that cannot be written (found before the work begins).
     """
-    from .capture import capture  # with its neural networks, which a motion alone does not need
+    from .capture.pipeline import capture  # with its neural networks, which a motion alone does not need
 
     output = _checked_output(Path(output))
     start = time.perf_counter()
@@ -66,7 +66,7 @@ def encode_motion(
     The file is described in :mod:`.motion_input`, which estimates the points that it lacks.
     Raises InputError for a file that is not as described or an output that cannot be written.
     """
-    from .motion_input import read_motion
+    from .capture.motion_input import read_motion
 
     output = _checked_output(Path(output))
     start = time.perf_counter()
@@ -91,5 +91,5 @@ def _checked_output(output: Path) -> Path:
         output.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=output.parent).close()
     except OSError as error:
-        raise writers.unwritable(output, error) from error
+        raise unwritable(output, error) from error
     return output

@@ -7,7 +7,7 @@ import importlib.util
 import platform
 from typing import Any
 
-from .errors import S2DError
+from ..models.errors import S2DError
 
 PACKAGES = {
     "numpy": "numpy",

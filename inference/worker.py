@@ -28,7 +28,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from .errors import Cancelled, explain
+from ..models.errors import Cancelled, explain
 
 _GRACE_SECONDS = 5.0
 """How long a cancelled job may take to clean up before the process ends regardless."""

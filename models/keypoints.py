@@ -46,6 +46,22 @@ MIRRORED: tuple[int, ...] = tuple(
 
 KEYPOINT_INDEX: dict[str, int] = {name: i for i, name in enumerate(KEYPOINT_NAMES)}
 
+HIPS: list[int] = [KEYPOINT_INDEX["left_hip"], KEYPOINT_INDEX["right_hip"]]
+"""Left and right hip."""
+
+TRUNK: list[int] = [
+    KEYPOINT_INDEX[f"{side}_{joint}"] for side in ("left", "right") for joint in ("hip", "shoulder")
+]
+"""Hip and shoulder of the left, then of the right."""
+
+ANKLES: list[int] = [KEYPOINT_INDEX["left_ankle"], KEYPOINT_INDEX["right_ankle"]]
+"""Left and right ankle."""
+
+FEET: list[int] = [
+    KEYPOINT_INDEX[f"{side}_{part}"] for side in ("left", "right") for part in ("heel", "foot_index")
+]
+"""The keypoints of the soles: left heel and toe, right heel and toe."""
+
 BLAZEPOSE_INDEX: tuple[int, ...] = (
     0, 7, 8, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32,
 )  # fmt: skip

@@ -22,6 +22,7 @@ import numpy as np
 
 from .body import BodyModel, apply_readout
 from .keypoints import KEYPOINT_INDEX
+from .rotations import continuous, cross_matrices, from_vectors, nearest_rotations, to_quaternions
 
 _TRUNK = (
     ("spine", "root", "pelvis"),
@@ -197,11 +198,9 @@ def local_quaternions(skeleton: Skeleton, rotations: np.ndarray) -> np.ndarray:
     """
     local = rotations.copy()
     local[:, 1:] = np.swapaxes(rotations[:, skeleton.parents[1:]], -1, -2) @ rotations[:, 1:]
-    quaternions = _quaternions(np.swapaxes(skeleton.axes, -1, -2) @ local @ skeleton.axes)
-    steps = np.where((quaternions[1:] * quaternions[:-1]).sum(-1) < 0, -1.0, 1.0)
-    first = np.where(quaternions[:1, :, 0] < 0, -1.0, 1.0)
-    signs = np.cumprod(np.concatenate([first, steps]), axis=0)
-    return (quaternions * signs[..., None]).astype(np.float32)
+    return continuous(to_quaternions(np.swapaxes(skeleton.axes, -1, -2) @ local @ skeleton.axes)).astype(
+        np.float32
+    )
 
 
 # ---- at rest ---------------------------------------------------------------------------------
@@ -270,7 +269,7 @@ def _fit(readout: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray, np.ndar
     seen = (readout.T @ wide).reshape(len(gram), len(vertices), 3).transpose(1, 0, 2).astype(np.float64)
     damping = 1e-5 * len(readout) * np.eye(len(gram))
     affine = np.linalg.solve(gram + damping, seen)[:, :-1].reshape(len(vertices), -1, 3, 3)
-    rotations = np.swapaxes(_nearest_rotations(affine), -1, -2)
+    rotations = np.swapaxes(nearest_rotations(affine), -1, -2)
     for _ in range(_ITERATIONS):
         rotations = _gauss_newton_step(gram, seen, rotations)
     return rotations, _best_root(gram, seen, rotations) + middle[:, 0]
@@ -307,7 +306,7 @@ def _gauss_newton_step(gram: np.ndarray, seen: np.ndarray, rotations: np.ndarray
     for axis in range(3):
         blocks[:, :, axis, :, axis] += trace
     arms = (rotations @ gram[-1, :-1].reshape(bones, 3, 1))[..., 0]
-    coupling = _cross_matrices(arms).reshape(frames, size, 3)
+    coupling = cross_matrices(arms).reshape(frames, size, 3)
 
     normal = np.empty((frames, size + 3, size + 3))
     normal[:, :size, :size] = blocks.reshape(frames, size, size)
@@ -319,47 +318,4 @@ def _gauss_newton_step(gram: np.ndarray, seen: np.ndarray, rotations: np.ndarray
     torque = np.stack([moments[..., i, j] - moments[..., j, i] for i, j in ((1, 2), (2, 0), (0, 1))], axis=-1)
     pull = np.concatenate([torque.reshape(frames, size), missing[:, -1]], axis=1)
     turns = np.linalg.solve(normal, pull[..., None])[:, :size, 0].reshape(frames, bones, 3)
-    return _rotations(turns) @ rotations
-
-
-# ---- rotations -------------------------------------------------------------------------------
-
-
-def _nearest_rotations(matrices: np.ndarray) -> np.ndarray:
-    """Return the rotations nearest to matrices ``(..., 3, 3)``."""
-    left, _, right = np.linalg.svd(matrices)
-    left[..., -1] *= np.sign(np.linalg.det(left @ right))[..., None]
-    return left @ right
-
-
-def _cross_matrices(vectors: np.ndarray) -> np.ndarray:
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    zero = np.zeros_like(x)
-    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*vectors.shape, 3)
-
-
-def _rotations(vectors: np.ndarray) -> np.ndarray:
-    """Return the rotations ``(..., 3, 3)`` about vectors ``(..., 3)`` by their lengths (Rodrigues)."""
-    angle = np.linalg.norm(vectors, axis=-1)[..., None, None]
-    cross = _cross_matrices(vectors)
-    return np.eye(3) + np.sinc(angle / np.pi) * cross + np.sinc(angle / 2 / np.pi) ** 2 / 2 * (cross @ cross)
-
-
-def _quaternions(matrices: np.ndarray) -> np.ndarray:
-    """Return unit quaternions ``(..., 4)``, w first, of rotations ``(..., 3, 3)``, of either sign.
-
-    Each row of a quaternion's outer product with itself is the quaternion times one component; the row of the
-    largest component is exact.
-    """
-    m = matrices
-    diagonal = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
-    outer = np.empty((*m.shape[:-2], 4, 4))
-    outer[..., 0, 0] = 1 + sum(diagonal)
-    for i in range(3):
-        j, k = (i + 1) % 3, (i + 2) % 3
-        outer[..., i + 1, i + 1] = 1 + diagonal[i] - diagonal[j] - diagonal[k]
-        outer[..., 0, i + 1] = outer[..., i + 1, 0] = m[..., k, j] - m[..., j, k]
-        outer[..., j + 1, k + 1] = outer[..., k + 1, j + 1] = m[..., j, k] + m[..., k, j]
-    largest = np.einsum("...ii->...i", outer).argmax(axis=-1)
-    rows = np.take_along_axis(outer, largest[..., None, None], axis=-2)[..., 0, :]
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return from_vectors(turns) @ rotations

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from .body import PART_INDEX, BodyModel
+from .errors import InputError
 from .keypoints import KEYPOINT_INDEX
 
 _MODEL_FILES = (".npz", ".pkl")
@@ -112,7 +113,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def _read_fields(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of a model file; ValueError where it is not one."""
+    """Read the arrays of a model file; InputError ``body`` where it is not one."""
     fields: dict[str, np.ndarray] = {}
     try:
         if path.suffix == ".npz":
@@ -123,10 +124,10 @@ def _read_fields(path: Path) -> dict[str, np.ndarray]:
                 stored = _ArrayUnpickler(file, encoding="latin1").load()
             fields = {key: stored[key] for key in (*_FIELDS, *_UV_FIELDS) if key in stored}
     except (OSError, ValueError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f"{path} cannot be read as an SMPL model file: {error}") from error
+        raise InputError("body", f"{path} cannot be read as an SMPL model file: {error}") from error
     missing = [key for key in _FIELDS if key not in fields]
     if missing:
-        raise ValueError(f"{path} is no SMPL model file: it lacks {', '.join(missing)}.")
+        raise InputError("body", f"{path} is no SMPL model file: it lacks {', '.join(missing)}.")
     for key, value in fields.items():
         value = getattr(value, "values", value)  # noqa: PLW2901
         fields[key] = np.asarray(value.todense()) if hasattr(value, "todense") else np.asarray(value)
@@ -152,7 +153,7 @@ def _outermost(rest: np.ndarray, weights: np.ndarray) -> dict[str, int]:
     def extreme(joints: tuple[str, ...], direction: tuple[float, float, float]) -> int:
         ridden = np.isin(heaviest, [_JOINT[joint] for joint in joints])
         if not ridden.any():
-            raise ValueError(f"The body model has no vertices on its {joints[0]} joint.")
+            raise InputError("body", f"The body model has no vertices on its {joints[0]} joint.")
         chosen = np.flatnonzero(ridden)
         return int(chosen[(rest[chosen] @ np.array(direction)).argmax()])
 
@@ -190,20 +191,21 @@ def model_file(name: str, path: str | Path | None) -> Path:
     """Return the model file that ``path`` names, or that it holds if it is a folder.
 
     In a folder, files are known by the names they are published by, and the neutral body is taken first.
-    ValueError where there is none.
+    InputError ``body`` where there is none.
     """
     if path is not None and Path(path).is_dir():
         found = (file for pattern in _USUAL_NAMES[name] for file in sorted(Path(path).rglob(pattern)))
         file = next((file for file in found if file.suffix in _MODEL_FILES), None)
         if file is None:
-            raise ValueError(
+            raise InputError(
+                "body",
                 f"No file of the body model '{name}' is in {path}: "
-                f"put it there under the name it comes with, such as {name.upper()}_NEUTRAL.npz."
+                f"put it there under the name it comes with, such as {name.upper()}_NEUTRAL.npz.",
             )
         return file
     if path is None or not Path(path).is_file():
-        raise ValueError(
-            f"The body model '{name}' needs its model file, which only you can have licensed: {path}."
+        raise InputError(
+            "body", f"The body model '{name}' needs its model file, which only you can have licensed: {path}."
         )
     return Path(path)
 
@@ -221,18 +223,20 @@ def load_smpl(name: str, path: str | Path | None) -> BodyModel:
         path: the ``.npz`` or ``.pkl`` file, or its folder, see :func:`model_file`.
 
     Raises:
-        ValueError: no file, a file that is no such model, or ``smplx`` not installed.
+        InputError: ``body``, for no file, a file that is no such model, or ``smplx`` not installed.
     """
     path = model_file(name, path)
     try:
         import smplx
         from smplx.utils import Struct
     except ImportError as error:
-        raise ValueError("SMPL bodies need smplx: pip install 'sparse2dense[smpl]'.") from error
+        raise InputError("body", "SMPL bodies need smplx: pip install 'sparse2dense[smpl]'.") from error
     fields = _read_fields(path)
     joints = {"smpl": 24, "smplh": 52, "smplx": 55}[name]
     if fields["J_regressor"].shape[0] != joints:
-        raise ValueError(f"{path} has {fields['J_regressor'].shape[0]} joints; '{name}' has {joints}.")
+        raise InputError(
+            "body", f"{path} has {fields['J_regressor'].shape[0]} joints; '{name}' has {joints}."
+        )
     with redirect_stdout(io.StringIO()):  # smplx prints remarks; output is for our own messages
         model = smplx.SMPL(
             str(path), data_struct=Struct(**fields), num_betas=SHAPE_SIZE, create_body_pose=False

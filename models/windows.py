@@ -14,8 +14,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .body import BodyModel, orthonormal_frames
-from .keypoints import KEYPOINT_INDEX
+from .body import BodyModel
+from .keypoints import KEYPOINT_INDEX, TRUNK
+from .rotations import orthonormal_frames
 
 WINDOW = 15
 """Moments in a window; the middle one is the frame asked for."""
@@ -31,8 +32,6 @@ OWN_JITTER = 0.0025
 
 POOLING = 6.0
 """Weight of all keypoints' evidence against a keypoint's own, in telling motion from noise."""
-
-TRUNK = [KEYPOINT_INDEX[f"{side}_{joint}"] for side in ("left", "right") for joint in ("hip", "shoulder")]
 
 _HALF = WINDOW // 2
 
@@ -151,8 +150,8 @@ def network_inputs(
     return inputs, axes, origin
 
 
-Network = Callable[..., dict[str, np.ndarray]]
-"""A network as arrays by name in and out."""
+VertexNetwork = Callable[..., dict[str, np.ndarray]]
+"""A vertex predictor as arrays by name in and out: see :func:`network_inputs`."""
 
 
 def predict_bones(
@@ -161,7 +160,7 @@ def predict_bones(
     shape: np.ndarray,
     rest_keypoints: np.ndarray,
     joints: np.ndarray,
-    network: Network | None,
+    network: VertexNetwork | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Predict the bones in the middle of windows: by the network, or in closed form where it is None.
 

@@ -27,19 +27,11 @@ def unregister() -> None:
 
 def _modules() -> tuple[ModuleType, ...]:
     """Return what registers something, in the order of the panels."""
-    from . import (
-        baking,
-        cache,
-        cleanup,
-        clip,
-        importing,
-        keeping,
-        onion,
-        panel,
-        preferences,
-        redecoding,
-        retargeting,
-    )
+    from . import encoding, importing, panel, preferences
+    from .bake import operators as bake
+    from .clip import cleanup, keeping, onion, place, redecoding, timing
+    from .engine import cache
+    from .retarget import operators as retarget
 
-    first = preferences, cache, importing, panel, redecoding
-    return *first, clip, onion, cleanup, baking, retargeting, keeping
+    first = preferences, cache, importing, encoding, panel, redecoding
+    return *first, place, timing, onion, cleanup, bake, retarget, keeping

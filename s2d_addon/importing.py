@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Importing clips and encoding movies: between Blender's window, the job that runs the engine, and the scene.
+"""Importing clips: between Blender's window, the job that runs the engine, and the scene.
 
 An operator starts a job and is done. From then on a timer builds each clip as soon as its body is there, and
 brings it up to date with every part that arrives. Nothing of Blender's is kept from one tick to the next:
@@ -16,15 +16,14 @@ import bpy
 from bpy.app.handlers import persistent
 from bpy_extras.io_utils import ImportHelper
 
-from . import cache, preferences, scene
-from .decoded import DecodedClip
-from .job import ClipTask, ImportJob, Jobs
+from .clip import scene
+from .engine import cache, settings
+from .engine.decoded import DecodedClip
+from .engine.job import ClipTask, ImportJob, Jobs
 
 _TICK_SECONDS = 0.05
 _START_SCENE_TYPES = {"CAMERA", "LIGHT"}
 _START_CUBE = "Cube"
-_QUALITIES = {"SMALL": ("8", "30", "20"), "BALANCED": (), "HIGH": ("4", "80", "60")}
-_CODING_OPTIONS = ("--step", "--quality", "--plate-quality")
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,7 @@ class ClipImporter:
 
     def propose_options(self, context: bpy.types.Context) -> None:
         """Set the options as the preferences have them, where the user has not set them in this call."""
-        chosen = preferences.settings()
+        chosen = settings.settings()
         if chosen is None:
             return
         if not self.properties.is_property_set("set_scene"):
@@ -204,7 +203,7 @@ class ClipImporter:
     def begin(self, context: bpy.types.Context, tasks: Sequence[ClipTask]) -> set[str]:
         """Start the job; without a window, wait for it and build the scene."""
         options = ImportOptions(self.start_frame, self.set_scene, self.set_resolution)
-        job = ImportJob(tasks, cache.cache_root(), preferences.engine())
+        job = ImportJob(tasks, cache.cache_root(), settings.chosen_engine())
         at_work = ClipImport(job, options, context.scene.session_uid)
         Jobs.current = job
         job.start()
@@ -265,101 +264,6 @@ class S2D_OT_import_clip(ClipImporter, bpy.types.Operator, ImportHelper):
             self.report({"ERROR"}, "No file was chosen: choose one or more .s2d files.")
             return {"CANCELLED"}
         return self.begin(context, [ClipTask(path) for path in paths])
-
-
-class S2D_OT_encode_video(ClipImporter, bpy.types.Operator, ImportHelper):
-    """Capture the person in a movie, save the motion as a small .s2d file, and import that"""
-
-    bl_idname = "s2d.encode_video"
-    bl_label = "Video to .s2d"
-    bl_options = {"PRESET"}
-
-    filter_movie: bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
-    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})
-    output: bpy.props.StringProperty(
-        name="Save As",
-        description="The .s2d file that is made. Empty: beside the movie, under its name",
-        options={"SKIP_SAVE"},
-    )
-    start: bpy.props.FloatProperty(
-        name="Start",
-        description="Second of the movie at which the clip starts",
-        min=0.0,
-        subtype="TIME_ABSOLUTE",
-    )
-    end: bpy.props.FloatProperty(
-        name="End",
-        description="Second of the movie at which the clip ends; 0 is the movie's end",
-        min=0.0,
-        subtype="TIME_ABSOLUTE",
-    )
-    person: bpy.props.IntProperty(
-        name="Person",
-        description="Which person to follow: 1 is the one seen largest",
-        default=1,
-        min=1,
-        max=20,
-    )
-    fov: bpy.props.FloatProperty(
-        name="Field of View",
-        description="Angle across the longer side of the movie's picture, in degrees. 0: estimate it",
-        min=0.0,
-        max=170.0,
-    )
-    size: bpy.props.IntProperty(
-        name="Video Size",
-        description="Pixels along the shorter side of the clip's video",
-        default=256,
-        min=64,
-        max=512,
-        step=64,
-    )
-    quality: bpy.props.EnumProperty(
-        name="Quality",
-        description="What the file's size is spent on",
-        items=(
-            ("SMALL", "Small File", "Coarser motion and pictures"),
-            ("BALANCED", "Balanced", "As `s2d encode` does it"),
-            ("HIGH", "High", "Finer motion and pictures, in a larger file"),
-        ),
-        default="BALANCED",
-    )
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask for the movie."""
-        self.propose_options(context)
-        return super().invoke(context, event)
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Start encoding; without a window, wait for it and build the scene."""
-        movie = Path(bpy.path.abspath(self.filepath))
-        if not movie.is_file():
-            self.report({"ERROR"}, f"{movie} is no file: choose a movie.")
-            return {"CANCELLED"}
-        if self.end and self.end <= self.start:
-            self.report(
-                {"ERROR"}, f"The end, {self.end:g} s, is not after the start: choose a later one, or 0."
-            )
-            return {"CANCELLED"}
-        output = Path(bpy.path.abspath(self.output)) if self.output else movie.with_suffix(".s2d")
-        task = ClipTask(_free_name(output), movie, tuple(self._encode_options()))
-        return self.begin(context, [task])
-
-    def _encode_options(self) -> list[str]:
-        given = {"--start": self.start, "--end": self.end, "--fov": self.fov}
-        options = [text for name, value in given.items() if value for text in (name, str(value))]
-        options += ["--person", str(self.person), "--size", str(self.size)]
-        for name, value in zip(_CODING_OPTIONS, _QUALITIES[self.quality], strict=False):
-            options += [name, value]
-        return options
-
-
-def _free_name(path: Path) -> Path:
-    """Return ``path``, or the first numbered name beside it that is free."""
-    number, free = 2, path
-    while free.exists():
-        free, number = path.with_name(f"{path.stem} {number}{path.suffix}"), number + 1
-    return free
 
 
 class S2D_OT_cancel(bpy.types.Operator):
@@ -441,19 +345,18 @@ def _end_import(*_: object) -> None:
     Jobs.end()
 
 
-def _draw_import_entries(self: bpy.types.Menu, _context: bpy.types.Context) -> None:
+def _draw_import_entry(self: bpy.types.Menu, _context: bpy.types.Context) -> None:
     self.layout.operator(S2D_OT_import_clip.bl_idname, text="Sparse2Dense Clip (.s2d)")
-    self.layout.operator(S2D_OT_encode_video.bl_idname, text="Video to Sparse2Dense Clip")
 
 
-_CLASSES = (S2D_OT_import_clip, S2D_OT_encode_video, S2D_OT_cancel, S2D_FH_clip)
+_CLASSES = (S2D_OT_import_clip, S2D_OT_cancel, S2D_FH_clip)
 
 
 def register() -> None:
-    """Register the operators, the File > Import entries, and the end of an import with its file."""
+    """Register the operators, the File > Import entry, and the end of an import with its file."""
     for cls in _CLASSES:
         bpy.utils.register_class(cls)
-    bpy.types.TOPBAR_MT_file_import.append(_draw_import_entries)
+    bpy.types.TOPBAR_MT_file_import.append(_draw_import_entry)
     bpy.app.handlers.load_pre.append(_end_import)
 
 
@@ -463,6 +366,6 @@ def unregister() -> None:
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
     bpy.app.handlers.load_pre.remove(_end_import)
-    bpy.types.TOPBAR_MT_file_import.remove(_draw_import_entries)
+    bpy.types.TOPBAR_MT_file_import.remove(_draw_import_entry)
     for cls in reversed(_CLASSES):
         bpy.utils.unregister_class(cls)

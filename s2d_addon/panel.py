@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import bpy
 
-from . import importing
-from .job import ImportJob, Jobs
+from . import encoding, importing
+from .clip.ui import draw_messages
+from .engine.job import ImportJob, Jobs
 
-_PIXELS_A_LETTER = 7
 _STATUS_WIDTH = 14  # in the interface's units, about two letters each
 _STAGES = {
     "": "Starting",
@@ -44,7 +42,7 @@ class S2D_PT_main(bpy.types.Panel):
             column = layout.column(align=True)
             column.scale_y = 1.4
             column.operator(importing.S2D_OT_import_clip.bl_idname, text="Import .s2d", icon="IMPORT")
-            column.operator(importing.S2D_OT_encode_video.bl_idname, text="Video to .s2d", icon="FILE_MOVIE")
+            column.operator(encoding.S2D_OT_encode_video.bl_idname, text="Video to .s2d", icon="FILE_MOVIE")
         if job and job.errors:
             draw_messages(layout, context, job.errors, "ERROR")
 
@@ -66,18 +64,6 @@ def _progress_text(job: ImportJob) -> str:
     text = f"{_STAGES.get(job.stage, job.stage)} {job.fraction:.0%}"
     left = job.seconds_left
     return text if left is None else f"{text}, {left:.0f} s left"
-
-
-def draw_messages(
-    layout: bpy.types.UILayout, context: bpy.types.Context, messages: list[str], icon: str
-) -> None:
-    """Draw messages in a box, each broken into lines that fit the panel."""
-    box = layout.box().column(align=True)
-    scale = context.preferences.system.ui_scale
-    width = max(int(context.region.width / (_PIXELS_A_LETTER * scale)) - 8, 16)
-    for message in messages:
-        for i, line in enumerate(textwrap.wrap(message, width)):
-            box.label(text=line, icon=icon if i == 0 else "BLANK1")
 
 
 def _draw_status(self: bpy.types.Header, _context: bpy.types.Context) -> None:

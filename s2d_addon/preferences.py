@@ -9,10 +9,8 @@ from pathlib import Path
 
 import bpy
 
-from .job import Engine, Jobs, WorkerJob, weights
-
-PACKAGE = __package__.rpartition(".")[0]
-"""The extension's own name, by which Blender files its preferences and its folders."""
+from .engine.job import Engine, Jobs, WorkerJob, weights
+from .engine.settings import PACKAGE, settings
 
 _MANIFEST = Path(__file__).resolve().parents[1] / "blender_manifest.toml"
 _TICK_SECONDS = 0.1
@@ -199,23 +197,6 @@ def diagnostics() -> str:
         lines += [f"Body models: {chosen.body_folder or 'none'}"]
     lines += ["Last errors:", *(job.errors if job else ()), "Log:", job.log if job else ""]
     return "\n".join(lines)
-
-
-def settings() -> S2DPreferences | None:
-    """Return the preferences, or None where this is no extension but an imported Python package."""
-    addon = bpy.context.preferences.addons.get(PACKAGE)
-    return addon.preferences if addon else None
-
-
-def engine() -> Engine:
-    """Return the engine that the user chose."""
-    chosen = settings()
-    if chosen is None:
-        return Engine()
-    body_folder = bpy.path.abspath(chosen.body_folder)
-    if chosen.device == "CPU" or not chosen.python:
-        return Engine(body_folder=body_folder)
-    return Engine(bpy.path.abspath(chosen.python), chosen.torch_device, body_folder)
 
 
 _CLASSES = (S2D_OT_test_device, S2D_OT_copy_diagnostics, S2DPreferences)

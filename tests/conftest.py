@@ -19,7 +19,7 @@ def extension_zip(tmp_path_factory):
     """The extension for Linux with its wheels, built and validated by Blender's own tool."""
     if sys.platform != "linux":
         pytest.skip("the Blender tests install the extension for Linux")
-    from sparse2dense.s2d_addon import build
+    from sparse2dense.release import build
 
     return build.build(tmp_path_factory.mktemp("dist"), "linux-x64", build.extension_tool())
 

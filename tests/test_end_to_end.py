@@ -9,11 +9,11 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from sparse2dense.inference import writers
-from sparse2dense.inference.clip import Camera
+from sparse2dense.inference.decoding import point_cache
 from sparse2dense.inference.demo import PACKAGED_CLIP
-from sparse2dense.inference.video import VideoReader
-from sparse2dense.models.body import load_body
+from sparse2dense.inference.film.video import VideoReader
+from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.camera import Camera
 from sparse2dense.models.keypoints import KEYPOINT_INDEX
 
 pytestmark = pytest.mark.slow
@@ -60,7 +60,7 @@ def camera(decoded):
 
 @pytest.fixture(scope="module")
 def vertices(decoded):
-    return writers.read_pc2(decoded / "mesh.pc2", 0, FRAMES)
+    return point_cache.read_pc2(decoded / "mesh.pc2", 0, FRAMES)
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,9 @@ import numpy as np
 from ...models.body import BodyModel
 from ...models.keypoints import BONES, KEYPOINT_NAMES
 from ...models.mesh_motion import VISIBLE_WITHIN, Surface, warp_over_plate
-from ..clip import Clip, Reference
-from ..parallel import in_order
-from ..vertices import BATCH, VertexPredictor
+from ..decoding.vertices import BATCH, VertexDecoder
+from ..format.clip import Clip, Reference
+from ..runtime.parallel import in_order
 from .silhouettes import Outline, Silhouettes
 
 _ROUNDS = 3  # of warping and measuring a frame
@@ -54,7 +54,7 @@ class _Evidence(NamedTuple):
 
 
 def outline_offsets(
-    clip: Clip, silhouettes: Silhouettes, body: BodyModel, predictor: VertexPredictor
+    clip: Clip, silhouettes: Silhouettes, body: BodyModel, predictor: VertexDecoder
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield what :func:`picture_offsets` does, by the person's outlines alone: no picture is needed."""
     alone, frames = replace(clip, references=[]), itertools.repeat(None, clip.frames)
@@ -66,7 +66,7 @@ def picture_offsets(
     frames: Iterable[np.ndarray],
     silhouettes: Silhouettes,
     body: BodyModel,
-    predictor: VertexPredictor,
+    predictor: VertexDecoder,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield, frame by frame, how far each keypoint should move in the picture, and how certain that is.
 
@@ -104,7 +104,7 @@ class _Aligner:
     """
 
     def __init__(
-        self, clip: Clip, silhouettes: Silhouettes, body: BodyModel, predictor: VertexPredictor
+        self, clip: Clip, silhouettes: Silhouettes, body: BodyModel, predictor: VertexDecoder
     ) -> None:
         self._clip, self._silhouettes, self._body, self._predictor = clip, silhouettes, body, predictor
         self._batch, self._start = np.zeros((0, 0, 3), np.float32), 0

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ..homography_codec import canvas_corners
-from ..pictures import MAX_SIDE
+from ..format.homography_coding import canvas_corners
+from ..format.picture_coding import MAX_SIDE
 
 MEMORY_BYTES = 128 << 20
 """What the sampled pictures may take."""

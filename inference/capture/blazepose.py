@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 from ...models import fetch
-from ..errors import S2DError
-from ..quiet import quiet_stderr
+from ...models.errors import S2DError
+from ..runtime.quiet import quiet_stderr
 
 LANDMARKS = 33
 """Number of landmarks that BlazePose names; two more place the next frame's region of interest."""

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from ...models.errors import InputError
 from ...models.keypoints import BONES
-from ..errors import InputError
-from ..homography_codec import canvas_corners, check_corners
+from ..format.homography_coding import canvas_corners, check_corners
 from .blazepose import Roi
 
 _WORKING_SIDE = 512  # a larger canvas's shorter side is reduced to this

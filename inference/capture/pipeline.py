@@ -14,19 +14,27 @@ from typing import TypeVar
 import numpy as np
 
 from ...models.body import BodyModel
+from ...models.body_catalogue import load_body
+from ...models.camera import Camera
+from ...models.errors import InputError
 from ...models.keypoints import BLAZEPOSE_INDEX, BONES, KEYPOINT_INDEX
-from ..backends import load_network
-from ..bodies import open_body, vertex_network
-from ..clip import Camera, Clip, Reference
-from ..errors import InputError
-from ..vertices import VertexPredictor
-from ..video import VideoReader
+from ..decoding.vertices import VertexDecoder, vertex_network
+from ..film.video import VideoReader
+from ..format.clip import Clip, Reference
+from ..runtime.backends import load_network
 from .alignment import outline_offsets, picture_offsets
-from .background import Sample, Samples, background_plate, camera_moved, clean_mask, moving_plate, whole_mask
+from .background import (
+    Sample,
+    Samples,
+    background_plate,
+    camera_moved,
+    clean_mask,
+    moving_plate,
+    whole_mask,
+)
 from .blazepose import PoseDetector, PoseLandmarker
-from .camera import camera_of
 from .camera_motion import follow_camera, people_in, seen_from
-from .lift import (
+from .camera_space import (
     bone_lengths,
     complete,
     lift,
@@ -37,7 +45,8 @@ from .lift import (
     speeds,
     steady,
 )
-from .lifter import Landmarks, keypoints_of
+from .focal_length import camera_of
+from .pose_lifter import Landmarks, keypoints_of
 from .references import MAX_REFERENCES, choose_references, shown_surfaces
 from .silhouettes import Silhouettes
 from .tracking import Track, find_people, follow
@@ -140,7 +149,7 @@ def capture(
     _check(options)
     reader = VideoReader(video_path, start=options.start, end=options.end, fps=options.fps, size=options.size)
     camera = camera_of(reader, options.fov)
-    body = open_body(options.body, options.body_path)
+    body = load_body(options.body, options.body_path)
     threads = min(4, os.cpu_count() or 1)
 
     expected = reader.expected_frames
@@ -161,7 +170,7 @@ def capture(
     clip = _to_space(seen, camera, body, reader, options.smoothing, camera_moved(samples))
     network = vertex_network(body.name, options.body_path)
     network = None if network is None else load_network(network, "cpu")
-    predictor = VertexPredictor(body, clip.shape, float(clip.fps), network)
+    predictor = VertexDecoder(body, clip.shape, float(clip.fps), network)
     laid = outline_offsets(clip, silhouettes, body, predictor)
     laid = _report(laid, "fit", clip.frames, progress)
     clip.keypoints = _moved(clip, laid, seen.present, options.smoothing)
@@ -309,7 +318,7 @@ def _add_pictures(
 ) -> None:
     """Give the clip its references, as many as pay if ``count`` is None, and its background."""
     fps, sampled = float(clip.fps), [sample.frame for sample in samples]
-    predictor = VertexPredictor(body, clip.shape, fps, None)  # closed form will do to choose by
+    predictor = VertexDecoder(body, clip.shape, fps, None)  # closed form will do to choose by
     posed = (predictor.predict(clip.keypoints, frame, frame + 1)[0] for frame in sampled)
     shown, agreement = shown_surfaces(body, posed, (sample.mask for sample in samples), clip.camera)
     quality = agreement * _quality(sampled, seen, clip.keypoints, min(clip.width, clip.height))

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from ...models.body import BodyModel
+from ...models.camera import Camera
 from ...models.mesh_motion import see_body
-from ..clip import Camera
 
 MAX_REFERENCES = 4
 _STRIDE = 4  # triangles of which one is looked at

@@ -20,8 +20,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from ...inference.errors import InputError
 from ..body import BodyModel
+from ..errors import InputError
 from .renderer import blend
 
 ARCHIVE = "mh_cc0_avatars.zip"

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...inference.clip import Camera
-from ...inference.errors import InputError
+from ..camera import Camera
+from ..errors import InputError
 
 FOLDER = "backgrounds"
 """Where photographs are looked for in the data folder, if no other folder is named."""

@@ -23,7 +23,7 @@ from ..windows import WINDOW
 from .config import JointConfig
 from .networks import predictor_inputs
 from .picture_cache import LABEL_CELL, load_example
-from .vertices import WindowSampler
+from .train_vertices import WindowSampler
 
 _DETAILS = (
     (("nose", "left_ear", "right_ear"), 0.12),

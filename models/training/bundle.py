@@ -17,10 +17,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...inference.errors import InputError
+from ..errors import InputError
+from ..whole_files import whole_file
 from . import avatars, motion
 from .backgrounds import FOLDER, photographs, read_photograph
-from .joint import CHECKPOINT, HED_WEIGHTS, hed_weights
+from .train_joint import CHECKPOINT, HED_WEIGHTS, hed_weights
 
 LIMIT = 60_000_000
 """Bytes that a bundle may have."""
@@ -45,8 +46,7 @@ def run(args: argparse.Namespace) -> None:
     places = {path.stem: path for path in photographs(args.backgrounds)} if args.backgrounds else {}
     if args.checkpoint:
         files[CHECKPOINT] = args.checkpoint
-    aside = args.output.with_name(f"{args.output.name}.{os.getpid()}")
-    try:
+    with whole_file(args.output) as aside:
         with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as bundle:  # what goes in is compressed already
             for name, path in files.items():
                 bundle.write(path, name)
@@ -58,9 +58,6 @@ def run(args: argparse.Namespace) -> None:
             raise InputError(
                 "bundle", f"The bundle would have {size:,} bytes of {LIMIT:,}: take fewer photographs along."
             )
-        os.replace(aside, args.output)
-    finally:
-        aside.unlink(missing_ok=True)
     print(f"{args.output}: {size:,} bytes")
 
 

@@ -15,7 +15,10 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ..body import CLOTHING_NAME, WEIGHTS_DIR, BodyModel, load_body
+from ..body import CLOTHING_NAME, BodyModel
+from ..body_catalogue import load_body
+from ..shipped import WEIGHTS
+from ..whole_files import whole_file
 from .avatars import Avatar, Wardrobe
 from .motion import data_dir
 
@@ -74,17 +77,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``s2d train clothing``."""
     parser.add_argument("--data", type=Path, default=os.environ.get("S2D_DATA"), help="folder of the assets")
     parser.add_argument("--people", type=int, default=400, help="to average over (400)")
-    parser.add_argument("--out", type=Path, default=WEIGHTS_DIR, metavar="DIR", help="where the file goes")
+    parser.add_argument("--out", type=Path, default=WEIGHTS, metavar="DIR", help="where the file goes")
 
 
 def run(args: argparse.Namespace) -> None:
     """Measure and write the file."""
     body = load_body("anny")
     thickness = average_clothing(body, Wardrobe(body, data_dir(args.data), "train"), args.people)
-    args.out.mkdir(parents=True, exist_ok=True)
-    aside = args.out / f".{os.getpid()}.npz"
-    np.savez_compressed(aside, anny=thickness.astype(np.float16))
-    os.replace(aside, args.out / CLOTHING_NAME)
+    with whole_file(args.out / CLOTHING_NAME) as aside:
+        np.savez_compressed(aside, anny=thickness.astype(np.float16))
     print(
         f"Clothes and hair stand out by {1000 * thickness.mean():.1f} mm on average, "
         f"{1000 * np.percentile(thickness, 95):.0f} mm at the most common 5 percent."

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ...inference.errors import InputError
+from ..errors import InputError
 from .losses import LossWeights
 
 FOLDER = Path(__file__).parent / "configs"

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ...inference.clip import Camera
+from ..camera import Camera
 from . import renderer
 from .avatars import CLOSED, RECESS, Avatar
 
@@ -122,7 +122,7 @@ class _NumbaRenderer:
 
 def main() -> None:
     """Time dressing, drawing and tracing people of average build in captured motion."""
-    from ..body import load_body
+    from ..body_catalogue import load_body
     from .avatars import Wardrobe
     from .motion import HELD_OUT_SUBJECTS, data_dir, load_motions
 

@@ -9,7 +9,6 @@ vertices in the trunk's frame, fitted on the training subjects for each noise le
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,13 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from ..body import WEIGHTS_DIR, BodyModel, apply_readout, load_body, stack_transforms
+from ..body import BodyModel, apply_readout, stack_transforms
+from ..body_catalogue import load_body
 from ..keypoints import measure_bone_lengths
-from ..windows import Network, network_inputs, predict_bones, sample_windows
-from .bodies import people_of
+from ..shipped import WEIGHTS
+from ..whole_files import write_whole
+from ..windows import VertexNetwork, network_inputs, predict_bones, sample_windows
 from .model_card import put_into_card
 from .motion import FPS, HELD_OUT_SUBJECTS, load_motions
-from .vertices import CHUNK_WINDOWS, NETWORK_NAME, WindowSampler
+from .pack_body import people_of
+from .train_vertices import CHUNK_WINDOWS, NETWORK_NAME, WindowSampler
 
 NOISE_LEVELS_MM = (0, 10, 20)
 EXCERPT = 90
@@ -134,7 +136,7 @@ class LinearMap:
 
 
 def predict_vertices(
-    body: BodyModel, keypoints: np.ndarray, shape: np.ndarray, network: Network | None
+    body: BodyModel, keypoints: np.ndarray, shape: np.ndarray, network: VertexNetwork | None
 ) -> np.ndarray:
     """Predict the vertices ``(T, V, 3)`` of keypoints ``(T, 23, 3)`` at :data:`FPS` frames a second."""
     rest, joints = body.rest(shape)
@@ -152,7 +154,7 @@ def frame_inverse_kinematics(body: BodyModel, keypoints: np.ndarray, shape: np.n
     return body.corrected(skinned, bones[0])
 
 
-def exported_network(folder: Path = WEIGHTS_DIR, name: str = NETWORK_NAME) -> Network:
+def exported_network(folder: Path = WEIGHTS, name: str = NETWORK_NAME) -> VertexNetwork:
     """Load the exported network ``name`` of ``folder`` on two CPU threads."""
     import onnxruntime
 
@@ -165,7 +167,7 @@ def exported_network(folder: Path = WEIGHTS_DIR, name: str = NETWORK_NAME) -> Ne
     return lambda **inputs: dict(zip(names, session.run(None, inputs), strict=True))
 
 
-def measure_speed(network: Network, body: BodyModel, clip: HeldOutClip, seconds: float = 5.0) -> float:
+def measure_speed(network: VertexNetwork, body: BodyModel, clip: HeldOutClip, seconds: float = 5.0) -> float:
     """Return how many frames a second go from keypoints to vertices, the way decoding does it."""
     begun, frames = time.perf_counter(), 0
     while time.perf_counter() - begun < seconds:
@@ -175,7 +177,7 @@ def measure_speed(network: Network, body: BodyModel, clip: HeldOutClip, seconds:
 
 
 def evaluate(
-    network: Network,
+    network: VertexNetwork,
     folder: Path | None,
     seed: int = 7,
     excerpt: int = EXCERPT,
@@ -231,12 +233,10 @@ def record(
     ``training`` says how it was trained. The table of the shipped network goes into the model card too.
     """
     results = evaluate(exported_network(folder, name), data, body=body) | {"training": training}
-    aside = folder / f"{name}.json.tmp"
-    aside.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    os.replace(aside, folder / f"{name}.json")
+    write_whole(folder / f"{name}.json", json.dumps(results, indent=1) + "\n")
     table = results_table(results)
-    if folder.resolve() == WEIGHTS_DIR.resolve() and name == NETWORK_NAME:
-        put_into_card(WEIGHTS_DIR / "MODEL_CARD.md", "vertex table", [table])
+    if folder.resolve() == WEIGHTS.resolve() and name == NETWORK_NAME:
+        put_into_card(WEIGHTS / "MODEL_CARD.md", "vertex table", [table])
     print(table)
 
 

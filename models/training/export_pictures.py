@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from torch import Tensor, nn
 from ..generator import HALF, QUARTER, Generator, ReferenceEncoder
 from ..keypoints import KEYPOINT_NAMES
 from ..mesh_motion import MOTION_CHANNELS
+from ..whole_files import whole_file
 
 OPSET = 18  # the first whose grid sampling and resizing every supported ONNX Runtime has
 
@@ -98,9 +97,7 @@ def _export(
     from safetensors.torch import save_file
 
     module = module.eval()
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=stem.parent) as aside:
-        onnx_path, tensors_path = Path(aside) / "network.onnx", Path(aside) / "network.safetensors"
+    with whole_file(stem.with_suffix(".onnx")) as onnx_path:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             torch.onnx.export(
@@ -116,6 +113,5 @@ def _export(
                 dynamo=True,
             )
         _drop_notes(onnx_path)
+    with whole_file(stem.with_suffix(".safetensors")) as tensors_path:
         save_file({name: value.contiguous() for name, value in module.state_dict().items()}, tensors_path)
-        os.replace(onnx_path, stem.with_suffix(".onnx"))
-        os.replace(tensors_path, stem.with_suffix(".safetensors"))

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation
 
-from ..body import load_body
+from ..body_catalogue import load_body
 from ..keypoint_motion import (
     KIND,
     KINDS,

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...inference.errors import InputError
+from ..errors import InputError
+from ..whole_files import write_whole
 
 
 def put_into_card(card: Path, part: str, lines: Iterable[str]) -> None:
@@ -19,4 +20,4 @@ def put_into_card(card: Path, part: str, lines: Iterable[str]) -> None:
     _, closing, after = rest.partition(end)
     if not mark or not closing:
         raise InputError("card", f"{card} has no place for the {part}: put {start} and {end} there.")
-    card.write_text("\n".join([before + mark, *lines, closing + after]), encoding="utf-8")
+    write_whole(card, "\n".join([before + mark, *lines, closing + after]))

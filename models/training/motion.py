@@ -20,8 +20,10 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from ..body import ELBOW_BENDS, BodyModel, load_body, orthonormal_frames, rest_hinge
+from ..body import ELBOW_BENDS, BodyModel, rest_hinge
+from ..body_catalogue import load_body
 from ..keypoints import KEYPOINT_INDEX
+from ..rotations import orthonormal_frames
 from ..smpl import FINGER_JOINTS
 
 ARCHIVE = "cmu_01-13_30fps.zip"

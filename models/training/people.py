@@ -19,8 +19,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ...inference.clip import Camera
-from ..body import BodyModel, apply_readout, load_body
+from ..body import BodyModel, apply_readout
+from ..body_catalogue import load_body
+from ..camera import Camera
 from ..windows import radius_frames
 from .avatars import Avatar, Wardrobe
 from .backgrounds import FOLDER, Backgrounds, Place

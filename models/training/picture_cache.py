@@ -23,8 +23,10 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ..body import BodyModel, load_body
+from ..body import BodyModel
+from ..body_catalogue import load_body
 from ..keypoints import KEYPOINT_INDEX, KEYPOINT_NAMES, MIRRORED
+from ..whole_files import whole_file
 from ..windows import radius_frames, sample_windows, trunk_frames
 from .backgrounds import on_centres
 from .keypoint_faults import fitted_shape, spoil
@@ -109,10 +111,8 @@ def _render(rendering: Rendering, first: int, step: int) -> None:
         rng = np.random.default_rng([rendering.seed, index])
         example = make_example(people.sample(index), people.body, rng)
         if example is not None:
-            aside = path.with_suffix(f".{os.getpid()}.part")
-            with aside.open("wb") as file:
+            with whole_file(path) as aside, aside.open("wb") as file:
                 np.savez(file, **example)
-            os.replace(aside, path)
 
 
 def make_example(

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...inference.clip import Camera
+from ..camera import Camera
 from .avatars import CLOSED, RECESS, Avatar
 from .drawing import TOLERANCE, Drawing
 from .renderer import AMBIENT, FAR, NEAR, SAMPLES, SHADOW_CELL

@@ -12,7 +12,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("markdown")
 pytest.importorskip("zstandard")
 
-from sparse2dense.benchmarks import report
+from sparse2dense.benchmarks import bench_report
 from sparse2dense.inference.cli import main
 from sparse2dense.models.training.motion import ARCHIVE
 
@@ -75,4 +75,4 @@ def test_the_page_shows_them_all(out, found):
         "keypoints_curves.jpg",
         *(f"{name}.json" for name in NAMES),
     }
-    assert (out / report.PAGE).stat().st_size > 50_000
+    assert (out / bench_report.PAGE).stat().st_size > 50_000

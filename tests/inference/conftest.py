@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sparse2dense.inference.clip import Camera, Clip
-from sparse2dense.inference.s2d_file import write_clip
-from sparse2dense.models.body import load_body
+from sparse2dense.inference.format.clip import Clip
+from sparse2dense.inference.format.container import write_clip
+from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.camera import Camera
 
 ENGINE = [sys.executable, "-m", "sparse2dense.inference"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sparse2dense.inference.s2d_file import STEP_MM
-from sparse2dense.inference.video import VideoWriter
+from sparse2dense.inference.film.video import VideoWriter
+from sparse2dense.inference.format.container import STEP_MM
 
 
 def assert_one_line(done, status, *words):

@@ -10,13 +10,14 @@ import cv2
 import numpy as np
 import pytest
 import trimesh
-from sparse2dense.inference import writers
-from sparse2dense.inference.backends import load_network
-from sparse2dense.inference.clip import Camera, Reference
 from sparse2dense.inference.decode import decode, decode_frame
-from sparse2dense.inference.s2d_file import S2DFile, write_clip
-from sparse2dense.inference.vertices import VertexPredictor
-from sparse2dense.models.body import load_body
+from sparse2dense.inference.decoding import point_cache
+from sparse2dense.inference.decoding.vertices import VertexDecoder
+from sparse2dense.inference.format.clip import Reference
+from sparse2dense.inference.format.container import S2DFile, write_clip
+from sparse2dense.inference.runtime.backends import load_network
+from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.camera import Camera
 
 MESH_FILES = ["body.npz", "clip.json", "keypoints.pc2", "mesh.npz", "mesh.pc2", "skeleton.npz"]
 
@@ -67,7 +68,7 @@ def test_mesh_is_the_predictors_whatever_the_batches(make_motion, tmp_path):
 
     file = S2DFile.open(tmp_path / "clip.s2d")
     keypoints = file.keypoints(0, 70)
-    predictor = VertexPredictor(
+    predictor = VertexDecoder(
         load_body(), file.header.shape, file.header.fps, load_network("vertex_predictor", "cpu")
     )
     expected = predictor.predict(keypoints, 0, 70)
@@ -79,7 +80,9 @@ def test_mesh_is_the_predictors_whatever_the_batches(make_motion, tmp_path):
         np.testing.assert_array_equal(data["camera"], [[300, 0, 128], [0, 300, 128], [0, 0, 1]])
         assert data["fps"].tolist() == [30, 1]
         assert data["keypoint_names"][0] == "nose"
-    np.testing.assert_allclose(writers.read_pc2(tmp_path / "out" / "mesh.pc2", 0, 70), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        point_cache.read_pc2(tmp_path / "out" / "mesh.pc2", 0, 70), expected, atol=1e-5
+    )
 
 
 def test_motion_without_pictures_decodes_to_a_mesh_alone(motion_file, tmp_path):
@@ -145,16 +148,16 @@ def test_floor_lies_below_the_feet_in_camera_space(motion_file, tmp_path):
     decode(motion_file, tmp_path, only="mesh")
     floor = {name: np.array(value) for name, value in description(tmp_path)["floor"].items()}
     assert floor["up"] @ [0, -1, 0] > 0.99 and floor["forward"] @ [0, 0, -1] > 0.99
-    heights = (writers.read_pc2(tmp_path / "mesh.pc2", 0, 30) - floor["point"]) @ floor["up"]
+    heights = (point_cache.read_pc2(tmp_path / "mesh.pc2", 0, 30) - floor["point"]) @ floor["up"]
     np.testing.assert_allclose(heights.min(axis=1), 0, atol=0.02)
 
 
 def test_bounds_and_keypoints_are_those_of_the_mesh(motion_file, tmp_path):
     decode(motion_file, tmp_path, only="mesh")
-    mesh = writers.to_blender(writers.read_pc2(tmp_path / "mesh.pc2", 0, 30))
+    mesh = point_cache.to_blender(point_cache.read_pc2(tmp_path / "mesh.pc2", 0, 30))
     expected = [mesh.min(axis=(0, 1)), mesh.max(axis=(0, 1))]
     np.testing.assert_allclose(description(tmp_path)["bounds"], expected, atol=1e-6)
-    keypoints = writers.read_pc2(tmp_path / "keypoints.pc2", 0, 30)
+    keypoints = point_cache.read_pc2(tmp_path / "keypoints.pc2", 0, 30)
     np.testing.assert_allclose(keypoints, S2DFile.open(motion_file).keypoints(0, 30), atol=1e-6)
 
 
@@ -164,9 +167,9 @@ def test_video_is_drawn_from_the_mesh_that_is_there_unless_it_is_of_another_clip
     decode(filmed_file, tmp_path / "same", only="mesh")
     decode(motion_file, tmp_path / "other", only="mesh")
     predicted = []
-    predict = VertexPredictor.predict
+    predict = VertexDecoder.predict
     monkeypatch.setattr(
-        VertexPredictor, "predict", lambda *given: predicted.append(given[2:]) or predict(*given)
+        VertexDecoder, "predict", lambda *given: predicted.append(given[2:]) or predict(*given)
     )
     decode(filmed_file, tmp_path / "same", only="video")
     assert not predicted, "the mesh was there"
@@ -182,7 +185,7 @@ def test_one_frame_is_that_frame_of_the_whole(motion_file, tmp_path):
     decode(motion_file, tmp_path)
     decode_frame(motion_file, tmp_path, 17, "ply")
     mesh = trimesh.load(tmp_path / "frame_000017.ply", force="mesh", process=False)
-    expected = writers.read_pc2(tmp_path / "mesh.pc2", 17, 18)[0][load_body().faces] * [1, -1, -1]
+    expected = point_cache.read_pc2(tmp_path / "mesh.pc2", 17, 18)[0][load_body().faces] * [1, -1, -1]
     np.testing.assert_allclose(mesh.vertices[mesh.faces], expected, atol=1e-5)
 
 

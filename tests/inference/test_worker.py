@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from sparse2dense.inference.s2d_file import write_clip
+from sparse2dense.inference.format.container import write_clip
 
 BODY_FILES = ["body.npz", "clip.json"]
 

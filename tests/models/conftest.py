@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sparse2dense.models.body import load_body, orthonormal_frames
+from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.rotations import orthonormal_frames
 from sparse2dense.models.training.motion import ARCHIVE
 
 

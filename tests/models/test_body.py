@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from sparse2dense.models.body import load_body
+from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.errors import InputError
 from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES, measure_bone_lengths
 
 RNG_SEED = 3
@@ -140,5 +141,5 @@ def test_faces_and_texture_coordinates_belong_together(body):
 
 
 def test_an_unknown_body_is_refused_by_name():
-    with pytest.raises(ValueError, match=r"'blob'.*anny"):
+    with pytest.raises(InputError, match=r"'blob'.*anny"):
         load_body("blob")

@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from sparse2dense.inference.backends import WEIGHTS
 from sparse2dense.models.dense_motion import warp
 from sparse2dense.models.generator import Generator, ReferenceEncoder
+from sparse2dense.models.shipped import WEIGHTS
 from sparse2dense.models.training.export_pictures import example_inputs, export_pictures
 from torch.utils.flop_counter import FlopCounterMode
 

@@ -7,8 +7,8 @@ import time
 import cv2
 import numpy as np
 import pytest
-from sparse2dense.inference.clip import Camera
-from sparse2dense.models.body import load_body
+from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.camera import Camera
 from sparse2dense.models.mesh_motion import Surface, see_body
 
 CAMERA = Camera(300, 300, 128, 128)

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from sparse2dense.models.body import load_body
+from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.errors import InputError
 from sparse2dense.models.keypoints import KEYPOINT_INDEX, KEYPOINT_NAMES
 from sparse2dense.models.skeleton import build_skeleton, fit_pose
 
@@ -105,17 +106,17 @@ def test_it_gets_the_standard_skeleton(tmp_path):
 def test_a_pickle_that_would_run_code_is_refused(tmp_path):
     path = tmp_path / "SMPL_NEUTRAL.pkl"
     path.write_bytes(pickle.dumps({"v_template": print}))
-    with pytest.raises(ValueError, match="cannot be read as an SMPL model"):
+    with pytest.raises(InputError, match="cannot be read as an SMPL model"):
         load_body("smpl", path)
 
 
 def test_a_missing_or_wrong_file_is_named(tmp_path):
-    with pytest.raises(ValueError, match="needs its model file"):
+    with pytest.raises(InputError, match="needs its model file"):
         load_body("smpl", tmp_path / "SMPL_NEUTRAL.pkl")
     path = tmp_path / "SMPL_NEUTRAL.npz"
     np.savez(path, v_template=np.zeros((3, 3)))
-    with pytest.raises(ValueError, match="lacks"):
+    with pytest.raises(InputError, match="lacks"):
         load_body("smpl", path)
     np.savez(path, **model_fields())
-    with pytest.raises(ValueError, match="'smplx' has 55"):
+    with pytest.raises(InputError, match="'smplx' has 55"):
         load_body("smplx", path)

@@ -15,9 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from sparse2dense.benchmarks.speed import lengthened
+from sparse2dense.benchmarks.bench_speed import lengthened
 from sparse2dense.inference.decode import decode
-from sparse2dense.inference.s2d_file import read_clip, write_clip
+from sparse2dense.inference.format.container import read_clip, write_clip
 
 COMMAND = shlex.split(os.environ.get("S2D_BLENDER", ""))
 pytestmark = [

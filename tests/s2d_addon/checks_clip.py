@@ -367,10 +367,10 @@ def packed_clip_comes_back_from_the_blend_alone_and_relink_finds_moved_files():
     assert shown_video_frame(START + 8) == 8
 
     (home / "alone 人_s2d").rename(WORK / "elsewhere")
-    assert addon("keeping").missing_files(root())
+    assert addon("clip.keeping").missing_files(root())
     activate(part("mesh"))
     assert bpy.ops.s2d.relink_clip(directory=str(WORK)) == {"FINISHED"}
-    assert not addon("keeping").missing_files(root())
+    assert not addon("clip.keeping").missing_files(root())
     assert vertex_error() < 1e-5
     try:
         bpy.ops.s2d.relink_clip(directory=str(home))
@@ -392,8 +392,8 @@ def clip_decoded_meanwhile_plays_when_its_file_is_opened():
         shutil.copy(DECODED / name, folder)
     early = {key: value for key, value in DESCRIPTION.items() if key not in ("floor", "bounds")}
     (folder / "clip.json").write_text(json.dumps(early | {"files": files}))
-    clip = addon("decoded").read_decoded(folder, "late")
-    addon("scene").build_clip(clip, bpy.context.scene, START)
+    clip = addon("engine.decoded").read_decoded(folder, "late")
+    addon("clip.scene").build_clip(clip, bpy.context.scene, START)
     bpy.context.view_layer.update()
     body = shown_vertices(START) + np.array(root().matrix_world.translation)
     assert np.abs(body[:, 2].min()) < 1e-4 and np.abs(body[:, :2].mean(axis=0)).max() < 0.3, (
@@ -453,7 +453,7 @@ def clip_plays_appended_linked_and_overridden():
             owner = next(item for item in bpy.data.objects if "clip_frame" in item and not item.library)
         bpy.context.scene.frame_set(START + 10)
         assert_shows(owner, time)
-        assert not addon("keeping").missing_files(owner)
+        assert not addon("clip.keeping").missing_files(owner)
 
 
 @check

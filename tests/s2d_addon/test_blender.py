@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sparse2dense.s2d_addon.bpy_env import VERSIONS, NoPythonError, ensure_bpy
+from sparse2dense.release.bpy_env import VERSIONS, NoPythonError, ensure_bpy
 
 pytestmark = [pytest.mark.blender, pytest.mark.slow]
 

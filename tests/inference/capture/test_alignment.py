@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 import pytest
 from sparse2dense.inference.capture.alignment import outline_offsets, picture_offsets
-from sparse2dense.inference.capture.lift import move_in_picture
+from sparse2dense.inference.capture.camera_space import move_in_picture
 from sparse2dense.inference.capture.silhouettes import Silhouettes
-from sparse2dense.inference.clip import Camera, Clip, Reference
-from sparse2dense.inference.vertices import VertexPredictor
-from sparse2dense.models.body import load_body
+from sparse2dense.inference.decoding.vertices import VertexDecoder
+from sparse2dense.inference.format.clip import Clip, Reference
+from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.camera import Camera
 from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
 from sparse2dense.models.mesh_motion import see_body, warp_over_plate
 
@@ -20,7 +21,7 @@ SHAPE = np.zeros(BODY.shape_size, np.float32)
 SIDE, FRAMES = 256, 12
 CAMERA = Camera(380, 380, SIDE / 2, SIDE / 2)
 ARM = [KEYPOINT_INDEX[f"left_{name}"] for name in ("elbow", "wrist", "pinky", "index")]
-PREDICTOR = VertexPredictor(BODY, SHAPE, 25.0, None)
+PREDICTOR = VertexDecoder(BODY, SHAPE, 25.0, None)
 
 
 @pytest.fixture(scope="module")

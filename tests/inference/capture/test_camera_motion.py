@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sparse2dense.inference.capture.background import MOST_CANVASES, Sample, moving_plate
 from sparse2dense.inference.capture.camera_motion import follow_camera, people_in, seen_from
-from sparse2dense.inference.homography_codec import canvas_corners
+from sparse2dense.inference.format.homography_coding import canvas_corners
 
 WIDTH, HEIGHT, FRAMES = 200, 160, 40
 HOME = canvas_corners(WIDTH, HEIGHT)

@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 import pytest
 import sparse2dense.inference
-from sparse2dense.inference.capture import CaptureOptions, capture, pipeline
+from sparse2dense.inference.capture import pipeline
 from sparse2dense.inference.capture.camera_motion import people_in
-from sparse2dense.inference.errors import Cancelled, InputError
-from sparse2dense.inference.s2d_file import read_clip, write_clip
-from sparse2dense.inference.vertices import VertexPredictor
-from sparse2dense.inference.video import VideoReader, VideoWriter
-from sparse2dense.models.body import load_body
+from sparse2dense.inference.capture.pipeline import CaptureOptions, capture
+from sparse2dense.inference.decoding.vertices import VertexDecoder
+from sparse2dense.inference.film.video import VideoReader, VideoWriter
+from sparse2dense.inference.format.container import read_clip, write_clip
+from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.errors import Cancelled, InputError
 from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
 from sparse2dense.models.mesh_motion import see_body, warp_over_plate
 
@@ -287,7 +288,7 @@ def test_the_reference_moved_by_the_body_lies_on_the_film(captured, monkeypatch)
     """Nearer than with what the estimator says by itself: that is what aligning is for."""
 
     def off(clip):
-        predictor = VertexPredictor(BODY, clip.shape, float(clip.fps), None)
+        predictor = VertexDecoder(BODY, clip.shape, float(clip.fps), None)
         posed = predictor.predict(clip.keypoints, 0, clip.frames)
         seen = [see_body(BODY, vertices, clip.camera.project, clip.width, clip.height) for vertices in posed]
         reference = clip.references[0]
@@ -306,7 +307,7 @@ def test_the_reference_moved_by_the_body_lies_on_the_film(captured, monkeypatch)
 
 def test_the_body_fills_the_persons_mask(captured):
     clip = captured.clip
-    predictor = VertexPredictor(BODY, clip.shape, float(clip.fps), None)
+    predictor = VertexDecoder(BODY, clip.shape, float(clip.fps), None)
     for reference in clip.references:
         posed = predictor.predict(clip.keypoints, reference.frame, reference.frame + 1)[0]
         covered = see_body(BODY, posed, clip.camera.project, clip.width, clip.height).coverage > 0.5

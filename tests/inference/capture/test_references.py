@@ -4,8 +4,8 @@
 import numpy as np
 import pytest
 from sparse2dense.inference.capture.references import choose_references, shown_surfaces
-from sparse2dense.inference.clip import Camera
-from sparse2dense.models.body import load_body
+from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.camera import Camera
 from sparse2dense.models.mesh_motion import see_body
 
 BODY = load_body()

@@ -13,8 +13,8 @@ pytest.importorskip("h5py")
 import cv2
 import h5py
 import torch
-from sparse2dense.inference.errors import InputError
-from sparse2dense.models.training import avatars, bundle, joint, motion
+from sparse2dense.models.errors import InputError
+from sparse2dense.models.training import avatars, bundle, motion, train_joint
 from sparse2dense.models.training.backgrounds import read_photograph
 from sparse2dense.models.training.losses import Vgg
 
@@ -31,7 +31,7 @@ def data(tmp_path):
     for name in ("street.jpg", "street.png"):
         cv2.imwrite(str(folder / "places" / name), street[..., ::-1])
     rng, channels = np.random.default_rng(0), 3
-    with h5py.File(folder / joint.HED_WEIGHTS, "w") as file:
+    with h5py.File(folder / train_joint.HED_WEIGHTS, "w") as file:
         for stage, (count, width) in enumerate(((2, 64), (2, 128)), 1):
             for index in range(count):
                 group = f"block{stage}/layers/conv2d{f'_{index}' if index else ''}/vars"
@@ -59,10 +59,10 @@ def test_what_is_unpacked_is_a_data_folder(data, tmp_path):
     found, wanted = (read_photograph(path) for path in (street, data / "places" / "street.png"))
     assert (street.stem, found.shape) == ("street", (750, 1280, 3)), "as large as training uses it"
     assert np.abs(found.astype(int) - wanted).mean() < 2
-    weights = joint.hed_weights(tmp_path / "there")
+    weights = train_joint.hed_weights(tmp_path / "there")
     assert weights.parent == tmp_path / "there"
     picture = torch.rand(1, 3, 16, 16)
-    found, wanted = (Vgg(path, 1)(picture)[0] for path in (weights, data / joint.HED_WEIGHTS))
+    found, wanted = (Vgg(path, 1)(picture)[0] for path in (weights, data / train_joint.HED_WEIGHTS))
     torch.testing.assert_close(found, wanted, rtol=2e-2, atol=2e-1)
 
 

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
-from sparse2dense.inference.clip import Camera
+from sparse2dense.models.camera import Camera
 from sparse2dense.models.mesh_motion import Surface
 from sparse2dense.models.training.mesh_motion_torch import Surfaces
 

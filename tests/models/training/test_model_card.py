@@ -2,7 +2,7 @@
 """Measured figures go into the model card by themselves."""
 
 import pytest
-from sparse2dense.inference.errors import InputError
+from sparse2dense.models.errors import InputError
 from sparse2dense.models.training.model_card import put_into_card
 
 

@@ -9,13 +9,14 @@ from functools import partial
 import numpy as np
 import pytest
 from sparse2dense.inference.cli import main
-from sparse2dense.inference.clip import Camera, Clip
 from sparse2dense.inference.decode import decode
-from sparse2dense.inference.errors import InputError
-from sparse2dense.inference.s2d_file import write_clip
-from sparse2dense.models.body import load_body
+from sparse2dense.inference.format.clip import Clip
+from sparse2dense.inference.format.container import write_clip
+from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.camera import Camera
+from sparse2dense.models.errors import InputError
 from sparse2dense.models.keypoints import KEYPOINT_INDEX
-from sparse2dense.models.training import evaluate_vertices, vertices
+from sparse2dense.models.training import evaluate_vertices, train_vertices
 from sparse2dense.models.training.evaluate_vertices import evaluate, measure_speed
 from sparse2dense.models.training.motion import ARCHIVE, HELD_OUT_SUBJECTS, load_motions, mirrored
 
@@ -97,9 +98,9 @@ def decoded_error(clip, folder, body_folder, true):
 def test_it_is_trained_in_slices_and_decoding_finds_it(
     little_data, body_folder, tmp_path, monkeypatch, capfd
 ):
-    monkeypatch.setattr(vertices, "FIT_POOL", 50)
-    monkeypatch.setattr(vertices, "BATCH", 32)
-    monkeypatch.setattr(vertices, "WARM_UP", 5)
+    monkeypatch.setattr(train_vertices, "FIT_POOL", 50)
+    monkeypatch.setattr(train_vertices, "BATCH", 32)
+    monkeypatch.setattr(train_vertices, "WARM_UP", 5)
     monkeypatch.setattr(evaluate_vertices, "evaluate", partial(evaluate, excerpt=10, linear_batches=2))
     monkeypatch.setattr(evaluate_vertices, "measure_speed", partial(measure_speed, seconds=0.1))
     body = load_body("smpl", body_folder)

@@ -13,8 +13,8 @@ import pytest
 pytest.importorskip("numba")
 pytest.importorskip("anny")
 
-from sparse2dense.inference.clip import Camera
-from sparse2dense.inference.errors import InputError
+from sparse2dense.models.camera import Camera
+from sparse2dense.models.errors import InputError
 from sparse2dense.models.training import avatars, backgrounds, motion
 from sparse2dense.models.training.people import People, Variety, contact_sheet
 

@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("numba")
 
-from sparse2dense.inference.clip import Camera
-from sparse2dense.models.body import load_body
+from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.camera import Camera
 from sparse2dense.models.training.picture_cache import WINDOW, load_example, make_example
 
 STEP = 12  # pixels that the person of the samples goes to the right

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-from sparse2dense.inference.clip import Camera
+from sparse2dense.models.camera import Camera
 from sparse2dense.models.training import renderer
 
 SIZE = 64

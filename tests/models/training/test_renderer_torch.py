@@ -9,7 +9,7 @@ pytest.importorskip("anny")
 pytest.importorskip("torch")
 
 import torch
-from sparse2dense.inference.clip import Camera
+from sparse2dense.models.camera import Camera
 from sparse2dense.models.training import renderer, renderer_torch
 from sparse2dense.models.training.avatars import Avatar, Wardrobe
 from sparse2dense.models.training.drawing import open_renderer

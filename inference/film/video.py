@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Video files in and out: frames at a constant rational rate and one size, streamed both ways."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+
+from ...models.errors import InputError, S2DError
+from ..runtime.quiet import quiet_stderr
+
+# Broken files are reported by our own errors, in one line; FFmpeg and OpenCV would add theirs on stderr.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+MAX_SIDE = 8192
+"""Largest width or height of a video that is read, in pixels."""
+MAX_RATE = 240
+"""Largest frame rate, in frames a second."""
+DEFAULT_RATE = Fraction(30)
+"""The rate assumed where the container names none that can be true."""
+
+_LONGEST_STILL = 1.0  # seconds that one picture is expected to be shown at most
+_CODECS = {".webm": "VP80", ".mp4": "mp4v"}
+
+
+def canvas_size(width: int, height: int, size: int) -> tuple[int, int]:
+    """Return the canvas ``(width, height)`` for a picture: short side about ``size``, both multiples of 8.
+
+    Nothing is cropped or padded: each side is rounded by itself, so the aspect ratio changes by at most
+    4 pixels' worth, which the camera's ``fx`` and ``fy`` take up.
+    """
+    scale = size / min(width, height)
+    return max(8, round(width * scale / 8) * 8), max(8, round(height * scale / 8) * 8)
+
+
+def rational_rate(rate: float) -> Fraction:
+    """Return the exact rate that a decimal one stands for: 29.97 is 30000/1001, 25.0 is 25."""
+    for base in (Fraction(1), Fraction(1000, 1001)):
+        nominal = round(rate / base)
+        if nominal and abs(nominal * base / Fraction(rate) - 1) < 2e-5:
+            return nominal * base
+    return Fraction(rate).limit_denominator(1001)
+
+
+class VideoReader:
+    """The frames of a video from ``start`` to ``end`` seconds at ``fps`` frames a second.
+
+    A frame is turned upright as the container's rotation says. The rate is constant: each moment shows the
+    source's frame of that time, so a variable rate or another ``fps`` repeats or skips frames and never
+    shifts them. Each iteration opens the file anew and holds two frames.
+
+    Attributes: ``fps`` (rational), ``width`` and ``height`` of the canvas, ``source_width`` and
+    ``source_height`` (pixels, upright), ``expected_frames`` (an estimate for progress; 0 if unknown).
+
+    Raises :class:`InputError` for a file that is no video, holds no frame, is larger than
+    :data:`MAX_SIDE`, breaks off (when that point is reached), or for times outside it.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        fps: Fraction | float | None = None,
+        size: int = 256,
+    ) -> None:
+        """Look at the video's first frame; ``start`` and ``end`` in seconds, ``size`` the short side."""
+        self.path = Path(path)
+        self.start = start or 0.0
+        self.end = end
+        if self.start < 0 or (end is not None and end <= self.start):
+            raise InputError(
+                "bad_time", f"The time from {self.start:g} s to {end} s is empty: end must follow start."
+            )
+        if not 64 <= size <= 2048:
+            raise InputError("bad_size", f"The size {size} is outside 64 to 2048 pixels.")
+        if not self.path.is_file():
+            raise InputError("not_found", f"{self.path}: there is no such file.")
+        capture = self._open()
+        try:
+            found, frame = capture.read()
+            if not found:
+                raise InputError(
+                    "no_frames", f"{self.path}: no frame can be read; the file is empty or broken."
+                )
+            self.source_height, self.source_width = frame.shape[:2]
+            self._source_rate = self._nominal_rate(capture)
+            self._duration = max(0.0, capture.get(cv2.CAP_PROP_FRAME_COUNT) / self._source_rate)
+            shown_width = self.source_width * self._pixel_aspect(capture)
+        finally:
+            capture.release()
+        self.fps = self._source_rate if fps is None else self._checked_rate(fps)
+        self.width, self.height = canvas_size(round(shown_width), self.source_height, size)
+        last = self._duration if end is None else min(end, self._duration or end)
+        self.expected_frames = max(0, round((last - self.start) * self.fps))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield the frames at canvas size, ``(height, width, 3)`` uint8 RGB."""
+        for frame in self.source_frames():
+            yield self.to_canvas(frame)
+
+    def to_canvas(self, frame: np.ndarray) -> np.ndarray:
+        """Resize one frame of :meth:`source_frames` to the canvas."""
+        shrinks = self.width < frame.shape[1]
+        return cv2.resize(
+            frame, (self.width, self.height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+        )
+
+    def source_frames(self) -> Iterator[np.ndarray]:
+        """Yield the same frames at the source's size, ``(source_height, source_width, 3)`` uint8 RGB."""
+        half = 0.5 / max(self.fps, self._source_rate)  # time stamps may be rounded
+        stop = float("inf") if self.end is None else self.end
+        shown: np.ndarray | None = None
+        made = 0
+        for time, frame in self._timed_frames():
+            while shown is not None and self.start + made / self.fps + half < time:
+                if self.start + (made + 0.5) / self.fps > stop:
+                    return
+                yield shown
+                made += 1
+            shown = frame
+        # The last frame lasts as long as the nominal rate says.
+        stop = min(stop, self._read_to)
+        while shown is not None and self.start + (made + 0.5) / self.fps <= stop:
+            yield shown
+            made += 1
+        if not made:
+            raise InputError("bad_time", f"{self.path}: no frame follows {self.start:g} s.")
+
+    def _timed_frames(self) -> Iterator[tuple[float, np.ndarray]]:
+        """Yield ``(seconds since the first frame, RGB frame)`` from a little before ``start``."""
+        capture = self._open()
+        step = 1 / self._source_rate
+        self._read_to = 0.0
+        try:
+            first: float | None = None
+            time = -float(step)
+            while capture.grab():
+                stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                first = stamp if first is None else first
+                # Containers without usable time stamps repeat one value: then the nominal rate counts.
+                time = stamp - first if stamp - first > time else time + float(step)
+                self._read_to = time + float(step)
+                # At a variable rate the picture at either end of what is asked for may stand for long.
+                if time < self.start - _LONGEST_STILL:
+                    continue
+                if self.end is not None and time > self.end + _LONGEST_STILL:
+                    return
+                found, frame = capture.retrieve()
+                if not found or frame.shape[:2] != (self.source_height, self.source_width):
+                    raise InputError("bad_video", f"{self.path}: the picture at {time:.2f} s cannot be read.")
+                yield time, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+            wanted = self._duration if self.end is None else min(self.end, self._duration)
+            if wanted - self._read_to > max(0.1 * self._duration, float(3 * step)):
+                raise InputError(
+                    "truncated_video",
+                    f"{self.path}: the video breaks off at {self._read_to:.2f} s of {self._duration:.2f} s; "
+                    f"copy it again, or take what is there with --end {self._read_to:.2f}.",
+                )
+        finally:
+            capture.release()
+
+    def _open(self) -> cv2.VideoCapture:
+        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        sides = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        if not capture.isOpened() or min(sides) < 1:
+            capture.release()
+            raise InputError("not_a_video", f"{self.path}: this is not a video that can be read.")
+        if max(sides) > MAX_SIDE:
+            capture.release()
+            raise InputError(
+                "video_too_large", f"{self.path}: its sides exceed {MAX_SIDE} pixels; make it smaller first."
+            )
+        return capture
+
+    @staticmethod
+    def _nominal_rate(capture: cv2.VideoCapture) -> Fraction:
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        return rational_rate(rate) if 1 <= rate <= MAX_RATE else DEFAULT_RATE
+
+    @staticmethod
+    def _checked_rate(fps: Fraction | float) -> Fraction:
+        if not 1 <= fps <= MAX_RATE:
+            raise InputError(
+                "bad_rate", f"The rate {float(fps):g} is outside 1 to {MAX_RATE} frames a second."
+            )
+        return fps if isinstance(fps, Fraction) else rational_rate(float(fps))
+
+    @staticmethod
+    def _pixel_aspect(capture: cv2.VideoCapture) -> float:
+        across, up = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
+        aspect = across / up if across > 0 and up > 0 else 1.0
+        turned = round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90
+        return float(np.clip(1 / aspect if turned else aspect, 0.25, 4))
+
+
+class VideoWriter:
+    """Write RGB frames to a ``.webm`` (VP8) or ``.mp4`` (MPEG-4) file as they come.
+
+    The file appears under its name when the writer is closed without an error, never before, and replaces
+    what was there. Sides must be even. Containers hold the rate as a decimal or in milliseconds: 30000/1001
+    is written as 29.97 (one millionth off).
+
+    Raises :class:`InputError` for another file type and :class:`S2DError` where the file cannot be written.
+    """
+
+    def __init__(self, path: str | Path, fps: Fraction, width: int, height: int) -> None:
+        """Open a file beside ``path``; ``fps`` frames a second, ``width`` by ``height`` pixels."""
+        self.path = Path(path)
+        codec = _CODECS.get(self.path.suffix.lower())
+        if codec is None:
+            raise InputError("bad_format", f"{self.path}: a video is written as .webm or .mp4.")
+        self._shape = (height, width, 3)
+        self._aside = self.path.with_name(f".{self.path.stem}.{os.getpid()}{self.path.suffix.lower()}")
+        with quiet_stderr():  # OpenCV prints that WebM names its codecs without such a tag
+            self._writer = cv2.VideoWriter(
+                str(self._aside), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), float(fps), (width, height)
+            )
+        if not self._writer.isOpened():
+            self._discard()
+            raise S2DError(
+                "cannot_write", f"{self.path}: the video cannot be written; is the folder writable?"
+            )
+
+    def write(self, frame: np.ndarray) -> None:
+        """Append one ``(height, width, 3)`` uint8 RGB frame."""
+        if frame.shape != self._shape:
+            raise ValueError(f"frame has shape {frame.shape}, the video {self._shape}")
+        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        self._frames += 1
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+        self._writer.release()
+        # OpenCV does not report a full disk: what was written has to be read back to be believed.
+        if self._count_frames() != self._frames:
+            self._discard()
+            raise S2DError("cannot_write", f"{self.path}: the video is incomplete; is the disk full?")
+        os.replace(self._aside, self.path)
+
+    def __enter__(self) -> VideoWriter:
+        """Return the writer; leaving the block closes it, or discards the file after an error."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close, or discard the file after an error."""
+        if kind is None:
+            self.close()
+        else:
+            self._discard()
+
+    _frames = 0
+
+    def _count_frames(self) -> int:
+        # Format -1 is packets as they are: to count them they need not be decoded.
+        capture = cv2.VideoCapture(str(self._aside), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
+        count = 0
+        while capture.grab():
+            count += 1
+        capture.release()
+        return count
+
+    def _discard(self) -> None:
+        self._writer.release()
+        self._aside.unlink(missing_ok=True)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The clip: what capture makes, what a ``.s2d`` file holds and what decoding starts from.
+
+Camera space is OpenCV's (x right, y down, z forward), in metres.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import cv2
+import numpy as np
+
+from ...models.camera import Camera
+from .homography_coding import canvas_corners
+
+
+@dataclass
+class Reference:
+    """A coded reference picture: the whole canvas at one frame, and where the person is in it."""
+
+    frame: int
+    picture: np.ndarray  # (H, W, 3) uint8 RGB
+    mask: np.ndarray  # (H, W) uint8, 0 background to 255 person
+
+
+@dataclass
+class Clip:
+    """One person's motion, and (unless it is motion alone) the pictures that let it be drawn again."""
+
+    fps: Fraction
+    camera: Camera
+    width: int  # canvas, pixels
+    height: int
+    keypoints: np.ndarray  # (T, 23, 3) float32, metres, camera space, in the order of KEYPOINT_NAMES
+    body: str  # name of the body model, "anny" by default
+    shape: np.ndarray  # (S,) float32, the body model's shape coefficients, one set a clip
+    references: list[Reference] = field(default_factory=list)  # empty: a motion without video
+    plate: np.ndarray | None = None  # (H, W, 3) uint8 RGB background as the first reference's camera sees it
+    moving_camera: bool = False  # the background moved while filming
+    # Where the corners of every frame's canvas lie in the plate, (T, 4, 2) float32, pixels of the first
+    # reference's canvas (its own corners are the canvas's), from the top left, clockwise. None: the plate
+    # stands still. With it the plate may be larger than the canvas, whose top left is at ``plate_origin``.
+    views: np.ndarray | None = None
+    plate_origin: tuple[int, int] = (0, 0)  # (left, top) of the plate's first pixel, 0 or less
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return len(self.keypoints)
+
+    def background(self, frame: int) -> np.ndarray:
+        """Return the background of a frame, ``(H, W, 3)`` uint8 RGB: the plate as its camera sees it.
+
+        Beyond the plate's edge the edge goes on. Without a plate it is the first reference's picture.
+        """
+        plate = self.references[0].picture if self.plate is None else self.plate
+        if self.views is None:
+            return plate
+        return seen_background(plate, self.plate_origin, self.views[frame], self.width, self.height)
+
+
+def seen_background(
+    plate: np.ndarray, origin: tuple[int, int], view: np.ndarray, width: int, height: int
+) -> np.ndarray:
+    """Return the ``plate`` as a frame's camera sees it, ``(height, width, 3)`` uint8 RGB.
+
+    ``origin`` and ``view`` ``(4, 2)`` are :attr:`Clip.plate_origin` and the frame's of :attr:`Clip.views`.
+    """
+    # Corners lie between pixels, and OpenCV counts from the centre of the first pixel.
+    canvas = canvas_corners(width, height) - 0.5
+    to_plate = cv2.getPerspectiveTransform(
+        canvas.astype(np.float32), (view - origin - 0.5).astype(np.float32)
+    )
+    return cv2.warpPerspective(
+        plate,
+        to_plate,
+        (width, height),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )

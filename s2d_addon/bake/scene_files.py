@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Write a clip's mesh to Alembic or USD with Blender's own exporters, and measure what they wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from ...models.whole_files import whole_file
+from .shape_keys import Baked
+
+SUFFIXES = {"ALEMBIC": ".abc", "USD": ".usdc"}
+_MEASURED_FRAMES = 12
+
+
+def export_mesh(mesh: bpy.types.Object, path: Path, frames: range, context: bpy.types.Context) -> Baked:
+    """Write ``mesh`` alone, in the world's space, at the scene frames ``frames`` to ``path``.
+
+    The kind is told by ``path``'s ending. Frames spread over the range are read back and compared. Raises
+    OSError where the file cannot be written, ValueError where the mesh is hidden, which is then not written.
+    """
+    if not mesh.visible_get():
+        raise ValueError("The clip's mesh is hidden: show it to have it written.")
+    writer = _write_alembic if path.suffix == SUFFIXES["ALEMBIC"] else _write_usd
+    reader = bpy.ops.wm.alembic_import if writer is _write_alembic else bpy.ops.wm.usd_import
+    with whole_file(path) as staged:
+        _try(staged, path)
+        with _alone(mesh, context), _kept_time(context.scene):
+            writer(str(staged), frames, context.scene)
+            mean, worst = _differences(mesh, staged, reader, frames, context)
+    return Baked(len(frames), len(frames), mean, worst)
+
+
+def _try(staged: Path, path: Path) -> None:
+    """Raise OSError, naming ``path``, where no file can be made beside it: exporters say less."""
+    try:
+        staged.touch()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write_alembic(path: str, frames: range, _scene: bpy.types.Scene) -> None:
+    bpy.ops.wm.alembic_export(
+        filepath=path, start=frames[0], end=frames[-1], selected=True, flatten=True, as_background_job=False
+    )
+
+
+def _write_usd(path: str, frames: range, scene: bpy.types.Scene) -> None:
+    scene.frame_start, scene.frame_end = frames[0], frames[-1]
+    bpy.ops.wm.usd_export(
+        filepath=path,
+        selected_objects_only=True,
+        export_animation=True,
+        export_materials=False,
+        export_armatures=False,  # the mesh as they move it
+        export_shapekeys=False,
+    )
+
+
+@contextmanager
+def _alone(mesh: bpy.types.Object, context: bpy.types.Context) -> Iterator[None]:
+    """Let ``mesh`` be all that is selected."""
+    layer = context.view_layer
+    selected, active = list(context.selected_objects), layer.objects.active
+    for item in selected:
+        item.select_set(False)
+    mesh.select_set(True)
+    layer.objects.active = mesh
+    try:
+        yield
+    finally:
+        for item in context.selected_objects:
+            item.select_set(False)
+        for item in selected:
+            item.select_set(True)
+        layer.objects.active = active
+
+
+@contextmanager
+def _kept_time(scene: bpy.types.Scene) -> Iterator[None]:
+    before = scene.frame_start, scene.frame_end, scene.frame_current, scene.frame_subframe
+    try:
+        yield
+    finally:
+        scene.frame_start, scene.frame_end = before[:2]
+        scene.frame_set(before[2], subframe=before[3])
+
+
+def _differences(
+    mesh: bpy.types.Object,
+    path: Path,
+    reader: Callable[..., set[str]],
+    frames: range,
+    context: bpy.types.Context,
+) -> tuple[float, float]:
+    """Read a file back and return the vertices' mean and largest distance from the mesh's, in metres."""
+    before = _contents()
+    reader(filepath=str(path))
+    made = _contents() - before
+    try:
+        copy = next(item for item in made if isinstance(item, bpy.types.Object) and item.type == "MESH")
+        distances = []
+        for frame in np.unique(np.linspace(frames[0], frames[-1], _MEASURED_FRAMES).astype(int)):
+            context.scene.frame_set(int(frame))
+            shown = [_world_vertices(item, context) for item in (mesh, copy)]
+            distances.append(np.linalg.norm(shown[0] - shown[1], axis=1))
+    finally:
+        bpy.data.batch_remove(made)
+    return float(np.mean(distances)), float(np.max(distances))
+
+
+def _contents() -> set[bpy.types.ID]:
+    """Return all that reading a file may add to the blend file."""
+    data = bpy.data
+    return {*data.objects, *data.meshes, *data.materials, *data.cache_files, *data.collections}
+
+
+def _world_vertices(item: bpy.types.Object, context: bpy.types.Context) -> np.ndarray:
+    shown = item.evaluated_get(context.evaluated_depsgraph_get())
+    data = shown.to_mesh()
+    points = np.empty(3 * len(data.vertices), np.float32)
+    data.vertices.foreach_get("co", points)
+    shown.to_mesh_clear()
+    matrix = np.array(shown.matrix_world)
+    return points.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clean-up of the active clip's motion: set what is wanted, apply it, go back; the file stays as it is."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import cleanup_properties, redecoding, scene
+from .redecoding import Redecoding
+from .ui import ClipOperator, ClipPanel, draw_messages
+
+
+class _MotionOperator(ClipOperator):
+    """An operator that changes the motion of a clip's mesh."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Allow it on a clip that plays its decoded motion, while the engine rests."""
+        if not super().poll(context):
+            return False
+        mesh = scene.find_part(scene.find_root(context.object), "mesh")
+        if mesh is None or scene.point_cache(mesh) is None:
+            cls.poll_message_set("The mesh is baked or still being decoded: its motion cannot be changed")
+            return False
+        if mesh.data.library:
+            cls.poll_message_set("The clip's mesh belongs to another file: clean it up there")
+            return False
+        if redecoding.busy():
+            cls.poll_message_set("A clip is being decoded: wait for it, or cancel it")
+            return False
+        return True
+
+
+class S2D_OT_apply_edits(_MotionOperator):
+    """Decode the motion again, cleaned up and on the body as set here. Nothing is lost: Reset goes back"""
+
+    bl_idname = "s2d.apply_edits"
+    bl_label = "Apply Clean-up"
+    bl_options = {"UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Have the engine do it aside."""
+        root = scene.find_root(context.object)
+        order = redecoding.order(root, scene.clip_folder(root), cleanup_properties.wanted_edits(root))
+        errors = redecoding.decode_again([order])
+        for error in errors:
+            self.report({"ERROR"}, error)
+        return {"CANCELLED"} if errors else {"FINISHED"}
+
+
+class S2D_OT_reset_edits(_MotionOperator):
+    """Go back to the motion and the body as they were filmed"""
+
+    bl_idname = "s2d.reset_edits"
+    bl_label = "Reset"
+    bl_options = {"UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Show the clip's own motion."""
+        root = scene.find_root(context.object)
+        cleanup_properties.reset_edits(root)
+        try:
+            scene.show_motion(root, "")
+        except OSError as error:
+            self.report({"ERROR"}, f"{error.filename} is missing: find it with Relink.")
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class S2D_PT_cleanup(ClipPanel, bpy.types.Panel):
+    """Clean-up of the clip's motion."""
+
+    bl_label = "Clean-up"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the sliders, and what to do with them."""
+        layout, root = self.layout, scene.find_root(context.object)
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        for key in cleanup_properties.LABELS:
+            column.prop(root, f'["{key}"]', text=cleanup_properties.label(key))
+        if measures := cleanup_properties.measure_keys(root):
+            column = layout.column(align=True, heading="Body")
+            for key in measures:
+                column.prop(root, f'["{key}"]', text=cleanup_properties.label(key))
+        applied, wanted = (
+            root.get(scene.CLIP_EDIT, ""),
+            cleanup_properties.folder_name(cleanup_properties.wanted_edits(root)),
+        )
+        if redecoding.draw_redecoding(layout):
+            return
+        row = layout.row(align=True)
+        pending = applied != wanted  # what is set is not what is shown
+        row.operator(S2D_OT_apply_edits.bl_idname, text="Apply", icon="CHECKMARK", depress=pending)
+        row.operator(S2D_OT_reset_edits.bl_idname, icon="LOOP_BACK")
+        if Redecoding.current and Redecoding.current.errors:
+            draw_messages(layout, context, Redecoding.current.errors, "ERROR")
+
+
+_CLASSES = (S2D_OT_apply_edits, S2D_OT_reset_edits, S2D_PT_cleanup)
+
+register, unregister = bpy.utils.register_classes_factory(_CLASSES)

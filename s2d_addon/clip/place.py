@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where the active clip and its video stand, and how they are looked at: the operators and their panels."""
+
+from __future__ import annotations
+
+import math
+
+import bpy
+from mathutils import Matrix
+
+from . import picture, scene
+from .ui import ClipOperator, ClipPanel
+
+
+class S2D_OT_view_clip(ClipOperator):
+    """Look through the clip's camera, with the video behind the mesh as it was filmed"""
+
+    bl_idname = "s2d.view_clip"
+    bl_label = "View Through Clip Camera"
+    bl_options = {"UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Make the clip's camera the scene's and turn the viewport to it."""
+        root = scene.find_root(context.object)
+        camera, plane = scene.find_part(root, "camera"), scene.find_part(root, "video")
+        if camera is None:
+            self.report({"ERROR"}, "The clip's camera was deleted: import the clip again.")
+            return {"CANCELLED"}
+        info = root[scene.CLIP_INFO]
+        picture.fit_camera(camera.data, info["size"], info["focal"], info["centre"], context.scene)
+        context.scene.camera = camera
+        bounds = scene.clip_bounds(root)
+        if plane and bounds is not None:
+            picture.place_behind(plane, bounds[1, 1])
+        _show_textures(context)
+        if context.area and context.area.type == "VIEW_3D":
+            context.space_data.region_3d.view_perspective = "CAMERA"
+            region = next(region for region in context.area.regions if region.type == "WINDOW")
+            with context.temp_override(region=region):
+                bpy.ops.view3d.view_center_camera()
+        return {"FINISHED"}
+
+
+class S2D_OT_place_clip(ClipOperator):
+    """Place the person, and with it video, camera and armature, in the scene"""
+
+    bl_idname = "s2d.place_clip"
+    bl_label = "Place Clip"
+    bl_options = {"REGISTER", "UNDO"}
+
+    mode: bpy.props.EnumProperty(
+        name="Place",
+        description="What the clip is aligned with",
+        items=(
+            (
+                "FLOOR",
+                "On the Floor",
+                "Stand the person upright at the world's origin, facing the front view",
+            ),
+            ("CAMERA", "Camera Space", "Put the clip's camera at the world's origin, looking along Y"),
+        ),
+    )
+    height: bpy.props.FloatProperty(
+        name="Height", description="How far the floor is raised", unit="LENGTH", soft_min=-2.0, soft_max=2.0
+    )
+    tilt: bpy.props.FloatProperty(
+        name="Tilt",
+        description="Lean the clip forward or back, where the floor was estimated wrongly",
+        subtype="ANGLE",
+        soft_min=-math.pi / 4,
+        soft_max=math.pi / 4,
+    )
+    roll: bpy.props.FloatProperty(
+        name="Roll",
+        description="Lean the clip to the side, where the floor was estimated wrongly",
+        subtype="ANGLE",
+        soft_min=-math.pi / 4,
+        soft_max=math.pi / 4,
+    )
+    turn: bpy.props.FloatProperty(
+        name="Turn", description="Turn the clip about the vertical", subtype="ANGLE"
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Move the clip's empty."""
+        root = scene.find_root(context.object)
+        base = scene.floor_placement(root) if self.mode == "FLOOR" else Matrix()
+        turns = Matrix.Rotation(self.turn, 4, "Z") @ Matrix.Rotation(self.roll, 4, "Y")
+        turns @= Matrix.Rotation(self.tilt, 4, "X")
+        root.matrix_world = Matrix.Translation((0, 0, self.height)) @ turns @ base
+        return {"FINISHED"}
+
+
+class S2D_OT_place_video(ClipOperator):
+    """Show the video behind the person as it was filmed, or on a card that stands beside"""
+
+    bl_idname = "s2d.place_video"
+    bl_label = "Place Video"
+    bl_options = {"REGISTER", "UNDO"}
+
+    mode: bpy.props.EnumProperty(
+        name="Place",
+        description="Where the video is shown",
+        items=(
+            ("BEHIND", "Behind", "Behind the person, exactly as the clip's camera filmed it"),
+            ("BESIDE", "Beside", "On an upright card beside the person, life-size"),
+        ),
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Allow it on a clip whose motion is decoded and that has a video."""
+        if not super().poll(context):
+            return False
+        root = scene.find_root(context.object)
+        if not scene.find_part(root, "video") or scene.clip_bounds(root) is None:
+            cls.poll_message_set("The clip has no video, or is still being decoded")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Move the plane."""
+        root = scene.find_root(context.object)
+        plane, bounds = scene.find_part(root, "video"), scene.clip_bounds(root)
+        if self.mode == "BEHIND":
+            picture.place_behind(plane, bounds[1, 1])
+        else:
+            picture.place_beside(plane, scene.floor_placement(root), bounds)
+        _show_textures(context)
+        return {"FINISHED"}
+
+
+def _show_textures(context: bpy.types.Context) -> None:
+    """Let Solid shading show the video too."""
+    if context.area and context.area.type == "VIEW_3D" and context.space_data.shading.type == "SOLID":
+        context.space_data.shading.color_type = "TEXTURE"
+
+
+class S2D_PT_clip(ClipPanel, bpy.types.Panel):
+    """The active clip."""
+
+    bl_label = "Clip"
+    bl_parent_id = "S2D_PT_main"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw what the clip is, and what is most often wanted of it."""
+        layout, root = self.layout, scene.find_root(context.object)
+        frames, fps = root[scene.CLIP_FRAMES], root[scene.CLIP_FPS]
+        box = layout.box().column()
+        box.label(text=root.name, icon="ARMATURE_DATA")
+        box.label(text=f"{frames} frames, {fps:.6g} fps, {frames / fps:.1f} s")
+        layout.operator(S2D_OT_view_clip.bl_idname, icon="VIEW_CAMERA")
+
+
+class S2D_PT_place(ClipPanel, bpy.types.Panel):
+    """Where the clip and its video stand."""
+
+    bl_label = "Place"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the places of the person and of the video."""
+        layout, root = self.layout, scene.find_root(context.object)
+        row = layout.row(align=True)
+        for mode, text in (("FLOOR", "On the Floor"), ("CAMERA", "Camera Space")):
+            row.operator(S2D_OT_place_clip.bl_idname, text=text).mode = mode
+        plane = scene.find_part(root, "video")
+        if plane is None:
+            return
+        column = layout.column(align=True)
+        column.label(text="Video", icon="FILE_MOVIE")
+        row = column.row(align=True)
+        for mode, text in (("BEHIND", "Behind"), ("BESIDE", "Beside")):
+            pressed = picture.is_card(plane) == (mode == "BESIDE")
+            row.operator(S2D_OT_place_video.bl_idname, text=text, depress=pressed).mode = mode
+        column.prop(root, f'["{picture.OPACITY}"]', text="Opacity", slider=True)
+
+
+_CLASSES = (
+    S2D_OT_view_clip,
+    S2D_OT_place_clip,
+    S2D_OT_place_video,
+    S2D_PT_clip,
+    S2D_PT_place,
+)
+
+register, unregister = bpy.utils.register_classes_factory(_CLASSES)

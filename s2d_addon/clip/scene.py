@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an imported clip is in Blender: one collection of mesh, video plane and camera under one empty.
+
+The empty is the clip: its custom properties say when and how the clip plays, and its ``clip_frame`` is driven
+by them, the scene's frame and its frame rate. The mesh's point cache and the video both read ``clip_frame``,
+so they stay in step in a scene of any frame rate. All drivers are simple expressions on custom properties,
+which Blender evaluates with Python scripts switched off and without this add-on.
+
+A clip stands as soon as its body is known, at rest before its reference picture, and is brought up to date
+part by part while it is decoded.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import bpy
+import numpy as np
+from mathutils import Matrix, Vector
+
+from ..engine.cache import CLIP_FOLDER, link_path
+from ..engine.decoded import DecodedClip, Floor, open_point_cache, read_decoded
+from . import cleanup_properties, picture
+from .drivers import CLIP_FRAME, add_property, drive, read_scene
+
+START_FRAME = "start_frame"
+CLIP_IN = "clip_in"
+CLIP_OUT = "clip_out"
+SPEED = "speed"
+LOOP = "loop"
+CLIP_FPS = "clip_fps"
+CLIP_FRAMES = "clip_frames"
+CLIP_KEY = "clip_key"
+CLIP_EDIT = "clip_edit"  # name of the folder, inside the clip's own, with the cleaned-up motion it shows
+CLIP_INFO = "clip_info"  # what operators need to know of the clip where its files are missing
+CLIP_PART = "clip_part"
+WAITING = "clip_waiting"  # on a part that stands in for what is still being decoded
+
+CACHE_MODIFIER = "Sparse2Dense"
+_PICTURE_FILL = 0.8  # of the picture's height that a person still at rest takes
+
+# Times are rounded to 1/4096 of a frame before they are wrapped, so that a frame a hair before the loop's end
+# does not repeat the last one.
+_TIME = "max((frame-start)*rate*speed*base/fps,0)"
+_CLIP_FRAME_EXPRESSION = (
+    f"min(first+(fmod(floor({_TIME}*4096+0.5)/4096,max(min(last,count-1)-first+1,1)) if loop else {_TIME})"
+    ",last,count-1)"
+)
+
+
+def build_clip(clip: DecodedClip, scene: bpy.types.Scene, start_frame: int) -> bpy.types.Object:
+    """Build a clip in a new collection of ``scene`` from the parts it has so far, and return its empty.
+
+    The person stands on the floor at the world's origin, facing -Y; moving the empty moves everything.
+    """
+    collection = bpy.data.collections.new(clip.name)
+    scene.collection.children.link(collection)
+    root = _build_root(clip, start_frame)
+    distance = _rest_distance(clip)
+    root.matrix_basis = _rest_placement(clip)
+    parts = {"mesh": _build_mesh(clip), "camera": picture.build_camera(clip, scene)}
+    if clip.has_video:
+        plane = parts["video"] = picture.build_plane(clip, root)
+        picture.place_behind(plane, distance)
+        if clip.reference:
+            picture.show_picture(plane, clip.reference)
+    collection.objects.link(root)
+    for part, item in parts.items():
+        item[CLIP_PART] = part
+        item.parent = root
+        collection.objects.link(item)
+    for part in ("mesh", "video"):
+        if part in parts:
+            parts[part][WAITING] = True
+    update_clip(root, clip)
+    return root
+
+
+def update_clip(root: bpy.types.Object, clip: DecodedClip) -> None:
+    """Show the parts of ``clip`` that are decoded by now in place of those that stood in for them.
+
+    What is up to date, what the user has deleted and what is baked stays as it is.
+    """
+    root[CLIP_FOLDER] = link_path(clip.folder)
+    mesh, plane = find_part(root, "mesh"), find_part(root, "video")
+    if clip.mesh and clip.bounds is not None:
+        _remember_place(root, clip)
+        if mesh and WAITING in mesh:
+            play_motion(root, clip.mesh)
+            del mesh[WAITING]
+        if plane and plane.get(WAITING) and not picture.is_card(plane):
+            picture.place_behind(plane, clip.bounds[1][1])
+        if _same_matrix(root.matrix_basis, _rest_placement(clip)):  # the user has not moved it meanwhile
+            root.matrix_basis = floor_placement(root)
+    if plane and WAITING in plane and clip.video:
+        picture.show_picture(plane, clip.video)
+        del plane[WAITING]
+
+
+def remove_clip(root: bpy.types.Object) -> None:
+    """Take a clip out of the file, with all that only it used."""
+    collections = root.users_collection
+    remove_objects([root, *root.children_recursive])
+    bpy.data.batch_remove([item for item in collections if not item.all_objects and not item.children])
+
+
+def remove_objects(items: list[bpy.types.Object]) -> None:
+    """Remove objects with their meshes, cameras, materials, images and nodes that nothing else uses."""
+    groups = {m.node_group for item in items for m in item.modifiers if m.type == "NODES"} - {None}
+    materials = {slot.material for item in items for slot in item.material_slots}
+    materials |= {socket.default_value for group in groups for socket in _material_sockets(group)}
+    trees = [material.node_tree for material in materials if material and material.node_tree]
+    images = {node.image for tree in trees for node in tree.nodes if node.type == "TEX_IMAGE"}
+    data = {item.data for item in items}
+    bpy.data.batch_remove(items)
+    for used in (data, groups, materials, images):
+        bpy.data.batch_remove([item for item in used if item and not item.users])
+
+
+def _material_sockets(group: bpy.types.NodeTree) -> list[bpy.types.NodeSocket]:
+    return [socket for node in group.nodes for socket in node.inputs if socket.type == "MATERIAL"]
+
+
+def find_root(item: bpy.types.Object | None) -> bpy.types.Object | None:
+    """Return the empty of the clip that ``item`` belongs to, or None."""
+    while item and CLIP_FRAME not in item:
+        item = item.parent
+    return item
+
+
+def find_part(root: bpy.types.Object, part: str) -> bpy.types.Object | None:
+    """Return the clip's ``mesh``, ``camera``, ``video`` or other part, or None where there is none."""
+    return next(iter(find_parts(root, part)), None)
+
+
+def find_parts(root: bpy.types.Object, part: str) -> list[bpy.types.Object]:
+    """Return all children of the clip's empty that are such a part."""
+    return [child for child in root.children if child.get(CLIP_PART) == part]
+
+
+def all_roots() -> list[bpy.types.Object]:
+    """Return the empties of all clips in the file."""
+    return [item for item in bpy.data.objects if CLIP_FRAME in item]
+
+
+def point_cache(item: bpy.types.Object) -> bpy.types.Modifier | None:
+    """Return the modifier that plays a point cache on a part of a clip, or None once the part is baked."""
+    return item.modifiers.get(CACHE_MODIFIER)
+
+
+# ---- files -----------------------------------------------------------------------------------
+
+
+def clip_folder(root: bpy.types.Object) -> Path:
+    """Return the folder that the clip was decoded to.
+
+    It is where the files lie that the clip plays: Blender keeps those paths right when the clip is appended
+    to another file. The custom property is for clips that play none.
+    """
+    for path in played_files(root):
+        return (
+            path.parent.parent
+            if path.parent.name.startswith(cleanup_properties.FOLDER_PREFIX)
+            else path.parent
+        )
+    return Path(bpy.path.abspath(root[CLIP_FOLDER], library=root.library))
+
+
+def motion_folder(root: bpy.types.Object) -> Path:
+    """Return the folder with the motion that the clip shows: its own, or the cleaned-up one's inside it."""
+    return clip_folder(root) / root.get(CLIP_EDIT, "")
+
+
+def played_files(root: bpy.types.Object) -> list[Path]:
+    """Return the decoded files that the clip plays."""
+    return [Path(bpy.path.abspath(link.filepath, library=link.id_data.library)) for link in _links(root)]
+
+
+def relink(root: bpy.types.Object, folder: Path) -> None:
+    """Let the clip play the files of the same names in another folder."""
+    before = clip_folder(root)
+    for link, path in zip(_links(root), played_files(root), strict=True):
+        if path.is_relative_to(before):
+            link.filepath = link_path(folder / path.relative_to(before))
+    root[CLIP_FOLDER] = link_path(folder)
+
+
+def _links(root: bpy.types.Object) -> list[bpy.types.Modifier | bpy.types.Image]:
+    links = [point_cache(child) for child in root.children]
+    links += [picture.picture_image(plane) for plane in find_parts(root, "video")]
+    return [link for link in links if link]
+
+
+# ---- time ------------------------------------------------------------------------------------
+
+
+def scene_fps(scene: bpy.types.Scene) -> float:
+    """Return the scene's frames a second."""
+    return scene.render.fps / scene.render.fps_base
+
+
+def frames_shown(root: bpy.types.Object) -> range:
+    """Return the clip frames from the in point to the out point."""
+    last = min(root[CLIP_OUT], root[CLIP_FRAMES] - 1)
+    return range(min(root[CLIP_IN], last), last + 1)
+
+
+def scene_frames(root: bpy.types.Object, clip_frames: np.ndarray, scene: bpy.types.Scene) -> np.ndarray:
+    """Return the scene frames (fractions too) at which the given clip frames are shown.
+
+    Of a loop, its first pass. Frames outside the in and out points are never shown: see :func:`frames_shown`.
+    """
+    rate = root[CLIP_FPS] * root[SPEED]
+    return root[START_FRAME] + (np.asarray(clip_frames) - root[CLIP_IN]) * scene_fps(scene) / rate
+
+
+def set_frame_rate(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
+    """Give the scene the clip's frame rate; 30000/1001 becomes 30 with a base of 1.001."""
+    scene.render.fps = math.ceil(root[CLIP_FPS])
+    scene.render.fps_base = scene.render.fps / root[CLIP_FPS]
+
+
+def set_frame_range(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
+    """Let the scene start with the clip and end with it."""
+    first, last = scene_frames(root, np.array(frames_shown(root))[[0, -1]], scene)
+    scene.frame_start, scene.frame_end = math.floor(first), math.ceil(last - 1e-3)
+
+
+def set_resolution(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
+    """Give the scene the clip's resolution, so that the camera sees the video and nothing beside it."""
+    scene.render.resolution_x, scene.render.resolution_y = root[CLIP_INFO]["size"]
+    scene.render.pixel_aspect_x = scene.render.pixel_aspect_y = 1.0
+
+
+# ---- place -----------------------------------------------------------------------------------
+
+
+def floor_placement(root: bpy.types.Object) -> Matrix:
+    """Return where the clip's empty has to be for the person to stand at the origin, facing -Y."""
+    floor = root[CLIP_INFO].get("floor")
+    return Matrix([floor[row : row + 4] for row in range(0, 16, 4)]) if floor else root.matrix_basis.copy()
+
+
+def clip_bounds(root: bpy.types.Object) -> np.ndarray | None:
+    """Return the person's lowest and highest coordinates ``(2, 3)`` in the clip's space, once decoded."""
+    bounds = root[CLIP_INFO].get("bounds")
+    return np.reshape(bounds, (2, 3)) if bounds else None
+
+
+def _remember_place(root: bpy.types.Object, clip: DecodedClip) -> None:
+    info = root[CLIP_INFO]
+    if clip.floor:
+        info["floor"] = [value for row in _floor_matrix(clip.floor) for value in row]
+    info["bounds"] = [float(value) for value in np.ravel(clip.bounds)]
+
+
+def _floor_matrix(floor: Floor) -> Matrix:
+    up = Vector(floor.up).normalized()
+    forward = Vector(floor.forward)
+    back = -(forward - forward.project(up)).normalized()
+    return Matrix((back.cross(up), back, up)).to_4x4() @ Matrix.Translation(-Vector(floor.point))
+
+
+def _rest_distance(clip: DecodedClip) -> float:
+    """Return how far from the camera a person at rest fills the picture's height."""
+    return float(np.ptp(clip.rest[:, 2])) * clip.focal[1] / (clip.height * _PICTURE_FILL)
+
+
+def _rest_placement(clip: DecodedClip) -> Matrix:
+    return Matrix.Translation((0, -_rest_distance(clip), float(np.ptp(clip.rest[:, 2])) / 2))
+
+
+def _same_matrix(one: Matrix, other: Matrix) -> bool:
+    return np.allclose(one, other, atol=1e-4)
+
+
+# ---- building --------------------------------------------------------------------------------
+
+
+def _build_root(clip: DecodedClip, start_frame: int) -> bpy.types.Object:
+    root = bpy.data.objects.new(clip.name, None)
+    root.empty_display_type = "PLAIN_AXES"
+    root.empty_display_size = 0.25
+    last = clip.frames - 1
+    add_property(root, START_FRAME, float(start_frame), "Scene frame at which the clip starts")
+    add_property(root, CLIP_IN, 0, "First frame of the clip that is shown", min=0, max=last)
+    add_property(root, CLIP_OUT, last, "Last frame of the clip that is shown", min=0, max=last)
+    tip = "How fast the clip plays: 1 as it was filmed, 0.5 in slow motion at half the speed"
+    add_property(root, SPEED, 1.0, tip, min=0.01, max=100.0, soft_min=0.1, soft_max=4.0)
+    add_property(root, LOOP, False, "Begin again after the out point; otherwise its frame is held")
+    tip = "How much of the video plane is seen: 0 nothing, 1 all of it (in Material Preview and Rendered)"
+    add_property(root, picture.OPACITY, 1.0, tip, min=0.0, max=1.0)
+    cleanup_properties.add_edits(root, clip.measures)
+    root[CLIP_FPS] = float(clip.fps)
+    root[CLIP_FRAMES] = clip.frames
+    root[CLIP_KEY] = clip.key
+    root[CLIP_INFO] = {
+        "size": [clip.width, clip.height],
+        "focal": [float(value) for value in clip.focal],
+        "centre": [float(value) for value in clip.centre],
+    }
+    root[CLIP_FRAME] = 0.0
+    clip_time = {"start": START_FRAME, "rate": CLIP_FPS, "speed": SPEED, "loop": LOOP}
+    clip_span = {"first": CLIP_IN, "last": CLIP_OUT, "count": CLIP_FRAMES}
+    driver = drive(root, f'["{CLIP_FRAME}"]', _CLIP_FRAME_EXPRESSION, root, **clip_time, **clip_span)
+    read_scene(driver, fps="render.fps", base="render.fps_base")
+    return root
+
+
+def _build_mesh(clip: DecodedClip) -> bpy.types.Object:
+    """Build the body at rest, as far before the camera as it fills the picture."""
+    offset = -np.array(_rest_placement(clip).translation, np.float32)
+    data = bpy.data.meshes.new(clip.name)
+    corners = clip.faces.size
+    data.vertices.add(len(clip.rest))
+    data.loops.add(corners)
+    data.polygons.add(len(clip.faces))
+    # Attributes take a whole array at once; vertices, loops and faces would be set one by one.
+    data.attributes["position"].data.foreach_set("vector", (clip.rest + offset).astype(np.float32).ravel())
+    data.attributes[".corner_vert"].data.foreach_set("value", clip.faces.ravel())
+    data.polygons.foreach_set("loop_start", np.arange(0, corners, 3, dtype=np.int32))
+    data.uv_layers.new(name="UVMap").uv.foreach_set("vector", clip.uv.ravel())
+    data.shade_smooth()
+    data.update(calc_edges=True)
+    return bpy.data.objects.new(f"{clip.name} mesh", data)
+
+
+def play_motion(root: bpy.types.Object, cache: Path) -> None:
+    """Let the clip's mesh play the point cache ``cache``, and rest at its first frame without it."""
+    mesh = find_part(root, "mesh")
+    mesh.data.vertices.foreach_set("co", np.ascontiguousarray(open_point_cache(cache)[0]).ravel())
+    mesh.data.update()
+    play_points(mesh, root, cache, "clip_frame", clip_frame=CLIP_FRAME)
+
+
+def show_motion(root: bpy.types.Object, edit: str) -> None:
+    """Let the clip play the cleaned-up motion in the folder ``edit`` inside its own; empty: its own motion.
+
+    Raises OSError where that motion is not there.
+    """
+    clip = read_decoded(clip_folder(root) / edit, root.name)
+    mesh, plane = find_part(root, "mesh"), find_part(root, "video")
+    if mesh and point_cache(mesh):
+        play_motion(root, clip.mesh)
+    for ghost in find_parts(root, "ghost"):
+        point_cache(ghost).filepath = link_path(clip.keypoints)
+    root[CLIP_INFO]["bounds"] = [float(value) for value in np.ravel(clip.bounds)]
+    if plane and not picture.is_card(plane):
+        picture.place_behind(plane, clip.bounds[1][1])
+    root[CLIP_EDIT] = edit
+
+
+def play_points(
+    item: bpy.types.Object, root: bpy.types.Object, cache: Path, expression: str, **keys: str
+) -> None:
+    """Let ``item`` play a point cache, at the frame that ``expression`` makes of the clip's properties."""
+    modifier = point_cache(item)
+    if modifier is None:
+        modifier = item.modifiers.new(CACHE_MODIFIER, "MESH_CACHE")
+        modifier.cache_format = "PC2"
+        modifier.play_mode = "CUSTOM"
+        drive(item, f'modifiers["{CACHE_MODIFIER}"].eval_frame', expression, root, **keys)
+    modifier.filepath = link_path(cache)

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When and how fast the active clip plays: the operator that sets the scene to it, and the panel."""
+
+from __future__ import annotations
+
+import bpy
+
+from . import scene
+from .ui import ClipOperator, ClipPanel
+
+
+class S2D_OT_match_scene(ClipOperator):
+    """Give the scene the clip's frame rate, or its beginning and end, or its resolution"""
+
+    bl_idname = "s2d.match_scene"
+    bl_label = "Set Scene to Clip"
+    bl_options = {"REGISTER", "UNDO"}
+
+    frame_rate: bpy.props.BoolProperty(
+        name="Frame Rate",
+        description="Give the scene the clip's frame rate. The clip plays at its right speed either way",
+        default=True,
+    )
+    frame_range: bpy.props.BoolProperty(
+        name="Frame Range", description="Let the scene start and end with the clip", default=True
+    )
+    resolution: bpy.props.BoolProperty(
+        name="Resolution", description="Give the scene the resolution of the clip's video"
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Set what was chosen."""
+        root = scene.find_root(context.object)
+        if self.frame_rate:
+            scene.set_frame_rate(context.scene, root)
+        if self.frame_range:
+            scene.set_frame_range(context.scene, root)
+        if self.resolution:
+            scene.set_resolution(context.scene, root)
+        return {"FINISHED"}
+
+
+class S2D_PT_time(ClipPanel, bpy.types.Panel):
+    """When and how fast the clip plays."""
+
+    bl_label = "Time"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the clip's place in time."""
+        layout, root = self.layout, scene.find_root(context.object)
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        mesh = scene.find_part(root, "mesh")
+        if mesh and not scene.point_cache(mesh) and scene.WAITING not in mesh:
+            layout.label(text="Baked: moves only the video", icon="INFO")
+        column = layout.column(align=True)
+        column.prop(root, f'["{scene.START_FRAME}"]', text="Start Frame")
+        column.prop(root, f'["{scene.CLIP_IN}"]', text="In Point")
+        column.prop(root, f'["{scene.CLIP_OUT}"]', text="Out Point")
+        layout.prop(root, f'["{scene.SPEED}"]', text="Speed")
+        layout.prop(root, f'["{scene.LOOP}"]', text="Loop")
+        layout.operator(S2D_OT_match_scene.bl_idname, icon="SCENE_DATA")
+
+
+_CLASSES = (S2D_OT_match_scene, S2D_PT_time)
+
+register, unregister = bpy.utils.register_classes_factory(_CLASSES)

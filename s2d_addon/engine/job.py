@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the engine in a child process, so that Blender's window stays alive.
+
+Nothing here touches Blender. A job is a thread that starts the worker and reads the JSON lines it prints;
+whoever looks at the job reads plain attributes.
+
+    ImportJob ── decode CLIP -o FOLDER ──▶ worker ── parts, one by one ──▶ ClipTask.clip, anew each time
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from .decoded import DESCRIPTION_FILE, DecodedClip, read_decoded
+
+CLIP_FILE = "clip.s2d"
+"""The copy of the ``.s2d`` in its decoded folder, so that it can be decoded again."""
+
+WORKER_PACKAGES = ("numpy", "cv2", "onnxruntime", "constriction", "ai_edge_litert")
+_ROOT = Path(__file__).resolve().parents[2]
+_BOOT = Path(__file__).with_name("boot.py")
+_LOG_BYTES = 20_000
+_NAME_LETTERS = 48  # of a clip's name in its folder's, since Windows allows paths 260
+_KEY_DIGITS = 12
+_WEIGHTS = (".onnx", ".npz")
+_END_SECONDS = 5.0
+
+
+class JobError(Exception):
+    """One line for the user: what was wrong, where, and what to do."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Which Python runs the engine, and what it is told with every clip."""
+
+    python: str = ""  # one with PyTorch; empty: Blender's own
+    device: str = "cpu"
+    body_folder: str = ""  # with the user's own model files of the SMPL family
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command that starts the worker. Raises JobError where a package is missing."""
+        isolated, sites = ("-P", []) if self.python else ("-I", _site_folders())
+        boot = [isolated, "-X", "utf8", str(_BOOT), json.dumps(sites), "inference", "worker"]
+        return [self.python or sys.executable, *boot, *arguments]
+
+    def decode_options(self) -> list[str]:
+        """Return the options with which every clip is decoded."""
+        body = ["--body-file", self.body_folder] if self.body_folder else []
+        return ["--device", self.device, *body]
+
+
+class Job:
+    """A thread that has the engine do something: how far it is, and a way to end it.
+
+    Subclasses say in :meth:`work` what is done.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.stage = ""
+        self.done = 0
+        self.total = 0
+        self.cancelled = False
+        self.ended = False
+        self.errors: list[str] = []
+        self.log = ""  # the end of what the last worker wrote besides its messages
+        self._stage_started = 0.0
+        self._process: subprocess.Popen | None = None
+        self._lock = threading.Lock()  # between starting a process and ending it
+        self._thread = threading.Thread(target=self._run, name="sparse2dense job", daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether there is still something to do."""
+        return self._thread.is_alive()
+
+    @property
+    def fraction(self) -> float:
+        """How much of the stage at work is done, 0 to 1."""
+        return self.done / self.total if self.total else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated seconds until the stage at work ends, None while nothing can be said."""
+        if not 0 < self.done < self.total:
+            return None
+        return (time.monotonic() - self._stage_started) / self.done * (self.total - self.done)
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The process id of the worker at work."""
+        process = self._process
+        return process.pid if process else None
+
+    def wait(self) -> None:
+        """Return when everything is done, failed or cancelled."""
+        self._thread.join()
+
+    def cancel(self) -> None:
+        """Kill the worker and return at once; the thread then removes what was left unfinished, and ends."""
+        with self._lock:
+            self.cancelled = True
+            self._kill()
+
+    def end(self) -> None:
+        """Kill the worker, keep what it has finished, and return when nothing runs any more."""
+        self.ended = True
+        self.cancel()
+        if self._thread.ident:
+            self._thread.join(_END_SECONDS)
+
+    def work(self) -> None:
+        """Do the work, in the job's thread; what it raises becomes a line in ``errors``."""
+        raise NotImplementedError
+
+    def run_worker(self, *arguments: str, on_part: Callable[[str], None] | None = None) -> dict[str, Any]:
+        """Run the worker to its end and return its result; ``on_part`` is called for each finished part.
+
+        Raises JobError with what it said was wrong.
+        """
+        result, message = None, ""
+        with tempfile.TemporaryFile() as log:
+            for event in self._events(self.engine.command(*arguments), log):
+                if event["type"] == "progress":
+                    self._show(event["stage"], event["done"], event["total"])
+                elif event["type"] == "part" and on_part:
+                    on_part(event["part"])
+                elif event["type"] == "error":
+                    message = event["message"]
+                elif event["type"] == "result":
+                    result = event
+            self.log = _tail(log)
+        if result is None:
+            last = self.log.strip().rpartition("\n")[2]
+            raise JobError(message or f"The engine stopped before it was done. {last}".strip())
+        return result
+
+    def _events(self, command: Sequence[str], log: IO[bytes]) -> Iterator[dict[str, Any]]:
+        """Start the worker and yield what it prints; it is gone when this ends, whatever happens."""
+        with self._lock:
+            if self.cancelled:
+                raise JobError("Cancelled.")
+            # The worker ends when its standard input does: it never outlives Blender.
+            self._process = process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        with process:
+            try:
+                for line in process.stdout:
+                    yield json.loads(line)
+            finally:
+                process.kill()
+                self._process = None
+
+    def _kill(self) -> None:
+        if self._process:
+            self._process.kill()
+
+    def _show(self, stage: str, done: int, total: int) -> None:
+        if stage != self.stage or done < self.done:
+            self._stage_started = time.monotonic()
+        self.stage, self.done, self.total = stage, done, total
+
+    def _run(self) -> None:
+        try:
+            self.work()
+        except Exception as error:  # a thread has nobody else to tell
+            self.fail(error)
+
+    def fail(self, error: Exception, of: Path | None = None) -> str:
+        """Keep the line that tells the user what went wrong, and ``of`` which file, and return it."""
+        if isinstance(error, OSError):
+            said = f"{error.filename or of}: {error.strerror or error}."
+        else:
+            said = str(error) if isinstance(error, JobError) else f"{type(error).__name__}: {error}"
+        if of and str(of) not in said:
+            said = f"{of}: {said}"
+        self.errors.append(said)
+        return said
+
+
+class WorkerJob(Job):
+    """One run of the worker with the given arguments; ``result`` is what it answered, or None."""
+
+    def __init__(self, engine: Engine, *arguments: str) -> None:
+        super().__init__(engine)
+        self.result: dict[str, Any] | None = None
+        self._arguments = arguments
+
+    def work(self) -> None:
+        """Run it."""
+        self.result = self.run_worker(*self._arguments)
+
+
+@dataclass
+class ClipTask:
+    """One clip of an import, and how far it has come."""
+
+    path: Path  # the .s2d file
+    movie: Path | None = None  # what is encoded to ``path`` first
+    encode_options: tuple[str, ...] = ()
+    clip: DecodedClip | None = None  # what is decoded by now; another object with every part
+    error: str = ""
+    dropped: bool = False  # nobody wants it any more
+    folder: Path | None = field(default=None, repr=False)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every part is there."""
+        return self.clip is not None and is_complete(self.clip)
+
+    @property
+    def lost(self) -> bool:
+        """Whether it failed before there was a mesh, so that nothing is left of it."""
+        return bool(self.error) and not (self.clip and self.clip.mesh)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come."""
+        return self.finished or self.dropped or bool(self.error)
+
+
+class ImportJob(Job):
+    """The decoding of some ``.s2d`` files, each to a folder of its own under ``cache``.
+
+    All bodies and meshes come first and then all videos. What was decoded there before is not decoded again,
+    and what was begun is finished. A file that fails leaves nothing behind and a line in ``errors``; the
+    others go on. Cancelling removes the folders that are not complete; ending keeps what they
+    hold by then.
+    """
+
+    def __init__(self, tasks: Sequence[ClipTask], cache: Path, engine: Engine) -> None:
+        super().__init__(engine)
+        self.tasks = tuple(tasks)
+        self.current: ClipTask | None = None
+        self._cache = cache
+        self._begun: dict[Path, ClipTask] = {}
+
+    def drop(self, task: ClipTask) -> None:
+        """Let one clip be, and keep what of it is decoded; the others go on."""
+        with self._lock:
+            task.dropped = True
+            if task is self.current:
+                self._kill()
+
+    def work(self) -> None:
+        """Decode everything."""
+        # One clip alone needs no second start of the engine between its mesh and its video.
+        for only in ("mesh", "video") if len(self.tasks) > 1 else (None,):
+            for task in self.tasks:
+                if self.cancelled:
+                    break
+                if not task.over:
+                    self._advance(task, only)
+        for folder, task in self._begun.items():
+            kept = self.ended or task.finished or not (self.cancelled or task.lost)
+            leftovers = folder.glob(".*") if kept else [folder]  # a killed worker leaves its staging folder
+            for leftover in leftovers:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    def _advance(self, task: ClipTask, only: str | None) -> None:
+        self.current, self.stage, self.done, self.total = task, "", 0, 0
+        try:
+            if task.movie and not task.path.is_file():
+                self.run_worker("encode", str(task.movie), "-o", str(task.path), *task.encode_options)
+            self._decode(task, only)
+        except Exception as error:
+            if not (self.cancelled or task.dropped):  # otherwise the worker was killed on purpose
+                task.error = self.fail(error, task.movie or task.path)
+
+    def _decode(self, task: ClipTask, only: str | None) -> None:
+        if task.folder is None:
+            if not task.path.is_file():
+                raise JobError(f"{task.path} is not there: choose a .s2d file.")
+            name = task.path.stem[:_NAME_LETTERS].rstrip(" .")
+            task.folder = self._cache / f"{name}-{_key(task.path, self.engine)}"
+            if (task.folder / DESCRIPTION_FILE).is_file():
+                self._read(task)
+        if task.finished:
+            os.utime(task.folder / DESCRIPTION_FILE)  # the cache forgets what was used longest ago
+            return
+        if only == "video" and not (task.clip and task.clip.mesh and task.clip.has_video):
+            return
+        if task.clip and task.clip.skeleton:
+            only = "video"
+        self._begun[task.folder] = task
+        task.folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(task.path, task.folder / CLIP_FILE)
+        options = [*(["--only", only] if only else []), *self.engine.decode_options()]
+        arguments = ("decode", str(task.path), "-o", str(task.folder), *options)
+        self.run_worker(*arguments, on_part=lambda _: self._read(task))
+
+    def _read(self, task: ClipTask) -> None:
+        task.clip = read_decoded(task.folder, task.path.stem)
+
+
+def is_complete(clip: DecodedClip) -> bool:
+    """Whether every part of a clip is decoded."""
+    return clip.skeleton is not None and (clip.video is not None or not clip.has_video)
+
+
+def weights() -> dict[str, str]:
+    """Return the SHA-256 of each file of the networks and the body, by its name."""
+    files = sorted(path for path in (_ROOT / "models" / "weights").glob("*.*") if path.suffix in _WEIGHTS)
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def _key(path: Path, engine: Engine) -> str:
+    """Return what a decoding depends on, as a few digits: the file, the weights and the body models."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(json.dumps([weights(), engine.body_folder, _own_networks(engine.body_folder)]).encode())
+    return digest.hexdigest()[:_KEY_DIGITS]
+
+
+def _own_networks(body_folder: str) -> list[tuple[str, int]]:
+    """Return the networks that were trained for the user's own bodies, and when each was written."""
+    files = sorted(Path(body_folder).rglob("*_vertex_predictor.onnx")) if body_folder else []
+    return [(str(file), file.stat().st_mtime_ns) for file in files]
+
+
+def _site_folders() -> list[str]:
+    """Return the folders that hold the packages the worker imports, as this Python finds them."""
+    folders = []
+    for package in WORKER_PACKAGES:
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise JobError(
+                f"The Python package {package} is missing: install this platform's zip of the extension."
+            )
+        inside = Path(spec.origin).parent
+        folder = str(inside.parent if spec.submodule_search_locations else inside)
+        if folder not in folders:
+            folders.append(folder)
+    return folders
+
+
+def _tail(log: IO[bytes]) -> str:
+    log.seek(max(log.seek(0, os.SEEK_END) - _LOG_BYTES, 0))
+    return log.read().decode("utf-8", "replace")
+
+
+class Jobs:
+    """The import at work, or the last one: kept for the panel to show."""
+
+    current: ImportJob | None = None
+
+    @classmethod
+    def running(cls) -> bool:
+        """Whether an import is at work."""
+        return cls.current is not None and cls.current.running
+
+    @classmethod
+    def end(cls) -> None:
+        """Kill an import at work, and forget it."""
+        if cls.current:
+            cls.current.end()
+        cls.current = None

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which bones of other people's rigs are which bones of the clip's skeleton: presets, and the user's own.
+
+The clip's bones have the names of Rigify's metarigs. A rig's own names are compared without case, and
+without the namespaces that other programs put before them (``mixamorig:``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...models.whole_files import write_whole
+
+TRUNK = ("spine", "spine.001", "spine.002", "spine.003", "spine.004", "spine.005", "spine.006")
+LIMBS = ("shoulder", "upper_arm", "forearm", "hand", "thigh", "shin", "foot", "toe")
+BONES = TRUNK + tuple(f"{limb}.{side}" for side in "LR" for limb in LIMBS)
+"""All bones that can be mapped, from the hips up, then the left and the right limbs."""
+
+_TRUNK_LABELS = ("Hips", "Spine", "Spine 2", "Chest", "Neck", "Neck 2", "Head")
+
+SUFFIX = ".json"
+_MOST_BYTES = 1 << 20
+_LONGEST_NAME = 255
+_ENOUGH = 0.6  # of a preset's bones must be there to choose it by itself
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Names of a kind of rig, in the order of :data:`TRUNK` and :data:`LIMBS`, ``-`` where it has none.
+
+    In the limbs' names ``*`` stands for the left one of ``sides``, or the right.
+    """
+
+    label: str
+    trunk: str
+    limbs: str
+    sides: tuple[str, str]
+
+    @property
+    def bones(self) -> dict[str, str]:
+        """The rig's name of each bone of the clip's skeleton that it has."""
+        names = dict(zip(TRUNK, self.trunk.split(), strict=True))
+        for letter, side in zip("LR", self.sides, strict=True):
+            for limb, name in zip(LIMBS, self.limbs.split(), strict=True):
+                names[f"{limb}.{letter}"] = name.replace("*", side)
+        return {ours: theirs for ours, theirs in names.items() if theirs != "-"}
+
+
+_UNREAL_LIMBS = "clavicle_* upperarm_* lowerarm_* hand_* thigh_* calf_* foot_* ball_*"
+_MIXAMO_LIMBS = "*Shoulder *Arm *ForeArm *Hand *UpLeg *Leg *Foot *ToeBase"
+
+PRESETS = (
+    Preset(
+        "Rigify Controls (FK)",
+        "torso - spine_fk.002 spine_fk.003 neck - head",
+        "shoulder.* upper_arm_fk.* forearm_fk.* hand_fk.* thigh_fk.* shin_fk.* foot_fk.* toe_fk.*",
+        ("L", "R"),
+    ),
+    Preset("Rigify Metarig", " ".join(TRUNK), " ".join(f"{limb}.*" for limb in LIMBS), ("L", "R")),
+    Preset(
+        "Rigify Deform Bones",
+        " ".join(f"DEF-{name}" for name in TRUNK),
+        " ".join(f"DEF-{limb}.*" for limb in LIMBS),
+        ("L", "R"),
+    ),
+    Preset("Mixamo", "Hips Spine Spine1 Spine2 Neck - Head", _MIXAMO_LIMBS, ("Left", "Right")),
+    Preset("Unreal 5", "pelvis spine_01 spine_03 spine_05 neck_01 neck_02 head", _UNREAL_LIMBS, ("l", "r")),
+    Preset(
+        "Unreal 4, MPFB Game Engine",
+        "pelvis spine_01 spine_02 spine_03 neck_01 - head",
+        _UNREAL_LIMBS,
+        ("l", "r"),
+    ),
+    Preset(
+        "MPFB Default, MakeHuman",
+        "root spine04 spine03 spine01 neck01 neck02 head",
+        "clavicle.* upperarm01.* lowerarm01.* wrist.* upperleg01.* lowerleg01.* foot.* toe1-1.*",
+        ("L", "R"),
+    ),
+    Preset(
+        "MPFB CMU, MotionBuilder",
+        "Hips LowerBack Spine Spine1 Neck Neck1 Head",
+        _MIXAMO_LIMBS,
+        ("Left", "Right"),
+    ),
+)
+"""Rigs as their makers name them; of those that fit equally well, the first."""
+
+SWITCHES = {"IK_FK": 1.0, "FK_limb_follow": 0.0, "neck_follow": 1.0, "head_follow": 1.0}
+"""Custom properties that make Rigify's FK controls move the limbs, each bone turning with its parent."""
+
+RESTING = ("hips", "chest")
+"""Rigify's controls that move the spine besides its FK controls, and so have to be at rest."""
+
+
+def label(ours: str) -> str:
+    """Return what animators call a bone of the clip's skeleton."""
+    if ours in TRUNK:
+        return _TRUNK_LABELS[TRUNK.index(ours)]
+    return ours.replace("_", " ").title()
+
+
+def is_rigify(names: Iterable[str]) -> bool:
+    """Tell whether mapped bones are FK controls of a generated Rigify rig."""
+    return any(name.partition(".")[0].endswith("_fk") for name in names)
+
+
+def match(bones: dict[str, str], names: Iterable[str]) -> dict[str, str]:
+    """Return a map's entries that a rig with bones ``names`` has, in the rig's own spelling."""
+    spelling = {_plain(name): name for name in reversed(list(names))}
+    return {ours: spelling[_plain(theirs)] for ours, theirs in bones.items() if _plain(theirs) in spelling}
+
+
+def detect(names: Iterable[str]) -> Preset | None:
+    """Return the preset that fits a rig with bones ``names``, or None."""
+    names = list(names)
+
+    def share(preset: Preset) -> float:
+        return len(match(preset.bones, names)) / len(preset.bones)
+
+    best = max(PRESETS, key=share)
+    return best if share(best) >= _ENOUGH else None
+
+
+def _plain(name: str) -> str:
+    """Return a name in small letters without a namespace."""
+    return re.sub(r"^(.*:|mixamorig\d*_?)", "", name.lower())
+
+
+# ---- the user's own --------------------------------------------------------------------------
+
+
+def own_presets(folder: Path) -> list[str]:
+    """Return the names of the maps that were saved in ``folder``."""
+    return sorted(path.stem for path in folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+
+
+def save(folder: Path, name: str, bones: dict[str, str]) -> Path:
+    """Write a map as JSON, whole or not at all. Raises ValueError for a name that no file can have."""
+    if not name.strip() or name != name.strip(". ") or re.search(r'[\\/:*?"<>|\x00-\x1f]', name):
+        raise ValueError(f'"{name}" cannot be a file\'s name: use letters, digits, spaces, - and _.')
+    path = folder / f"{name}{SUFFIX}"
+    write_whole(path, json.dumps({"bones": bones}, indent=2, ensure_ascii=False))
+    return path
+
+
+def load(path: Path) -> dict[str, str]:
+    """Read a map. Raises OSError where it cannot be read, ValueError where it is none."""
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{path.name} is too large to be a bone map: choose another file.")
+    try:
+        bones = json.loads(path.read_text(encoding="utf-8"))["bones"]
+        entries = [(ours, theirs) for ours, theirs in bones.items() if ours in BONES]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path.name} is no bone map: save one to see what it looks like.") from error
+    if not all(isinstance(theirs, str) and len(theirs) <= _LONGEST_NAME for _, theirs in entries):
+        raise ValueError(f"{path.name} has something else than names of bones: mend or delete it.")
+    return dict(entries)

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Motion files of other programs: what is read, what is estimated, what is refused."""
+
+import zipfile
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sparse2dense.inference.capture.motion_input import read_motion
+from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.errors import InputError
+from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES, REQUIRED_NAMES
+
+REQUIRED = [KEYPOINT_INDEX[name] for name in REQUIRED_NAMES]
+
+
+@pytest.fixture(scope="module")
+def walk():
+    """Thirty frames of captured motion on an Anny body, ``(30, 23, 3)`` metres."""
+    with np.load(Path(__file__).parents[2] / "data" / "golden.npz") as file:
+        return file["keypoints"][:30]
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a motion file and return where it is."""
+
+    def save(keypoints, names=KEYPOINT_NAMES, fps=30, **more):
+        path = tmp_path / "Bewegung é 人.npz"
+        np.savez(path, keypoints=keypoints, keypoint_names=np.array(names), fps=fps, **more)
+        return path
+
+    return save
+
+
+def test_all_points_come_through_untouched(walk, write):
+    clip = read_motion(write(walk))
+    np.testing.assert_allclose(clip.keypoints, walk, atol=1e-6)
+    assert clip.keypoints.dtype == np.float32
+    assert (clip.fps, clip.references, clip.plate, clip.body) == (30, [], None, "anny")
+    assert 0 < clip.camera.cx < clip.width
+
+
+def test_the_required_joints_are_enough(walk, write):
+    clip = read_motion(write(walk[:, REQUIRED], REQUIRED_NAMES))
+    np.testing.assert_allclose(clip.keypoints[:, REQUIRED], walk[:, REQUIRED], atol=1e-6)
+    off = np.linalg.norm(clip.keypoints - walk, axis=-1).mean(0)
+    for part, most in (
+        ("ear", 0.06),
+        ("nose", 0.12),
+        ("heel", 0.06),
+        ("foot_index", 0.15),
+        ("left_index", 0.08),
+    ):
+        for name, index in KEYPOINT_INDEX.items():
+            if part in name:
+                assert off[index] < most, name
+    # Estimated points ride on their limb: their bones keep one length through the clip.
+    first, second = np.array(BONES).T
+    lengths = np.linalg.norm(clip.keypoints[:, first] - clip.keypoints[:, second], axis=-1)
+    rigid = [i for i, (a, b) in enumerate(BONES) if a not in REQUIRED and b not in REQUIRED]
+    assert lengths[:, rigid].std(0).max() < 1e-4
+
+
+def test_a_resting_body_gets_back_its_own_points(write):
+    body = load_body()
+    rest = body.keypoints(body.rest(np.zeros(body.shape_size))[0]) + np.array([0, 0, 3])
+    clip = read_motion(write(rest[None, REQUIRED], REQUIRED_NAMES))
+    assert np.linalg.norm(clip.keypoints[0] - rest, axis=-1).max() < 0.02
+    assert np.abs(clip.shape).max() < 0.5
+
+
+def test_a_known_nose_carries_the_ears(walk, write):
+    names = [*REQUIRED_NAMES, "nose", "left_eye"]  # the schema has no eyes
+    without = read_motion(write(walk[:, REQUIRED], REQUIRED_NAMES)).keypoints
+    points = np.concatenate([walk[:, REQUIRED], walk[:, :1], walk[:, :1]], axis=1)
+    given = read_motion(write(points, names)).keypoints
+    ears = [KEYPOINT_INDEX["left_ear"], KEYPOINT_INDEX["right_ear"]]
+    np.testing.assert_allclose(given[:, 0], walk[:, 0], atol=1e-6)
+    offset = walk[:, 0] - without[:, 0]
+    np.testing.assert_allclose(given[:, ears], without[:, ears] + offset[:, None], atol=1e-5)
+
+
+def test_short_gaps_are_bridged_and_long_ones_named(walk, write):
+    wrist = KEYPOINT_INDEX["left_wrist"]
+    gap = walk.copy()
+    gap[10:14, wrist] = np.nan
+    gap[:2, 0] = np.nan
+    clip = read_motion(write(gap))
+    assert np.linalg.norm(clip.keypoints[10:14, wrist] - walk[10:14, wrist], axis=-1).max() < 0.1
+    np.testing.assert_allclose(clip.keypoints[:2, 0], walk[2:3, 0].repeat(2, 0), atol=1e-6)
+    gap[5:25, wrist] = np.nan
+    with pytest.raises(InputError, match=r"left_wrist.* 20 frames from frame 5"):
+        read_motion(write(gap, fps=12))
+
+
+def test_an_optional_point_that_is_lost_is_estimated(walk, write):
+    lost = walk.copy()
+    lost[:, 0] = np.nan
+    clip = read_motion(write(lost))
+    assert np.isfinite(clip.keypoints).all()
+    assert np.linalg.norm(clip.keypoints[:, 0] - walk[:, 0], axis=-1).mean() < 0.12
+
+
+@pytest.mark.parametrize(
+    ("fps", "exact"),
+    [(29.97, Fraction(30000, 1001)), (25, Fraction(25)), ([30000, 1001], Fraction(30000, 1001))],
+)
+def test_frame_rates_stay_rational(walk, write, fps, exact):
+    assert read_motion(write(walk[:3], fps=fps)).fps == exact
+
+
+def test_the_camera_sets_the_canvas(walk, write):
+    camera = np.array([[500.0, 0, 320], [0, 510, 240], [0, 0, 1]])
+    clip = read_motion(write(walk[:3], camera=camera))
+    assert (clip.width, clip.height) == (640, 480)
+    np.testing.assert_array_equal(clip.camera.matrix(), camera)
+    clip = read_motion(write(walk[:3], camera=camera, size=np.array([600, 500])))
+    assert (clip.width, clip.height) == (600, 500)
+
+
+def infinite(walk):
+    changed = walk.copy()
+    changed[7, 3, 1] = np.inf
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda k: {"keypoints": k * 100}, "m tall"),
+        (lambda k: {"keypoints": k / 100}, "m tall"),
+        (lambda k: {"keypoints": k * [1, 1, -1]}, "behind the camera"),
+        (lambda k: {"keypoints": infinite(k)}, "left_shoulder, frame 7"),
+        (lambda k: {"keypoints": k[:, :, :2]}, "frames, points, 3"),
+        (lambda k: {"keypoints": k[0]}, "frames, points, 3"),
+        (lambda k: {"keypoints": k[:0]}, "0 frames"),
+        (lambda k: {"keypoints": k.astype("U8")}, "must be numbers"),
+        (lambda k: {"keypoints": k, "names": KEYPOINT_NAMES[:-1]}, "23 names"),
+        (lambda k: {"keypoints": k[:, :-6], "names": KEYPOINT_NAMES[:-6]}, "lacks left_ankle, right_ankle"),
+        (
+            lambda k: {"keypoints": k[:, [*range(23), 0]], "names": [*KEYPOINT_NAMES, "nose"]},
+            "more than once",
+        ),
+        (lambda k: {"keypoints": k, "fps": 0}, "fps"),
+        (lambda k: {"keypoints": k, "fps": np.nan}, "fps"),
+        (lambda k: {"keypoints": k, "fps": 1e9}, "fps"),
+        (lambda k: {"keypoints": k, "fps": "fast"}, "fps"),
+        (lambda k: {"keypoints": k, "camera": np.eye(4)}, "camera"),
+        (lambda k: {"keypoints": k, "camera": np.full((3, 3), np.nan)}, "camera"),
+    ],
+)
+def test_what_no_person_could_do_is_refused(walk, write, change, said):
+    given = change(walk)
+    path = write(given.pop("keypoints"), **given)
+    with pytest.raises(InputError, match=said) as caught:
+        read_motion(path)
+    assert path.name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_from_strangers(walk, write, tmp_path):
+    whole = write(walk).read_bytes()
+    path = tmp_path / "strange.npz"
+    for content in (b"", b"PK\x03\x04", b"not a zip at all" * 9, whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"strange\.npz"):
+            read_motion(path)
+    np.savez(path, fps=30, keypoints=walk)
+    with pytest.raises(InputError, match="no array named keypoint_names"):
+        read_motion(path)
+    with pytest.raises(InputError, match="cannot read"):
+        read_motion(tmp_path / "missing.npz")
+
+
+def test_pickles_are_never_opened(walk, write, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "sprung",))
+
+    with pytest.raises(InputError, match="plain arrays"):
+        read_motion(write(walk, more=0, camera=np.array([Trap()], dtype=object)))
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_an_array_that_lies_about_its_shape(walk, write, tmp_path):
+    source = write(walk)
+    path = tmp_path / "liar.npz"
+    with zipfile.ZipFile(source) as good, zipfile.ZipFile(path, "w") as bad:
+        for name in good.namelist():
+            data = good.read(name)
+            if name == "keypoints.npy":
+                data = data.replace(b"(30, 23, 3), }  ", b"(99999999,23,3)}")
+            bad.writestr(name, data)
+    with pytest.raises(InputError, match="impossible shape"):
+        read_motion(path)

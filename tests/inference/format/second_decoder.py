@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A second decoder of the ``.s2d`` container, keypoints and camera motion, written from docs/FORMAT.md alone.
+
+It shares no code with the package: plain Python integers, and numpy only to read the tables.
+"""
+
+import struct
+import zlib
+from bisect import bisect_left
+from pathlib import Path
+
+import numpy as np
+
+TABLES = Path(__file__).parents[3] / "models" / "weights" / "keypoint_motion.npz"
+
+NAMES = ["nose", "left_ear", "right_ear"] + [
+    f"{side}_{joint}"
+    for joint in "shoulder elbow wrist pinky index hip knee ankle heel foot_index".split()  # noqa: SIM905
+    for side in ("left", "right")
+]
+KINDS = {
+    "left_hip": "right_shoulder right_hip left_shoulder left_knee",
+    "right_hip": "left_hip right_shoulder left_shoulder right_knee",
+    "shoulder": "S_hip O_hip O_shoulder S_elbow",
+    "knee": "S_hip O_hip S_shoulder S_ankle",
+    "elbow": "S_shoulder O_shoulder S_hip S_wrist",
+    "nose": "left_shoulder right_shoulder left_hip right_hip",
+    "ankle": "S_knee S_hip O_hip S_heel",
+    "wrist": "S_elbow S_shoulder O_shoulder S_index",
+    "left_ear": "nose left_shoulder right_shoulder right_ear",
+    "right_ear": "nose right_shoulder left_shoulder left_ear",
+    "heel": "S_ankle S_knee S_hip S_foot_index",
+    "pinky": "S_wrist S_elbow S_shoulder S_index",
+    "foot_index": "S_heel S_ankle S_knee S_hip",
+    "index": "S_pinky S_wrist S_elbow S_shoulder",
+}
+LEVELS = [
+    ["left_hip"],
+    ["right_hip"],
+    ["shoulder"],
+    ["nose", "elbow", "knee"],
+    ["left_ear", "wrist", "ankle"],
+    ["right_ear", "pinky", "heel"],
+    ["index", "foot_index"],
+]
+KIND = [name if name in KINDS else name.split("_", 1)[1] for name in NAMES]
+
+
+def _relatives(point):
+    same, other = ("left", "right") if NAMES[point].startswith("left") else ("right", "left")
+    names = KINDS[KIND[point]].replace("S_", same + "_").replace("O_", other + "_").split()
+    return [NAMES.index(name) for name in names]
+
+
+RELATIVES = [_relatives(point) for point in range(23)]
+ORDER = [[p for p in range(23) if KIND[p] in kinds] for kinds in LEVELS]
+
+
+class Bytes:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, layout):
+        values = struct.unpack_from("<" + layout, self.data, self.at)
+        self.at += struct.calcsize("<" + layout)
+        return values if len(values) > 1 else values[0]
+
+    def varint(self):
+        value = shift = 0
+        while True:
+            byte = self.take("B")
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    def signed(self):
+        n = self.varint()
+        return n // 2 if n % 2 == 0 else -(n + 1) // 2
+
+    def text(self):
+        return self.take(f"{self.varint()}s").decode("ascii")
+
+
+def read(path):
+    """Return the header as a dict, and the keypoints ``(T, 23, 3)`` in metres."""
+    data = Path(path).read_bytes()
+    file = Bytes(data)
+    magic, version, size = file.take("4sBH")
+    assert (magic, version) == (b"\x89S2D", 1)
+    assert struct.unpack_from("<I", data, 7 + size)[0] == zlib.crc32(data[: 7 + size])
+    schema, flags = file.take("BB")
+    frames, numerator, denominator, width, height = (file.varint() for _ in range(5))
+    camera = file.take("4f")
+    body = file.text()
+    shape = np.frombuffer(file.take(f"{2 * file.varint()}s"), "<f2").astype(np.float32)
+    step, group_frames = file.varint(), file.varint()
+    networks = {file.take("B"): file.take("4s") for _ in range(file.varint())}
+    table = [(file.take("B"), file.varint(), file.take("I")) for _ in range(file.varint())]
+    parts, at = {}, 7 + size + 4
+    for kind, length, crc in table:
+        part = data[at : at + length]
+        assert zlib.crc32(part) == crc
+        parts.setdefault(kind, []).append(part)
+        at += length
+    assert at == len(data)
+    index, at, keypoints = Bytes(parts[4][0]), 0, []
+    for start in range(0, frames, group_frames):
+        length = index.varint()
+        group, count = parts[3][0][at : at + length], min(group_frames, frames - start)
+        at += length
+        k, group = (group[0], group[1:]) if flags & 8 else (1, group)
+        coded = decode_group(group, -(-(count - 1) // k) + 1)
+        keypoints += [[[v / (2 * k**3) for v in p] for p in frame] for frame in between(coded, k)[:count]]
+    header = {
+        "schema": schema,
+        "flags": flags,
+        "frames": frames,
+        "fps": (numerator, denominator),
+        "size": (width, height),
+        "camera": camera,
+        "body": body,
+        "shape": shape,
+        "step": step,
+        "networks": networks,
+        "parts": sorted(parts),
+    }
+    if flags & 2:
+        motion, views = Bytes(parts[5][0]), []
+        lengths = [motion.varint() for _ in range(0, frames, group_frames)]
+        at = motion.at
+        for start, length in zip(range(0, frames, group_frames), lengths, strict=True):
+            views += decode_views(
+                motion.data[at : at + length], min(group_frames, frames - start), width, height
+            )
+            at += length
+        assert at == len(motion.data)
+        header["views"] = np.array(views)
+    return header, np.array(keypoints) * (step * 1e-6 / 262144)
+
+
+class RangeDecoder:
+    def __init__(self, words):
+        self.words = iter(words)
+        self.lower, self.range = 0, 2**64 - 1
+        self.point = self.next() << 32 | self.next()
+
+    def next(self):
+        return next(self.words, 0)
+
+    def symbol(self, row):
+        m, total, left = len(row), 0, []
+        for i, frequency in enumerate(row):
+            left.append((total * (2**24 - m) >> 16) + i)
+            total += frequency
+        left.append(2**24)
+        scale = self.range >> 24
+        q = (self.point - self.lower) % 2**64 // scale
+        assert q < 2**24
+        i = max(i for i in range(m) if left[i] <= q)
+        self.lower = (self.lower + scale * left[i]) % 2**64
+        self.range = scale * (left[i + 1] - left[i])
+        if self.range < 2**32:
+            self.lower = (self.lower << 32) % 2**64
+            self.range <<= 32
+            self.point = (self.point << 32) % 2**64 | self.next()
+        return i
+
+
+def decode_group(data, frames):
+    """Return the smoothed keypoints of a group as nested lists, in 1/4096 lattice unit."""
+    with np.load(TABLES) as file:
+        tables = {name: file[name].tolist() for name in file.files}
+    kinds = [list(KINDS).index(kind) for kind in KIND]
+    reader = Bytes(data)
+    escapes = reader.varint()
+    first = [None] * 23
+    for point in (p for level in ORDER for p in level):
+        difference = [reader.signed() for _ in range(3)]
+        base = [0, 0, 0] if KIND[point] == "left_hip" else first[RELATIVES[point][0]]
+        first[point] = [a + b for a, b in zip(base, difference, strict=True)]
+    escaped = iter([reader.signed() for _ in range(escapes)])
+    words = data[reader.at :]
+    coder = RangeDecoder(struct.unpack(f"<{len(words) // 4}I", words))
+
+    x = [[[64 * v for v in p] for p in first]]
+    u = [[[0] * 3 for _ in range(23)]]
+    turn, f, g = [256] * 23, [[2800] * 3 for _ in range(23)], [8400] * 23
+    for t in range(1, frames):
+        past = [x[max(t - 1 - k, 0)] for k in range(5)]
+        s = [[[past[k][p][c] - past[k + 1][p][c] for c in range(3)] for p in range(23)] for k in range(4)]
+        d, a, predicted = ([[0] * 3 for _ in range(23)] for _ in range(3))
+        for level in ORDER:
+            rows, found = {}, {}
+            for p in level:
+                r = RELATIVES[p]
+                weights = tables["prediction"][kinds[p]][bisect_left(tables["class_edges"], turn[p])]
+                for c in range(3):
+                    taps = [s[k][p][c] for k in range(4)]
+                    taps += [s[0][q][c] for q in r] + [s[1][q][c] for q in r]
+                    taps += [d[q][c] for q in r]
+                    moved = sum(tap * weight for tap, weight in zip(taps, weights, strict=True))
+                    predicted[p][c] = past[0][p][c] + (moved + 2048 >> 12)
+                    sizes = [4096, f[p][c], sum(f[p]), g[p], 64 * abs(s[0][p][c])]
+                    sizes += [
+                        64 * sum(map(abs, s[0][p])),
+                        64 * sum(abs(s[0][p][i] - s[1][p][i]) for i in range(3)),
+                    ]
+                    sizes += [sum(map(sum, f)), a[r[0]][c], sum(a[r[0]]), sum(a[r[1]]), sum(map(sum, a))]
+                    size = sum(v * w for v, w in zip(sizes, tables["scale"][kinds[p]], strict=True))
+                    rows[p, c] = bisect_left(tables["scale_edges"], size >> 12)
+            for p in level:
+                for c in range(3):
+                    symbol = coder.symbol(tables["frequencies"][rows[p, c]])
+                    found[p, c] = symbol - 24 if symbol < 49 else next(escaped)
+            for (p, c), residual in found.items():
+                d[p][c] = predicted[p][c] + 64 * residual - past[0][p][c]
+                a[p][c] = 4096 * abs(residual)
+        x.append([[past[0][p][c] + d[p][c] for c in range(3)] for p in range(23)])
+        u.append([[predicted[p][c] - x[t][p][c] for c in range(3)] for p in range(23)])
+        for p in range(23):
+            change = sum(abs(d[p][c] - s[0][p][c]) for c in range(3))
+            turn[p] += (change - turn[p]) * 80 >> 8
+            f[p] = [f[p][c] + (a[p][c] - f[p][c] >> 1) for c in range(3)]
+            g[p] += sum(a[p]) - g[p] >> 4
+    return smoothed(tables, kinds, x, u)
+
+
+def between(coded, k):
+    """Return every frame of a group of which every k-th is ``coded``, times 2 k³, as nested lists."""
+
+    def on_curve(a, b, c, d, j):
+        return (
+            (-(j**3) + 2 * k * j**2 - k**2 * j) * a
+            + (3 * j**3 - 5 * k * j**2 + 2 * k**3) * b
+            + (-3 * j**3 + 4 * k * j**2 + k**2 * j) * c
+            + (j**3 - k * j**2) * d
+        )
+
+    def sample(i, p, c):
+        if i < 0:
+            return 2 * coded[0][p][c] - coded[1][p][c]
+        if i == len(coded):
+            return 2 * coded[-1][p][c] - coded[-2][p][c]
+        return coded[i][p][c]
+
+    frames = []
+    for t in range((len(coded) - 1) * k):
+        i, j = divmod(t, k)
+        frames.append(
+            [
+                [on_curve(*(sample(i + q, p, c) for q in (-1, 0, 1, 2)), j) for c in range(3)]
+                for p in range(23)
+            ]
+        )
+    return [*frames, [[2 * k**3 * v for v in p] for p in coded[-1]]]
+
+
+def decode_views(data, frames, width, height):
+    """Return the corners of a group's canvases in the plate as nested lists, in pixels."""
+    with np.load(TABLES) as file:
+        edges, frequencies = file["scale_edges"].tolist(), file["frequencies"].tolist()
+    reader = Bytes(data)
+    escapes = reader.varint()
+    x0 = [reader.signed() for _ in range(8)]
+    x1 = list(x0)
+    escaped = iter([reader.signed() for _ in range(escapes)])
+    words = data[reader.at :]
+    coder = RangeDecoder(struct.unpack(f"<{len(words) // 4}I", words))
+    costs, u, v = [[0, 0, 0] for _ in range(8)], [4096] * 8, [4096] * 8
+    views = [corners_of(x0, width, height)]
+    for _ in range(1, frames):
+        for k in range(8):
+            step = x0[k] - x1[k]
+            guesses = [x0[k], x0[k] + (step >> 1), x0[k] + step]
+            predicted = guesses[costs[k].index(min(costs[k]))]
+            symbol = coder.symbol(frequencies[bisect_left(edges, u[k] + v[k] >> 1)])
+            residual = symbol - 24 if symbol < 49 else next(escaped)
+            x1[k], x0[k] = x0[k], predicted + residual
+            costs[k] = [c + (4096 * abs(x0[k] - g) - c >> 3) for c, g in zip(costs[k], guesses, strict=True)]
+            u[k] += 4096 * abs(residual) - u[k] >> 2
+            v[k] += 4096 * abs(residual) - v[k] >> 4
+        views.append(corners_of(x0, width, height))
+    return views
+
+
+def corners_of(x, width, height):
+    signs = [(1, -1, -1, 1), (1, 1, -1, -1), (1, 1, 1, 1), (1, -1, 1, -1)]
+    places = [(0, 0), (width, 0), (width, height), (0, height)]
+    unit = min(width, height) / 2048
+    return [
+        [place[c] + unit * sum(s * x[2 * i + c] for i, s in enumerate(row)) for c in range(2)]
+        for row, place in zip(signs, places, strict=True)
+    ]
+
+
+def smoothed(tables, kinds, x, u):
+    def at(track, t):
+        return track[min(max(t, 0), len(track) - 1)]
+
+    def bend(t, p):
+        t = min(max(t, 0), len(x) - 1)
+        return sum(abs(at(x, t + 1)[p][c] - 2 * x[t][p][c] + at(x, t - 1)[p][c]) for c in range(3))
+
+    out = []
+    for t in range(len(x)):
+        frame = []
+        for p in range(23):
+            r = RELATIVES[p][0]
+            w = sum(weight * bend(t + k - 2, p) for k, weight in enumerate((1, 2, 3, 2, 1)))
+            weights = tables["refine"][kinds[p]][bisect_left(tables["refine_edges"], w)]
+            point = []
+            for c in range(3):
+                taps = [at(x, t + k)[p][c] - x[t][p][c] for k in (-1, 1, -2, 2, -3, 3, -4, 4)]
+                taps += [at(x, t + k)[r][c] - x[t][r][c] for k in (-1, 1, -2, 2)]
+                taps += [at(u, t + k)[p][c] for k in range(3)] + [u[t][r][c]]
+                correction = sum(tap * weight for tap, weight in zip(taps, weights, strict=True))
+                point.append(4096 * x[t][p][c] + correction)
+            frame.append(point)
+        out.append(frame)
+    return out
