@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Registering classes whose properties are annotated in Python's way.
+
+Blender wants a property itself as the annotation of an attribute (``size: IntProperty()``), which says to no
+reader, and to no type checker, that the attribute holds an ``int``. Here it is written
+``size: Annotated[int, IntProperty()]``, and Blender is shown the property.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, get_origin
+
+import bpy
+
+
+def register_class(cls: type) -> None:
+    """Register a class with Blender, the properties of its bases without Blender's own type included."""
+    for base in cls.__mro__:
+        if base.__module__.startswith(__package__):
+            _show_properties(base)
+    bpy.utils.register_class(cls)  # type: ignore[arg-type]  # any of a dozen types
+
+
+def registration(classes: Sequence[type]) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Return a module's ``register`` and ``unregister`` for its classes, in order and back."""
+
+    def register() -> None:
+        for cls in classes:
+            register_class(cls)
+
+    def unregister() -> None:
+        for cls in reversed(classes):
+            bpy.utils.unregister_class(cls)  # type: ignore[arg-type]
+
+    return register, unregister
+
+
+def _show_properties(cls: type) -> None:
+    """Put the property in place of each annotation that holds one."""
+    shown: dict[str, Any] = {}
+    for name, hint in inspect.get_annotations(cls, eval_str=True).items():
+        shown[name] = hint.__metadata__[0] if get_origin(hint) is Annotated else hint
+    if shown:
+        cls.__annotations__ = shown
