@@ -38,6 +38,7 @@ from ..models.body_catalogue import load_body
 from ..models.fetch import fetch
 from ..models.generator import Generator, ReferenceEncoder
 from ..models.mesh_motion import Surface, see_body, warp_over_plate
+from ..models.shaped_body import ShapedBody
 from ..models.shipped import WEIGHTS, weights_path, weights_sha256
 from ..models.training.export_pictures import example_inputs
 from ..models.training.losses import Vgg
@@ -298,7 +299,7 @@ def _draw(scene: Scene, networks: Networks, seconds: list[float]) -> Iterator[_D
     Adds to ``seconds`` what the networks' picture took, with the mesh's motion and without the vertices.
     """
     clip, body = scene.clip, load_body(scene.clip.body)
-    predictor = VertexDecoder(body, clip.shape, clip.fps, networks.load("vertex_predictor"))
+    predictor = VertexDecoder(ShapedBody(body, clip.shape), clip.fps, networks.load("vertex_predictor"))
 
     def posed(frame: int) -> np.ndarray:
         return predictor.predict(clip.keypoints, frame, frame + 1)[0]

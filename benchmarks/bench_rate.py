@@ -28,6 +28,7 @@ from ..inference.format.container import REFERENCE_QUALITY, STEP_MM, S2DFile, re
 from ..inference.runtime.backends import load_network
 from ..models.body_catalogue import load_body
 from ..models.errors import InputError, S2DError
+from ..models.shaped_body import ShapedBody
 from ..models.shipped import weights_sha256
 from . import rate_pictures
 from .rate_clips import FPS, FRAMES, Source, own_clips, prepare, standard_clips
@@ -428,7 +429,9 @@ def draw(path: Path, numbers: list[int]) -> dict[int, np.ndarray]:
     """Decode the frames ``numbers`` of a ``.s2d`` as decoding does, ``(H, W, 3)`` uint8 RGB each."""
     clip: Clip = read_clip(path)
     body = load_body(clip.body)
-    predictor = VertexDecoder(body, clip.shape, clip.fps, load_network("vertex_predictor", "cpu", 1))
+    predictor = VertexDecoder(
+        ShapedBody(body, clip.shape), clip.fps, load_network("vertex_predictor", "cpu", 1)
+    )
 
     def posed(frame: int) -> np.ndarray:
         return predictor.predict(clip.keypoints, frame, frame + 1)[0]

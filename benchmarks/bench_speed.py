@@ -42,6 +42,7 @@ from ..inference.runtime.backends import Network, load_network
 from ..models.body_catalogue import load_body
 from ..models.camera import Camera
 from ..models.errors import S2DError
+from ..models.shaped_body import ShapedBody
 from .results import OUT, write_results
 
 RUNS = 3
@@ -174,7 +175,7 @@ def measure_stages(
         return recorders.setdefault(name, _Recorder(load_network(name, "cpu", 1)))
 
     body, reference = load_body(clip.body), clip.references[0]
-    predictor = VertexDecoder(body, clip.shape, clip.fps, load("vertex_predictor"))
+    predictor = VertexDecoder(ShapedBody(body, clip.shape), clip.fps, load("vertex_predictor"))
     frames = min(clip.frames, BATCH)
     keypoints = clip.keypoints[:frames]
     vertices = predictor.predict(clip.keypoints, 0, frames)
@@ -331,7 +332,9 @@ def scaled(clip: Clip, size: int) -> Clip:
 def measure_sizes(clip: Clip, sizes: list[int], threads: int, runs: int) -> list[dict[str, Any]]:
     """Return what drawing a picture takes on canvases of several sizes."""
     body, results = load_body(clip.body), []
-    predictor = VertexDecoder(body, clip.shape, clip.fps, load_network("vertex_predictor", "cpu", threads))
+    predictor = VertexDecoder(
+        ShapedBody(body, clip.shape), clip.fps, load_network("vertex_predictor", "cpu", threads)
+    )
     vertices = predictor.predict(clip.keypoints, 0, clip.frames)
     posed = [vertices[item.frame] for item in clip.references]
     keypoints, vertices = clip.keypoints[:: clip.frames // 8], vertices[:: clip.frames // 8]

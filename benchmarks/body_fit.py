@@ -17,6 +17,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..models.body import BodyModel, apply_readout, stack_transforms
+from ..models.rotations import relative_to_parents
+from ..models.shaped_body import ShapedBody
 
 ITERATIONS = 15
 CONVERGED = 1e-3  # change of the objective, as a share of it, that ends the fit
@@ -63,13 +65,13 @@ def fit_body(
 
     Starts from the closed-form pose; ends when the objective stands still, or after :data:`ITERATIONS`.
     """
-    rest, joints = body.rest(shape)
-    world, places = body.solve_pose(keypoints, shape)
-    rotations = world.astype(np.float64)
-    rotations[:, 1:] = np.swapaxes(rotations[:, body.parents[1:]], -1, -2) @ rotations[:, 1:]
+    person = ShapedBody(body, shape)
+    joints = person.joints
+    world, places = person.solve_pose(keypoints)
+    rotations = relative_to_parents(world.astype(np.float64), body.parents)
     root = places[:, 0].astype(np.float64)
     sigma = max(sigma, LEAST_SIGMA)
-    readout = body.keypoint_skinning(shape).astype(np.float64)
+    readout = person.keypoint_skinning.astype(np.float64)
     precision = prior.precision.reshape(body.bone_count - 1, 3, body.bone_count - 1, 3)
     objective: list[float] = []
     while True:
@@ -81,7 +83,7 @@ def fit_body(
         objective.append(((residual**2).sum(-1) + (pull * turns.reshape(pull.shape)).sum(-1)).mean())
         settled = len(objective) > 1 and abs(objective[-2] - objective[-1]) < CONVERGED * objective[-1]
         if settled or len(objective) > ITERATIONS:
-            vertices = apply_readout(body.skinning_matrix(rest), transforms)
+            vertices = apply_readout(person.skinning, transforms)
             return Fit(vertices, len(objective) - 1, np.array(objective))
         jacobian = keypoint_jacobian(body, readout, world, places, transforms) / sigma
         spin = log_derivative(turns)

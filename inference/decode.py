@@ -29,10 +29,11 @@ from ..models.body_catalogue import load_body
 from ..models.errors import InputError
 from ..models.keypoints import BONES, KEYPOINT_NAMES
 from ..models.measures import MEASURES, BodyMeasures
+from ..models.shaped_body import ShapedBody
 from ..models.shipped import weights_sha256
 from ..models.whole_files import check_space, publish, staging_folder
 from .decoding import writers
-from .decoding.edits import Edits, apply_edits, edited_shape
+from .decoding.edits import Edits, apply_edits, edited_body
 from .decoding.floor import Floor, estimate_floor
 from .decoding.point_cache import PC2Writer, read_pc2, rest_for_blender
 from .decoding.skeleton_fit import write_skeleton
@@ -122,7 +123,7 @@ def decode(
         with _timed(result, "keypoints"):
             keypoints = _spool_keypoints(file, staging / "keypoints.f32", progress)
         if with_mesh:
-            floor = estimate_floor(keypoints, file.header.fps, session.body, file.header.shape)
+            floor = estimate_floor(keypoints, file.header.fps, session.body)
             if edits != Edits():
                 with _timed(result, "edits"):
                     keypoints = session.edit(keypoints, floor)
@@ -167,7 +168,7 @@ def decode_frame(
     vertices = session.vertices(file.keypoints, frame, frame + 1)[0]
     with staging_folder(out_dir) as staging:
         staged = staging / f"frame_{frame:06d}.{mesh_format}"
-        writers.write_mesh(staged, vertices, session.body)
+        writers.write_mesh(staged, vertices, session.body.model)
         name = publish(staged, out_dir).name
     return DecodeResult(str(out_dir), {"frame": name}, 1, warnings=session.warnings)
 
@@ -248,10 +249,10 @@ class _Session:
         self.load = lambda name: load_network(name, device, threads)
         # The frames of a video are drawn several at once, each on one thread.
         self.load_on_one_thread = lambda name: load_network(name, device, 1)
-        self.body = _body_of(file, body_file)
-        self.vertex_count = len(self.body.vertices_mean)
+        self.body = ShapedBody(_body_of(file, body_file), self.header.shape)
+        self.vertex_count = len(self.body.vertices)
         self.edits = edits or Edits()
-        self.shape = edited_shape(self.body, self.header.shape, self.edits)
+        self.edited = edited_body(self.body, self.edits)
         self._vertex_network = vertex_network(self.header.body, body_file)
         self.warnings = file.network_warnings()
         if self._vertex_network is None:
@@ -261,7 +262,7 @@ class _Session:
     def predictor(self) -> VertexDecoder:
         """The vertex predictor, loaded when vertices are first asked for."""
         network = None if self._vertex_network is None else self.load(self._vertex_network)
-        return VertexDecoder(self.body, self.shape, self.header.fps, network)
+        return VertexDecoder(self.edited, self.header.fps, network)
 
     def description(self, has_video: bool, with_video: bool) -> dict[str, Any]:
         """Say what the clip is and what it is decoded with, as ``clip.json`` has it."""
@@ -296,13 +297,12 @@ class _Session:
                 "label": MEASURES[name].label,
                 "description": MEASURES[name].description,
             }
-            for name, found in BodyMeasures(self.body).of(self.header.shape).items()
+            for name, found in BodyMeasures(self.body.model).of(self.header.shape).items()
         }
 
     def edit(self, keypoints: np.ndarray, floor: Floor) -> np.ndarray:
         """Apply the edits to all keypoints of the clip."""
-        header = self.header
-        return apply_edits(keypoints, header.fps, self.body, header.shape, floor, self.edits)[0]
+        return apply_edits(keypoints, self.header.fps, self.body, self.edited, floor, self.edits)
 
     def bytes_needed(self, mesh: bool, video: bool, vertices: bool) -> int:
         """Bound the bytes that a decoding writes."""
@@ -319,9 +319,9 @@ class _Session:
 
     def write_body(self, staging: Path, references: list[Reference]) -> dict[str, Path]:
         """Write what is there before any keypoint is decoded: the body at rest and the reference picture."""
-        body, files = self.body, {"body": staging / "body.npz"}
+        body, files = self.body.model, {"body": staging / "body.npz"}
         arrays = {
-            "vertices": rest_for_blender(body, self.shape),
+            "vertices": rest_for_blender(self.edited),
             "faces": body.faces,
             "uv": body.uv[body.faces_uv].astype(np.float32),
         }
@@ -343,7 +343,7 @@ class _Session:
 
         With ``vertices`` every vertex of every frame is in ``mesh.npz`` too.
         """
-        frames, body = self.header.frames, self.body
+        frames, body = self.header.frames, self.body.model
         files = {
             "mesh": staging / "mesh.pc2",
             "keypoints": staging / "keypoints.pc2",
@@ -371,7 +371,7 @@ class _Session:
     def write_skeleton(self, staging: Path, cache: Path, progress: Progress) -> Path:
         """Fit the standard skeleton to the finished point cache and write ``skeleton.npz``."""
         path = staging / "skeleton.npz"
-        write_skeleton(path, self.body, self.shape, cache, self.header.frames, progress)
+        write_skeleton(path, self.edited, cache, self.header.frames, progress)
         return path
 
     def write_video(
@@ -411,7 +411,7 @@ class _Session:
                 yield from zip(keypoints[start:stop], batch(start, stop), range(start, stop), strict=True)
 
         posed = [batch(reference.frame, reference.frame + 1)[0] for reference in references]
-        synthesiser = FrameSynthesiser(clip, self.body, posed, self.load_on_one_thread, self.threads)
+        synthesiser = FrameSynthesiser(clip, self.body.model, posed, self.load_on_one_thread, self.threads)
         with VideoWriter(path, header.fps, header.width, header.height) as video:
             for done, picture in enumerate(synthesiser.frames(poses()), 1):
                 video.write(picture)

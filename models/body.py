@@ -21,7 +21,7 @@ from functools import cached_property
 import numpy as np
 
 from .keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES
-from .rotations import orthonormal_frames, swing
+from .rotations import orthonormal_frames, relative_to_parents, swing
 
 CLOTHING_NAME = "clothing.npz"
 
@@ -237,17 +237,6 @@ class BodyModel:
             place[:, bone] = place[:, parent] + (world[:, parent] @ offset[..., None])[..., 0]
         return world, place
 
-    def pose(self, shape: np.ndarray, rotations: np.ndarray, translation: np.ndarray) -> np.ndarray:
-        """Pose the body: vertices ``(T, V, 3)`` float32.
-
-        ``shape`` is ``(S,)``, ``rotations`` ``(T, B, 3, 3)`` relative to the parent bone, and ``translation``
-        ``(T, 3)`` where the root joint goes.
-        """
-        vertices, joints = self.rest(shape)
-        world, place = self.forward_kinematics(joints, np.asarray(rotations, np.float32), translation)
-        transforms = stack_transforms(world, place, joints)
-        return self.corrected(apply_readout(self.skinning_matrix(vertices), transforms), world)
-
     def corrected(self, skinned: np.ndarray, world: np.ndarray) -> np.ndarray:
         """Add what the pose itself changes, if the body has such correctives, to skinned vertices.
 
@@ -256,23 +245,13 @@ class BodyModel:
         """
         if self.pose_basis is None:
             return skinned
-        local = np.swapaxes(world[:, self.parents[1:]], -1, -2) @ world[:, 1:]
+        local = relative_to_parents(world, self.parents)[:, 1:]
         feature = (local - np.eye(3, dtype=np.float32)).reshape(len(world), -1).astype(np.float32)
         offsets = (feature @ self.pose_basis.reshape(len(self.pose_basis), -1)).reshape(skinned.shape)
         for frame, turns in enumerate(world.astype(np.float32)):
             blended = (self.weights @ turns.reshape(len(turns), 9)).reshape(-1, 3, 3)
             skinned[frame] += (blended @ offsets[frame, ..., None])[..., 0]
         return skinned
-
-    def pose_keypoints(self, shape: np.ndarray, rotations: np.ndarray, translation: np.ndarray) -> np.ndarray:
-        """Keypoints ``(T, 23, 3)`` of the posed body, the arguments of :meth:`pose`, without posing the mesh.
-
-        Equal to ``keypoints(pose(...))`` but for pose correctives, which are left out.
-        """
-        joints = self.rest(shape)[1]
-        world, place = self.forward_kinematics(joints, np.asarray(rotations, np.float32), translation)
-        readout = self.keypoint_skinning(shape)
-        return apply_readout(readout, stack_transforms(world, place, joints))
 
     def skinning_matrix(self, rest_vertices: np.ndarray) -> np.ndarray:
         """Return the readout ``(V, 4B)`` from stacked bone transforms to vertices ``(V, 3)``."""
@@ -284,23 +263,16 @@ class BodyModel:
         mean, basis = self._keypoint_skinning
         return mean + np.tensordot(np.asarray(shape, np.float32), basis, 1)
 
-    def solve_pose(self, keypoints: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Solve the bones from keypoints ``(T, 23, 3)`` in closed form.
+    def solve_pose(
+        self, keypoints: np.ndarray, rest_keypoints: np.ndarray, joints: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Solve the bones from keypoints ``(T, 23, 3)`` in closed form, of one body or of one a frame.
 
         Each rigid part takes the frame that two of its keypoint directions span and stands where its
         keypoints' mean lies; bones between two parts (spine, neck, forearm twist) are blended.
+        ``rest_keypoints`` is ``(23, 3)`` or ``(T, 23, 3)``, ``joints`` ``(B, 3)`` or ``(T, B, 3)``, at rest.
 
         Returns world rotations since rest ``(T, B, 3, 3)`` and joint positions ``(T, B, 3)``, float32.
-        """
-        vertices, joints = self.rest(shape)
-        return self.solve_pose_of(keypoints, self.keypoints(vertices), joints)
-
-    def solve_pose_of(
-        self, keypoints: np.ndarray, rest_keypoints: np.ndarray, joints: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Do what :meth:`solve_pose` does, given keypoints and joints at rest: for one body or one a frame.
-
-        ``rest_keypoints`` is ``(23, 3)`` or ``(T, 23, 3)``, ``joints`` ``(B, 3)`` or ``(T, B, 3)``.
         """
         keypoints = np.asarray(keypoints, np.float32)
         rest_keypoints = np.broadcast_to(rest_keypoints, keypoints.shape).astype(np.float32)

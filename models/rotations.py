@@ -48,6 +48,16 @@ def swing(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     return turn @ flip
 
 
+def relative_to_parents(world: np.ndarray, parents: np.ndarray) -> np.ndarray:
+    """Return each bone's rotation relative to its parent of world rotations ``(T, B, 3, 3)``, the root's own.
+
+    ``parents`` is ``(B,)``; bone 0 is the root.
+    """
+    local = world.copy()
+    local[:, 1:] = np.swapaxes(world[:, parents[1:]], -1, -2) @ world[:, 1:]
+    return local
+
+
 def cross_matrices(vectors: np.ndarray) -> np.ndarray:
     """Return the matrices ``(..., 3, 3)`` that multiply as the cross product by ``vectors (..., 3)`` does."""
     x, y, z = np.moveaxis(vectors, -1, 0)

@@ -22,7 +22,15 @@ import numpy as np
 
 from .body import BodyModel, apply_readout
 from .keypoints import KEYPOINT_INDEX
-from .rotations import continuous, cross_matrices, from_vectors, nearest_rotations, to_quaternions
+from .rotations import (
+    continuous,
+    cross_matrices,
+    from_vectors,
+    nearest_rotations,
+    relative_to_parents,
+    to_quaternions,
+)
+from .shaped_body import ShapedBody
 
 _TRUNK = (
     ("spine", "root", "pelvis"),
@@ -119,12 +127,13 @@ class Skeleton:
         return slice(None, None, max(len(self.vertices) // _FITTED_VERTICES, 1))
 
 
-def build_skeleton(body: BodyModel, shape: np.ndarray) -> Skeleton:
-    """Build the standard skeleton of a body of ``shape`` ``(S,)``, at its rest.
+def build_skeleton(shaped: ShapedBody) -> Skeleton:
+    """Build the standard skeleton of a body, at its rest.
 
     Bones of the body between two standard ones ride on the one above (twist halves, fingers, the jaw).
     """
-    vertices, joints = (np.asarray(points, np.float64) for points in body.rest(shape))
+    body = shaped.model
+    vertices, joints = (np.asarray(points, np.float64) for points in (shaped.vertices, shaped.joints))
     found = {
         body.bone_names.index(source): name
         for name, sources in _STANDARD.items()
@@ -196,8 +205,7 @@ def local_quaternions(skeleton: Skeleton, rotations: np.ndarray) -> np.ndarray:
     Each is the turn relative to the parent in the bone's own axes at rest, what Blender's pose bones take;
     its sign follows the frame before, so that the components are continuous.
     """
-    local = rotations.copy()
-    local[:, 1:] = np.swapaxes(rotations[:, skeleton.parents[1:]], -1, -2) @ rotations[:, 1:]
+    local = relative_to_parents(rotations, skeleton.parents)
     return continuous(to_quaternions(np.swapaxes(skeleton.axes, -1, -2) @ local @ skeleton.axes)).astype(
         np.float32
     )

@@ -17,6 +17,7 @@ import numpy as np
 from .body import BodyModel
 from .keypoints import KEYPOINT_INDEX, TRUNK
 from .rotations import orthonormal_frames
+from .shaped_body import ShapedBody
 
 WINDOW = 15
 """Moments in a window; the middle one is the frame asked for."""
@@ -137,7 +138,7 @@ def network_inputs(
     joints = np.broadcast_to(joints, (count, body.bone_count, 3)).astype(np.float32)
     features = []
     for keypoints in ((denoised - origin[:, None]) @ axes, canonical[:, _HALF]):
-        rotations, positions = body.solve_pose_of(keypoints, rest_keypoints, joints)
+        rotations, positions = body.solve_pose(keypoints, rest_keypoints, joints)
         features += [rotations[..., 0], rotations[..., 1], positions]
     features.append(joints - joints[:, :1])
     inputs = {
@@ -155,21 +156,16 @@ VertexNetwork = Callable[..., dict[str, np.ndarray]]
 
 
 def predict_bones(
-    body: BodyModel,
-    windows: np.ndarray,
-    shape: np.ndarray,
-    rest_keypoints: np.ndarray,
-    joints: np.ndarray,
-    network: VertexNetwork | None,
+    body: ShapedBody, windows: np.ndarray, network: VertexNetwork | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predict the bones in the middle of windows: by the network, or in closed form where it is None.
+    """Predict the bones in the middle of windows ``(N, WINDOW, 23, 3)``: by the network, or in closed form.
 
-    The other arguments are those of :func:`network_inputs`. Returns world rotations since rest
-    ``(N, B, 3, 3)`` and joint places ``(N, B, 3)`` in the windows' own space.
+    Returns world rotations since rest ``(N, B, 3, 3)`` and joint places ``(N, B, 3)`` in the windows' own
+    space.
     """
     if network is None:
-        return body.solve_pose_of(denoise(follow_trunk(windows))[0], rest_keypoints, joints)
-    inputs, axes, origin = network_inputs(body, windows, shape, rest_keypoints, joints)
+        return body.solve_pose(denoise(follow_trunk(windows))[0])
+    inputs, axes, origin = network_inputs(body.model, windows, body.shape, body.keypoints, body.joints)
     bones = network(**inputs)
     positions = bones["positions"] @ np.swapaxes(axes, 1, 2) + origin[:, None]
     return axes[:, None] @ bones["rotations"], positions

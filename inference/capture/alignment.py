@@ -25,6 +25,7 @@ import numpy as np
 from ...models.body import BodyModel
 from ...models.keypoints import BONES, KEYPOINT_NAMES
 from ...models.mesh_motion import VISIBLE_WITHIN, Surface, warp_over_plate
+from ...models.shaped_body import ShapedBody
 from ..decoding.vertices import BATCH, VertexDecoder
 from ..format.clip import Clip, Reference
 from ..runtime.parallel import in_order
@@ -108,7 +109,7 @@ class _Aligner:
     ) -> None:
         self._clip, self._silhouettes, self._body, self._predictor = clip, silhouettes, body, predictor
         self._batch, self._start = np.zeros((0, 0, 3), np.float32), 0
-        self._carried = _carried(body, clip.shape)
+        self._carried = _carried(ShapedBody(body, clip.shape))
         self._side = min(clip.width, clip.height)
         self._cells = (self._side / 256) ** 2
         first, second = np.array(BONES).T
@@ -268,9 +269,8 @@ class _Aligner:
         return self._local.flow
 
 
-def _carried(body: BodyModel, shape: np.ndarray) -> np.ndarray:
+def _carried(body: ShapedBody) -> np.ndarray:
     """Return how far each keypoint takes each vertex along ``(V, 23)``, rows summing to one."""
-    vertices = body.rest(shape)[0]
-    distance = ((vertices[:, None] - body.keypoints(vertices)) ** 2).sum(axis=-1)
+    distance = ((body.vertices[:, None] - body.keypoints) ** 2).sum(axis=-1)
     near = np.exp((distance.min(axis=1, keepdims=True) - distance) / (2 * _REACH**2))
     return (near / near.sum(axis=1, keepdims=True)).astype(np.float32)

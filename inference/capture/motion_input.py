@@ -22,6 +22,7 @@ from ...models.camera import Camera
 from ...models.errors import InputError
 from ...models.keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES, REQUIRED_NAMES
 from ...models.rotations import apply, orthonormal_frames, swing, unit
+from ...models.shaped_body import ShapedBody
 from ..film.video import rational_rate
 from ..format.clip import Clip
 from ..format.container import MAX_FPS, MAX_FRAMES, MIN_FPS
@@ -56,7 +57,7 @@ def read_motion(path: Path) -> Clip:
         _check_person(keypoints)
         body = load_body()
         shape = _fit_shape(body, keypoints)
-        keypoints = _estimate_missing(keypoints, body.keypoints(body.rest(shape)[0]))
+        keypoints = _estimate_missing(keypoints, ShapedBody(body, shape).keypoints)
     except InputError as error:
         raise InputError(error.code, f"{path}: {error}") from None
     return Clip(fps, camera, width, height, keypoints.astype(np.float32), body.name, shape)

@@ -18,6 +18,7 @@ from ...models.body_catalogue import load_body
 from ...models.camera import Camera
 from ...models.errors import InputError
 from ...models.keypoints import BLAZEPOSE_INDEX, BONES, KEYPOINT_INDEX
+from ...models.shaped_body import ShapedBody
 from ..decoding.vertices import VertexDecoder, vertex_network
 from ..film.video import VideoReader
 from ..format.clip import Clip, Reference
@@ -170,7 +171,7 @@ def capture(
     clip = _to_space(seen, camera, body, reader, options.smoothing, camera_moved(samples))
     network = vertex_network(body.name, options.body_path)
     network = None if network is None else load_network(network, "cpu")
-    predictor = VertexDecoder(body, clip.shape, float(clip.fps), network)
+    predictor = VertexDecoder(ShapedBody(body, clip.shape), float(clip.fps), network)
     laid = outline_offsets(clip, silhouettes, body, predictor)
     laid = _report(laid, "fit", clip.frames, progress)
     clip.keypoints = _moved(clip, laid, seen.present, options.smoothing)
@@ -280,7 +281,7 @@ def _to_space(
     known = seen.present
     cut_off = known[:, None] & _cut_off(image, seen.visibility, camera)
     shape = body.fit_shape(bone_lengths(world, known[:, None] & ~cut_off))
-    rest = body.keypoints(body.rest(shape)[0]).astype(np.float64)
+    rest = ShapedBody(body, shape).keypoints.astype(np.float64)
     first, second = np.array(BONES).T
     lengths = np.linalg.norm(rest[first] - rest[second], axis=-1)
     points = lift(
@@ -318,7 +319,7 @@ def _add_pictures(
 ) -> None:
     """Give the clip its references, as many as pay if ``count`` is None, and its background."""
     fps, sampled = float(clip.fps), [sample.frame for sample in samples]
-    predictor = VertexDecoder(body, clip.shape, fps, None)  # closed form will do to choose by
+    predictor = VertexDecoder(ShapedBody(body, clip.shape), fps, None)  # closed form will do to choose by
     posed = (predictor.predict(clip.keypoints, frame, frame + 1)[0] for frame in sampled)
     shown, agreement = shown_surfaces(body, posed, (sample.mask for sample in samples), clip.camera)
     quality = agreement * _quality(sampled, seen, clip.keypoints, min(clip.width, clip.height))

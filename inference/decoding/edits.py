@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from ...models.body import BodyModel
 from ...models.errors import InputError
 from ...models.keypoints import ANKLES, BONES, HIPS, KEYPOINT_INDEX, KEYPOINT_NAMES, MIRRORED
 from ...models.measures import MEASURES, BodyMeasures
-from .floor import FEET, Floor, facing, sole_heights
+from ...models.rotations import relative_to_parents
+from ...models.shaped_body import ShapedBody
+from .floor import FEET, Floor, facing
 
 STRONGEST = 10.0
 """Smoothing strength that is still accepted."""
@@ -112,16 +113,16 @@ def _flag(content: dict[str, Any], name: str) -> bool:
     return value
 
 
-def edited_shape(body: BodyModel, shape: np.ndarray, edits: Edits) -> np.ndarray:
-    """Return the shape coefficients that the motion goes to; InputError where the body cannot have them."""
+def edited_body(body: ShapedBody, edits: Edits) -> ShapedBody:
+    """Return the body that the motion goes to; InputError where it cannot have the measures asked for."""
     if not edits.measures:
-        return shape
-    measures = BodyMeasures(body)
-    ranges = measures.of(shape)
+        return body
+    measures = BodyMeasures(body.model)
+    ranges = measures.of(body.shape)
     for name, value in edits.measures.items():
         kind, offered = MEASURES[name], ranges.get(name)
         if offered is None:
-            raise InputError("edits", f"Edits: the body model {body.name} has no measure '{name}'.")
+            raise InputError("edits", f"Edits: the body model {body.model.name} has no measure '{name}'.")
         if not offered.least * (1 - _ROUNDING) <= value <= offered.most * (1 + _ROUNDING):
             raise InputError(
                 "edits",
@@ -129,32 +130,31 @@ def edited_shape(body: BodyModel, shape: np.ndarray, edits: Edits) -> np.ndarray
                 f"not {value:g}.",
             )
     try:
-        return measures.shape_of(shape, edits.measures)
+        return ShapedBody(body.model, measures.shape_of(body.shape, edits.measures))
     except ValueError as error:
         raise InputError("edits", f"Edits: {error}.") from error
 
 
 def apply_edits(
-    keypoints: np.ndarray, fps: float, body: BodyModel, shape: np.ndarray, floor: Floor, edits: Edits
-) -> tuple[np.ndarray, np.ndarray]:
-    """Edit keypoints ``(T, 23, 3)`` in camera space, of a body of ``shape`` ``(S,)`` on ``floor``.
+    keypoints: np.ndarray, fps: float, body: ShapedBody, target: ShapedBody, floor: Floor, edits: Edits
+) -> np.ndarray:
+    """Edit keypoints ``(T, 23, 3)`` in camera space, of ``body`` on ``floor``; returns them as float32.
 
-    Returns the edited keypoints, float32, and the shape they then belong to. About 2 kB a frame are held at
-    most: a minute of video takes 4 MB. InputError ``edits`` for measures that the body cannot have.
+    They then belong to ``target``, which :func:`edited_body` gives. About 2 kB a frame are held at most: a
+    minute of video takes 4 MB.
     """
     keypoints, fps = np.array(keypoints, np.float32), float(fps)
     if edits.smoothing:
         keypoints = _smooth_motion(keypoints, edits.smoothing * _SMOOTHING_SECONDS * fps)
-    target = edited_shape(body, shape, edits)
     if edits.measures:
-        keypoints = _move_to_body(keypoints, body, shape, target, floor)
+        keypoints = _move_to_body(keypoints, body, target, floor)
     if edits.mirror:
         keypoints = _mirror(keypoints, floor)
     if edits.ground_snap:
-        keypoints = _snap_to_ground(keypoints, fps, sole_heights(body, target), floor)
+        keypoints = _snap_to_ground(keypoints, fps, target.sole_heights, floor)
     if edits.foot_lock:
         keypoints = _lock_feet(keypoints, fps, floor, edits.foot_lock)
-    return keypoints, target
+    return keypoints
 
 
 # ---- bones of constant length ----------------------------------------------------------------
@@ -231,34 +231,25 @@ def _smooth_motion(keypoints: np.ndarray, sigma: float) -> np.ndarray:
 # ---- another body ----------------------------------------------------------------------------
 
 
-def _move_to_body(
-    keypoints: np.ndarray, body: BodyModel, shape: np.ndarray, target: np.ndarray, floor: Floor
-) -> np.ndarray:
-    """Give the motion to a body of shape ``target``: the same rotations, the way over the floor to its scale.
+def _move_to_body(keypoints: np.ndarray, body: ShapedBody, target: ShapedBody, floor: Floor) -> np.ndarray:
+    """Give the motion to the body ``target``: the same rotations, the way over the floor to its scale.
 
     What the first body's own bones leave of the keypoints goes along, so that an equal body moves equally.
     """
-    soles, target_soles = sole_heights(body, shape), sole_heights(body, target)
-    scale = _hip_height(body, target) / _hip_height(body, shape)
+    scale = target.hip_height / body.hip_height
     result = np.empty_like(keypoints)
     for start, stop, _, _ in _blocks(len(keypoints), 0):
         block = keypoints[start:stop]
-        world, places = body.solve_pose(block, shape)
-        local = world.copy()
-        local[:, 1:] = np.swapaxes(world[:, body.parents[1:]], -1, -2) @ world[:, 1:]
+        world, places = body.solve_pose(block)
+        local = relative_to_parents(world, body.model.parents)
         root = places[:, 0]
-        left_over = block - body.pose_keypoints(shape, local, root)
+        left_over = block - body.pose_keypoints(local, root)
         root = floor.point + scale * (root - floor.point)
-        moved = body.pose_keypoints(target, local, root.astype(np.float32)) + left_over
-        lowest = (floor.heights(block[:, FEET]) - soles).min(axis=1)
-        moved_lowest = (floor.heights(moved[:, FEET]) - target_soles).min(axis=1)
+        moved = target.pose_keypoints(local, root.astype(np.float32)) + left_over
+        lowest = (floor.heights(block[:, FEET]) - body.sole_heights).min(axis=1)
+        moved_lowest = (floor.heights(moved[:, FEET]) - target.sole_heights).min(axis=1)
         result[start:stop] = moved + (scale * lowest - moved_lowest)[:, None, None] * floor.up
     return result
-
-
-def _hip_height(body: BodyModel, shape: np.ndarray) -> float:
-    vertices, _ = body.rest(shape)
-    return float(vertices[:, 1].max() - body.keypoints(vertices)[HIPS, 1].mean())
 
 
 # ---- mirror ----------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...models.body import BodyModel
 from ...models.keypoints import ANKLES, FEET, HIPS, TRUNK
+from ...models.shaped_body import ShapedBody
 
 _ROLL, _PITCH, _BALANCE = np.tan(np.radians((4.0, 16.0, 4.0)))  # standard deviations
 _CONTACT_SIGMA = 0.02  # metres, of one contact
@@ -46,19 +46,14 @@ class Floor:
         return (points - self.point) @ self.up
 
 
-def sole_heights(body: BodyModel, shape: np.ndarray) -> np.ndarray:
-    """Return how high the keypoints :data:`FEET` lie above the sole of a standing body: ``(4,)`` metres."""
-    vertices, _ = body.rest(shape)
-    return (vertices[:, 1].max() - body.keypoints(vertices)[FEET, 1]).astype(np.float64)
-
-
-def estimate_floor(keypoints: np.ndarray, fps: float, body: BodyModel, shape: np.ndarray) -> Floor:
-    """Estimate the floor below keypoints ``(T, 23, 3)`` in camera space (metres), of a body of that shape."""
+def estimate_floor(keypoints: np.ndarray, fps: float, body: ShapedBody) -> Floor:
+    """Estimate the floor below keypoints ``(T, 23, 3)`` of ``body`` in camera space (metres)."""
     stride = -(-len(keypoints) // _MOST_FRAMES)
     feet, speed = _feet(keypoints, stride, float(fps))
-    soles = sole_heights(body, shape)
-    balance, trust = _balance(np.asarray(keypoints[::stride], np.float64), _leg_length(body, shape))
-    up, height = _fit_plane(feet, speed, soles, balance, trust, _CONTACT_SECONDS * float(fps) / stride)
+    balance, trust = _balance(np.asarray(keypoints[::stride], np.float64), body.leg_length)
+    up, height = _fit_plane(
+        feet, speed, body.sole_heights, balance, trust, _CONTACT_SECONDS * float(fps) / stride
+    )
     start = np.asarray(keypoints[: max(1, round(_LOOKING_AHEAD * float(fps)))], np.float64)
     hips = start[0, HIPS].mean(axis=0)
     return Floor(up, hips - (hips @ up - height) * up, facing(start, up))
@@ -83,11 +78,6 @@ def _feet(keypoints: np.ndarray, stride: int, fps: float) -> tuple[np.ndarray, n
     places = [np.asarray(keypoints[at][:, FEET], np.float64) for at in (before, frames, after)]
     seconds = np.maximum(after - before, 1)[:, None, None] / fps
     return places[1], (places[2] - places[0]) / seconds
-
-
-def _leg_length(body: BodyModel, shape: np.ndarray) -> float:
-    rest = body.keypoints(body.rest(shape)[0])
-    return float(np.linalg.norm(rest[HIPS].mean(axis=0) - rest[ANKLES].mean(axis=0)))
 
 
 def _balance(keypoints: np.ndarray, leg: float) -> tuple[np.ndarray, float]:

@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from ...models.body import BodyModel
+from ...models.shaped_body import ShapedBody
 
 _PC2_HEADER = struct.Struct("<12siiffi")
 
@@ -25,9 +25,9 @@ def from_blender(points: np.ndarray) -> np.ndarray:
     return np.stack([points[..., 0], -points[..., 2], points[..., 1]], axis=-1)
 
 
-def rest_for_blender(body: BodyModel, shape: np.ndarray) -> np.ndarray:
+def rest_for_blender(body: ShapedBody) -> np.ndarray:
     """Return rest vertices ``(V, 3)`` float32 as Blender is given them: its axes, facing -y, on the floor."""
-    vertices = to_blender(body.rest(shape)[0])
+    vertices = to_blender(body.vertices)
     return vertices - floor_origin(vertices)
 
 

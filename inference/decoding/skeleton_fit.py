@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...models.body import BodyModel
+from ...models.shaped_body import ShapedBody
 from ...models.skeleton import INFLUENCES, Skeleton, build_skeleton, calibrate, fit_pose, local_quaternions
 from . import writers
 from .point_cache import floor_origin, read_pc2, to_blender
@@ -25,8 +25,7 @@ _CALIBRATION_FRAMES = 64
 
 def write_skeleton(
     path: Path,
-    body: BodyModel,
-    shape: np.ndarray,
+    body: ShapedBody,
     cache: Path,
     frames: int,
     progress: Callable[[str, int, int], None],
@@ -46,7 +45,7 @@ def write_skeleton(
     """
     sample = np.unique(np.linspace(0, frames - 1, _CALIBRATION_FRAMES).astype(int))
     shown = np.concatenate([read_pc2(cache, frame, frame + 1) for frame in sample])
-    skeleton = calibrate(build_skeleton(body, shape), shown)
+    skeleton = calibrate(build_skeleton(body), shown)
     rotations, roots = np.empty((frames, len(skeleton.names), 3, 3), np.float32), np.empty((frames, 3))
     for start in range(0, frames, _BATCH):
         stop = min(start + _BATCH, frames)

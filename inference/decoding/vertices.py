@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...models.body import BodyModel, apply_readout, stack_transforms
+from ...models.shaped_body import ShapedBody
 from ...models.smpl import model_file, predictor_name
 from ...models.windows import VertexNetwork, predict_bones, radius_frames, sample_windows
 
@@ -22,28 +22,17 @@ class VertexDecoder:
     """Predicts the vertices of one clip's body; what depends on the shape alone is computed once.
 
     Args:
-        body: the clip's body model.
-        shape: ``(S,)`` its shape coefficients.
+        body: the clip's body.
         fps: frames a second of the keypoints.
         network: the network trained for the body, as ``load_network("vertex_predictor")`` gives Anny's, or
             None for the closed-form bones that it starts from: the way of bodies that none was trained for.
 
     Example:
-        ``VertexDecoder(body, clip.shape, clip.fps, network).predict(clip.keypoints, 0, 10)``
+        ``VertexDecoder(body, clip.fps, network).predict(clip.keypoints, 0, 10)``
     """
 
-    def __init__(
-        self,
-        body: BodyModel,
-        shape: np.ndarray,
-        fps: float,
-        network: VertexNetwork | None,
-    ) -> None:
+    def __init__(self, body: ShapedBody, fps: float, network: VertexNetwork | None) -> None:
         self._body, self._fps, self._network = body, float(fps), network
-        self._shape = np.asarray(shape, np.float32)
-        vertices, self._joints = body.rest(self._shape)
-        self._rest_keypoints = body.keypoints(vertices)
-        self._readout = body.skinning_matrix(vertices)
 
     @property
     def radius_frames(self) -> int:
@@ -56,9 +45,7 @@ class VertexDecoder:
         Arguments as of :meth:`predict`.
         """
         windows = sample_windows(np.asarray(keypoints, np.float32), self._fps, start, stop)
-        return predict_bones(
-            self._body, windows, self._shape, self._rest_keypoints, self._joints, self._network
-        )
+        return predict_bones(self._body, windows, self._network)
 
     def predict(self, keypoints: np.ndarray, start: int, stop: int) -> np.ndarray:
         """Predict the vertices ``(stop - start, V, 3)``, float32, of frames ``start`` to ``stop``.
@@ -67,13 +54,10 @@ class VertexDecoder:
         on :attr:`radius_frames` frames either side alone, so that a part of a clip gives what the whole
         gives; beyond its ends the clip is held still.
         """
-        vertices = np.empty((stop - start, len(self._readout), 3), np.float32)
+        vertices = np.empty((stop - start, *self._body.vertices.shape), np.float32)
         for first in range(start, stop, BATCH):
             last = min(first + BATCH, stop)
-            rotations, positions = self.bones(keypoints, first, last)
-            transforms = stack_transforms(rotations, positions, self._joints)
-            skinned = apply_readout(self._readout, transforms)
-            vertices[first - start : last - start] = self._body.corrected(skinned, rotations)
+            vertices[first - start : last - start] = self._body.skin(*self.bones(keypoints, first, last))
         return vertices
 
 

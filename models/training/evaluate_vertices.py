@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..body import BodyModel, apply_readout, stack_transforms
+from ..body import BodyModel
 from ..body_catalogue import load_body
 from ..keypoints import measure_bone_lengths
+from ..shaped_body import ShapedBody
 from ..shipped import WEIGHTS
 from ..whole_files import write_whole
 from ..windows import VertexNetwork, network_inputs, predict_bones, sample_windows
@@ -52,7 +53,7 @@ def held_out_clips(body: BodyModel, folder: Path | None, excerpt: int = EXCERPT)
     for index, (name, rotations, translation) in enumerate(load_motions(folder, HELD_OUT_SUBJECTS, body)):
         start = max(0, (len(rotations) - excerpt) // 2)
         span, shape = slice(start, start + excerpt), people[index % len(people)]
-        vertices = body.pose(shape, rotations[span], translation[span])
+        vertices = ShapedBody(body, shape).pose(rotations[span], translation[span])
         yield HeldOutClip(name, shape, vertices, body.keypoints(vertices))
 
 
@@ -102,11 +103,9 @@ class LinearMap:
 
     def _skinned(self, drawn: dict[str, np.ndarray], first: int) -> np.ndarray:
         """Skin the ``CHUNK_WINDOWS`` windows from ``first`` on, which are of one person."""
-        rest, joints = self._body.rest(drawn["shape"][first])
         span = slice(first, first + CHUNK_WINDOWS)
-        transforms = stack_transforms(drawn["rotations"][span], drawn["positions"][span], joints)
-        skinned = apply_readout(self._body.skinning_matrix(rest), transforms)
-        return self._body.corrected(skinned, drawn["rotations"][span])
+        person = ShapedBody(self._body, drawn["shape"][first])
+        return person.skin(drawn["rotations"][span], drawn["positions"][span])
 
     @staticmethod
     def _features(inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -127,8 +126,8 @@ class LinearMap:
         ).astype(np.float32)
 
         def predict(windows: np.ndarray, shape: np.ndarray) -> np.ndarray:
-            rest, joints = body.rest(shape)
-            inputs, axes, origin = network_inputs(body, windows, shape, body.keypoints(rest), joints)
+            person = ShapedBody(body, shape)
+            inputs, axes, origin = network_inputs(body, windows, shape, person.keypoints, person.joints)
             flat = self._features(inputs) @ weights
             return flat.reshape(len(windows), -1, 3) @ np.swapaxes(axes, 1, 2) + origin[:, None]
 
@@ -139,19 +138,14 @@ def predict_vertices(
     body: BodyModel, keypoints: np.ndarray, shape: np.ndarray, network: VertexNetwork | None
 ) -> np.ndarray:
     """Predict the vertices ``(T, V, 3)`` of keypoints ``(T, 23, 3)`` at :data:`FPS` frames a second."""
-    rest, joints = body.rest(shape)
-    windows = sample_windows(keypoints, FPS, 0, len(keypoints))
-    bones = predict_bones(body, windows, shape, body.keypoints(rest), joints, network)
-    skinned = apply_readout(body.skinning_matrix(rest), stack_transforms(*bones, joints))
-    return body.corrected(skinned, bones[0])
+    person = ShapedBody(body, shape)
+    return person.skin(*predict_bones(person, sample_windows(keypoints, FPS, 0, len(keypoints)), network))
 
 
 def frame_inverse_kinematics(body: BodyModel, keypoints: np.ndarray, shape: np.ndarray) -> np.ndarray:
     """Skin the bones solved from each frame's keypoints alone: vertices ``(T, V, 3)``."""
-    rest, joints = body.rest(shape)
-    bones = body.solve_pose(keypoints, shape)
-    skinned = apply_readout(body.skinning_matrix(rest), stack_transforms(*bones, joints))
-    return body.corrected(skinned, bones[0])
+    person = ShapedBody(body, shape)
+    return person.skin(*person.solve_pose(keypoints))
 
 
 def exported_network(folder: Path = WEIGHTS, name: str = NETWORK_NAME) -> VertexNetwork:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..body import BodyModel
 from ..keypoints import BONES
+from ..shaped_body import ShapedBody
 
 NOISE_SIGMA = 0.025
 """Largest standard deviation (m) of the noise drawn for each window."""
@@ -57,7 +58,7 @@ def spoil(windows: np.ndarray, rng: np.random.Generator, sigma: float = NOISE_SI
 
 def fitted_shape(body: BodyModel, shape: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return the shape ``(S,)`` as fitted from the body's bone lengths, measured with a random error."""
-    points = body.keypoints(body.rest(shape)[0])
+    points = ShapedBody(body, shape).keypoints
     first, second = np.array(BONES).T
     lengths = np.linalg.norm(points[first] - points[second], axis=-1)
     return body.fit_shape(lengths + rng.normal(0, rng.uniform(0, LENGTH_ERROR), len(lengths)))

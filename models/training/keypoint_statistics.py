@@ -35,6 +35,7 @@ from ..keypoint_motion import (
     refine_classes,
     refine_features,
 )
+from ..shaped_body import ShapedBody
 from .motion import FPS, TRAINING_SUBJECTS, load_motions
 
 STEP_MM = 6.2
@@ -78,7 +79,7 @@ def posed_keypoints(
     tracks = []
     for _, rotations, translation in load_motions(folder, subjects):
         shape = rng.normal(0, 0.7, body.shape_size)
-        points = body.pose_keypoints(shape, rotations, translation).astype(np.float64)
+        points = ShapedBody(body, shape).pose_keypoints(rotations, translation).astype(np.float64)
         turn = Rotation.random(random_state=rng).as_matrix()
         tracks.append((points - points.mean((0, 1))) @ turn.T + [0, 0, 3.5])
     return tracks

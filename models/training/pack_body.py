@@ -18,6 +18,7 @@ from scipy.optimize import nnls
 from ..body import PART_INDEX, BodyModel
 from ..keypoints import KEYPOINT_INDEX, KEYPOINT_NAMES
 from ..rotations import from_vectors
+from ..shaped_body import ShapedBody
 from ..shipped import WEIGHTS
 from ..whole_files import whole_file
 
@@ -212,7 +213,7 @@ def fit_keypoint_map(source: AnnySource, rng: np.random.Generator, count: int = 
         rotations = random_rotations(rng, 1, body.bone_count, 0.5)
         joints = body.joints_mean.astype(np.float64)
         world, place = body.forward_kinematics(joints, rotations, np.zeros((1, 3)))
-        posed.append(body.pose(np.zeros(0), rotations, np.zeros((1, 3)))[0].astype(np.float64))
+        posed.append(ShapedBody(body, np.zeros(0)).pose(rotations, np.zeros((1, 3)))[0].astype(np.float64))
         group = source.group
         posed_heads.append((world[0, group] @ (heads - joints[group])[..., None])[..., 0] + place[0, group])
 
@@ -342,7 +343,7 @@ def measure(
     for coefficients in people:
         body = source.exact_body(coefficients, np.zeros((3, 0)))
         rotations = random_rotations(rng, 1, body.bone_count, 0.5)
-        ours = body.pose(np.zeros(0), rotations, np.zeros((1, 3)))[0]
+        ours = ShapedBody(body, np.zeros(0)).pose(rotations, np.zeros((1, 3)))[0]
         heads = source.rest(coefficients)[1]
         joints = heads[source.kept]
         world, place = body.forward_kinematics(joints, rotations, np.zeros((1, 3)))

@@ -22,6 +22,7 @@ import numpy as np
 from ..body import BodyModel, apply_readout
 from ..body_catalogue import load_body
 from ..camera import Camera
+from ..shaped_body import ShapedBody
 from ..windows import radius_frames
 from .avatars import Avatar, Wardrobe
 from .backgrounds import FOLDER, Backgrounds, Place
@@ -405,8 +406,8 @@ class People:
         times = np.concatenate([[start], rng.uniform(0, last, _CANDIDATES)])
         frames = np.round(times * MOTION_FPS * motion.speed).astype(int)
         rotations, _ = motion.frames(self.body, frames)
-        poses = self.body.pose_keypoints(
-            np.zeros(self.body.shape_size), rotations, np.zeros((len(frames), 3), np.float32)
+        poses = ShapedBody(self.body, np.zeros(self.body.shape_size)).pose_keypoints(
+            rotations, np.zeros((len(frames), 3), np.float32)
         )
         apart = np.linalg.norm(poses[:, None] - poses, axis=-1).mean(-1)
         chosen = [0]

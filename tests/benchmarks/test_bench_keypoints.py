@@ -18,13 +18,14 @@ from sparse2dense.inference.format.container import STEP_MM, S2DFile, write_clip
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.camera import Camera
 from sparse2dense.models.rotations import orthonormal_frames
+from sparse2dense.models.shaped_body import ShapedBody
 
 
 @pytest.fixture(scope="module")
 def track():
     with np.load(Path(__file__).parents[1] / "data" / "held_out_motion.npz", allow_pickle=False) as stored:
         rotations = orthonormal_frames(*(stored["rotations"].astype(np.float32)[..., i] for i in (0, 1)))
-        points = load_body().pose_keypoints(stored["shape"], rotations, stored["translation"])
+        points = ShapedBody(load_body(), stored["shape"]).pose_keypoints(rotations, stored["translation"])
     return points + np.array([0.0, 0.0, 4.0])
 
 

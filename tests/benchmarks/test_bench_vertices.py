@@ -16,6 +16,7 @@ from sparse2dense.inference.runtime.backends import load_network
 from sparse2dense.models.body import stack_transforms
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.rotations import orthonormal_frames
+from sparse2dense.models.shaped_body import ShapedBody
 from sparse2dense.models.training.evaluate_vertices import HeldOutClip
 
 BODY = load_body()
@@ -32,7 +33,7 @@ def poses():
 @pytest.fixture(scope="module")
 def clip(poses):
     rotations, translation, shape = poses
-    vertices = BODY.pose(shape, rotations[:FRAMES], translation[:FRAMES])
+    vertices = ShapedBody(BODY, shape).pose(rotations[:FRAMES], translation[:FRAMES])
     return HeldOutClip("excerpt", shape, vertices, BODY.keypoints(vertices))
 
 
@@ -105,7 +106,7 @@ def test_the_optimisations_jacobian_is_that_of_finite_differences(poses):
     rotations, translation, shape = (values.astype(np.float64) for values in poses)
     rotations, translation = rotations[:2], translation[:2]
     joints = BODY.rest(shape)[1].astype(np.float64)
-    readout = BODY.keypoint_skinning(shape).astype(np.float64)
+    readout = ShapedBody(BODY, shape).keypoint_skinning.astype(np.float64)
 
     def keypoints(local, root):
         world, places = BODY.forward_kinematics(joints, local, root)

@@ -18,6 +18,7 @@ from sparse2dense.inference.format.container import S2DFile, write_clip
 from sparse2dense.inference.runtime.backends import load_network
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.camera import Camera
+from sparse2dense.models.shaped_body import ShapedBody
 
 MESH_FILES = ["body.npz", "clip.json", "keypoints.pc2", "mesh.npz", "mesh.pc2", "skeleton.npz"]
 
@@ -69,7 +70,7 @@ def test_mesh_is_the_predictors_whatever_the_batches(make_motion, tmp_path):
     file = S2DFile.open(tmp_path / "clip.s2d")
     keypoints = file.keypoints(0, 70)
     predictor = VertexDecoder(
-        load_body(), file.header.shape, file.header.fps, load_network("vertex_predictor", "cpu")
+        ShapedBody(load_body(), file.header.shape), file.header.fps, load_network("vertex_predictor", "cpu")
     )
     expected = predictor.predict(keypoints, 0, 70)
     with np.load(tmp_path / "out" / "mesh.npz", allow_pickle=False) as data:

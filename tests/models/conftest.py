@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.rotations import orthonormal_frames
+from sparse2dense.models.shaped_body import ShapedBody
 from sparse2dense.models.training.motion import ARCHIVE
 
 
@@ -23,7 +24,7 @@ def held_out(body):
         rotations, translation = stored["rotations"].astype(np.float32), stored["translation"]
         shape = stored["shape"]
     rotations = orthonormal_frames(rotations[..., 0], rotations[..., 1])
-    vertices = body.pose(shape, rotations, translation)
+    vertices = ShapedBody(body, shape).pose(rotations, translation)
     return {
         "shape": shape,
         "rotations": rotations,

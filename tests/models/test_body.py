@@ -5,6 +5,7 @@ from scipy.spatial.transform import Rotation
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.errors import InputError
 from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES, measure_bone_lengths
+from sparse2dense.models.shaped_body import ShapedBody
 
 RNG_SEED = 3
 
@@ -39,7 +40,7 @@ def skin_one_vertex(body, shape, rotations, translation, vertex):
 def test_posed_vertices_equal_an_independent_skinning(body):
     shape = np.random.default_rng(1).normal(size=body.shape_size)
     rotations, translation = random_pose(body, 2)
-    posed = body.pose(shape, rotations, translation)
+    posed = ShapedBody(body, shape).pose(rotations, translation)
     for vertex in range(0, len(body.weights), 997):
         expected = skin_one_vertex(body, shape, rotations[1], translation[1], vertex)
         np.testing.assert_allclose(posed[1, vertex], expected, atol=1e-5)
@@ -70,14 +71,16 @@ def test_keypoints_are_a_convex_linear_map(body):
 def test_keypoints_without_the_mesh_equal_those_of_the_mesh(body):
     shape = np.random.default_rng(4).normal(size=body.shape_size)
     rotations, translation = random_pose(body, 3)
-    of_mesh = body.keypoints(body.pose(shape, rotations, translation))
-    np.testing.assert_allclose(body.pose_keypoints(shape, rotations, translation), of_mesh, atol=1e-5)
+    of_mesh = body.keypoints(ShapedBody(body, shape).pose(rotations, translation))
+    np.testing.assert_allclose(
+        ShapedBody(body, shape).pose_keypoints(rotations, translation), of_mesh, atol=1e-5
+    )
 
 
 def test_keypoints_stay_on_their_joints_in_any_pose(body):
     rotations, translation = random_pose(body, 20)
     shape = np.zeros(body.shape_size)
-    keypoints = body.pose_keypoints(shape, rotations, translation)
+    keypoints = ShapedBody(body, shape).pose_keypoints(rotations, translation)
     place = body.forward_kinematics(body.rest(shape)[1], rotations, translation)[1]
     for name, bone, limit in (
         ("elbow", "lowerarm01", 0.012),
@@ -126,10 +129,10 @@ def test_bone_lengths_are_measured_through_noise(held_out):
 
 def test_closed_form_pose_is_exact_at_rest_and_close_in_motion(body, held_out):
     vertices, joints = body.rest(held_out["shape"])
-    rotations, positions = body.solve_pose(body.keypoints(vertices)[None], held_out["shape"])
+    rotations, positions = ShapedBody(body, held_out["shape"]).solve_pose(body.keypoints(vertices)[None])
     np.testing.assert_allclose(rotations[0], np.broadcast_to(np.eye(3), rotations[0].shape), atol=1e-5)
     np.testing.assert_allclose(positions[0], joints, atol=1e-5)
-    solved = body.solve_pose(held_out["keypoints"], held_out["shape"])[1]
+    solved = ShapedBody(body, held_out["shape"]).solve_pose(held_out["keypoints"])[1]
     true = body.forward_kinematics(joints, held_out["rotations"], held_out["translation"])[1]
     assert np.linalg.norm(solved - true, axis=-1).mean() < 0.02
 

@@ -6,6 +6,7 @@ import pytest
 from sparse2dense.inference.decoding.point_cache import rest_for_blender
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.errors import InputError
+from sparse2dense.models.shaped_body import ShapedBody
 from sparse2dense.models.smpl import model_file
 
 
@@ -35,5 +36,5 @@ def test_a_folder_without_the_model_is_said_so(tmp_path):
 
 def test_the_packaged_body_needs_no_folder(tmp_path):
     body = load_body("anny", tmp_path)
-    rest = rest_for_blender(body, np.zeros(body.shape_size))
+    rest = rest_for_blender(ShapedBody(body, np.zeros(body.shape_size)))
     assert rest[:, 2].min() == 0 and rest[:, 2].max() > 1.5

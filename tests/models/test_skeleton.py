@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from sparse2dense.models.shaped_body import ShapedBody
 from sparse2dense.models.skeleton import INFLUENCES, build_skeleton, calibrate, fit_pose, local_quaternions
 
 RIGIFY = {
@@ -41,14 +42,14 @@ def distances(skeleton, vertices):
 
 
 def test_rigid_bones_follow_a_held_out_motion(body, held_out):
-    skeleton = build_skeleton(body, held_out["shape"])
+    skeleton = build_skeleton(ShapedBody(body, held_out["shape"]))
     error = distances(skeleton, held_out["vertices"][::6])
     assert error.mean() < 0.0005
     assert error.max() < 0.006
 
 
 def test_bones_carry_the_names_and_joints_of_a_standard_rig(body, held_out):
-    skeleton = build_skeleton(body, held_out["shape"])
+    skeleton = build_skeleton(ShapedBody(body, held_out["shape"]))
     parents = {name: skeleton.names[skeleton.parents[bone]] for bone, name in enumerate(skeleton.names)}
     assert set(skeleton.names) == RIGIFY
     assert parents["forearm.L"] == "upper_arm.L"
@@ -66,7 +67,7 @@ def test_bones_carry_the_names_and_joints_of_a_standard_rig(body, held_out):
 
 
 def test_knees_and_elbows_bend_forward_about_x(body, held_out):
-    skeleton = build_skeleton(body, held_out["shape"])
+    skeleton = build_skeleton(ShapedBody(body, held_out["shape"]))
     for name, ahead in (("shin.L", 1), ("shin.R", 1), ("forearm.L", -1), ("forearm.R", -1)):
         x, y, _ = skeleton.axes[skeleton.names.index(name)].T
         moved = Rotation.from_rotvec(0.5 * x).apply(y) - y
@@ -74,13 +75,13 @@ def test_knees_and_elbows_bend_forward_about_x(body, held_out):
 
 
 def test_no_vertex_hangs_on_more_bones_than_skinning_takes(body, held_out):
-    weights = build_skeleton(body, held_out["shape"]).weights
+    weights = build_skeleton(ShapedBody(body, held_out["shape"])).weights
     assert ((weights > 0).sum(axis=1) <= INFLUENCES).all()
     np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
 
 
 def test_quaternions_are_continuous_through_whole_turns(body, held_out):
-    skeleton = build_skeleton(body, held_out["shape"])
+    skeleton = build_skeleton(ShapedBody(body, held_out["shape"]))
     turns = Rotation.from_rotvec(np.linspace(0, 6 * np.pi, 100)[:, None] * [0.0, 1.0, 0.0]).as_matrix()
     quaternions = local_quaternions(skeleton, np.repeat(turns[:, None], len(skeleton.names), axis=1))
     np.testing.assert_allclose(np.linalg.norm(quaternions, axis=-1), 1, atol=1e-6)
@@ -89,7 +90,7 @@ def test_quaternions_are_continuous_through_whole_turns(body, held_out):
 
 def test_bone_lengths_are_taken_from_the_clip(body, held_out):
     other = held_out["shape"] + 0.7 * np.sin(np.arange(body.shape_size))  # what a wrong shape leaves over
-    plain = build_skeleton(body, other)
+    plain = build_skeleton(ShapedBody(body, other))
     vertices = held_out["vertices"][::6]
     fitted = calibrate(plain, vertices)
     assert distances(fitted, vertices).mean() < 0.85 * distances(plain, vertices).mean()
@@ -100,5 +101,5 @@ def test_bone_lengths_are_taken_from_the_clip(body, held_out):
 
 def test_one_frame_is_enough(body, held_out):
     vertices = held_out["vertices"][:1]
-    skeleton = calibrate(build_skeleton(body, held_out["shape"]), vertices)
+    skeleton = calibrate(build_skeleton(ShapedBody(body, held_out["shape"])), vertices)
     assert distances(skeleton, vertices).max() < 0.006

@@ -10,6 +10,7 @@ from scipy.spatial.transform import Rotation
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.errors import InputError
 from sparse2dense.models.keypoints import KEYPOINT_INDEX, KEYPOINT_NAMES
+from sparse2dense.models.shaped_body import ShapedBody
 from sparse2dense.models.skeleton import build_skeleton, fit_pose
 
 from .made_smpl import JOINTS, model_fields
@@ -48,7 +49,7 @@ def test_it_poses_as_smplx_itself_does(model_file):
             ).vertices[0].numpy()  # fmt: skip
         rotations = flip @ Rotation.from_rotvec(pose[frame]).as_matrix() @ flip
         root = body.rest(shape)[1][:1]
-        posed = body.pose(shape, rotations[None].astype(np.float32), root)[0]
+        posed = ShapedBody(body, shape).pose(rotations[None].astype(np.float32), root)[0]
         np.testing.assert_allclose(posed @ flip, expected, atol=2e-5)
 
 
@@ -81,8 +82,8 @@ def test_closed_form_pose_follows_a_bent_limb_from_a_straight_rest(model_file):
     body = load_body("smpl", model_file)
     rotations = np.tile(np.eye(3, dtype=np.float32), (1, 24, 1, 1))
     rotations[0, 18] = Rotation.from_euler("y", 70, degrees=True).as_matrix()  # left elbow, forward
-    keypoints = body.pose_keypoints(np.zeros(10), rotations, np.zeros((1, 3)))
-    solved = body.solve_pose(keypoints, np.zeros(10))[0][0]
+    keypoints = ShapedBody(body, np.zeros(10)).pose_keypoints(rotations, np.zeros((1, 3)))
+    solved = ShapedBody(body, np.zeros(10)).solve_pose(keypoints)[0][0]
     turned = Rotation.from_matrix(solved[body.bone_names.index("left_shoulder")]).magnitude()
     bent = Rotation.from_matrix(solved[body.bone_names.index("left_elbow")]).magnitude()
     assert turned < np.radians(20)
@@ -96,8 +97,8 @@ def test_it_gets_the_standard_skeleton(tmp_path):
     turns = Rotation.from_rotvec(0.3 * np.sin(np.arange(3 * 22 * 3)).reshape(-1, 3)).as_matrix()
     rotations = np.tile(np.eye(3), (3, 55, 1, 1))
     rotations[:, :22] = turns.reshape(3, 22, 3, 3)
-    vertices = body.pose(np.zeros(10), rotations, np.ones((3, 3)))
-    skeleton = build_skeleton(body, np.zeros(10))
+    vertices = ShapedBody(body, np.zeros(10)).pose(rotations, np.ones((3, 3)))
+    skeleton = build_skeleton(ShapedBody(body, np.zeros(10)))
     assert {"spine.004", "spine.006", "hand.L", "toe.R"} < set(skeleton.names)
     assert len(skeleton.names) == 22, "fingers ride on hands, jaw and eyes on the head"
     assert np.abs(skeleton.pose(*fit_pose(skeleton, vertices)) - vertices).max() < 1e-3

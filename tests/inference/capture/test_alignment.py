@@ -15,13 +15,14 @@ from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.camera import Camera
 from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
 from sparse2dense.models.mesh_motion import see_body, warp_over_plate
+from sparse2dense.models.shaped_body import ShapedBody
 
 BODY = load_body()
 SHAPE = np.zeros(BODY.shape_size, np.float32)
 SIDE, FRAMES = 256, 12
 CAMERA = Camera(380, 380, SIDE / 2, SIDE / 2)
 ARM = [KEYPOINT_INDEX[f"left_{name}"] for name in ("elbow", "wrist", "pinky", "index")]
-PREDICTOR = VertexDecoder(BODY, SHAPE, 25.0, None)
+PREDICTOR = VertexDecoder(ShapedBody(BODY, SHAPE), 25.0, None)
 
 
 @pytest.fixture(scope="module")

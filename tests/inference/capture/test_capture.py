@@ -18,6 +18,7 @@ from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.errors import Cancelled, InputError
 from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
 from sparse2dense.models.mesh_motion import see_body, warp_over_plate
+from sparse2dense.models.shaped_body import ShapedBody
 
 pytest.importorskip("ai_edge_litert")
 
@@ -288,7 +289,7 @@ def test_the_reference_moved_by_the_body_lies_on_the_film(captured, monkeypatch)
     """Nearer than with what the estimator says by itself: that is what aligning is for."""
 
     def off(clip):
-        predictor = VertexDecoder(BODY, clip.shape, float(clip.fps), None)
+        predictor = VertexDecoder(ShapedBody(BODY, clip.shape), float(clip.fps), None)
         posed = predictor.predict(clip.keypoints, 0, clip.frames)
         seen = [see_body(BODY, vertices, clip.camera.project, clip.width, clip.height) for vertices in posed]
         reference = clip.references[0]
@@ -307,7 +308,7 @@ def test_the_reference_moved_by_the_body_lies_on_the_film(captured, monkeypatch)
 
 def test_the_body_fills_the_persons_mask(captured):
     clip = captured.clip
-    predictor = VertexDecoder(BODY, clip.shape, float(clip.fps), None)
+    predictor = VertexDecoder(ShapedBody(BODY, clip.shape), float(clip.fps), None)
     for reference in clip.references:
         posed = predictor.predict(clip.keypoints, reference.frame, reference.frame + 1)[0]
         covered = see_body(BODY, posed, clip.camera.project, clip.width, clip.height).coverage > 0.5

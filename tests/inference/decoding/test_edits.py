@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from sparse2dense.inference.decode import decode
 from sparse2dense.inference.decoding import point_cache
-from sparse2dense.inference.decoding.edits import Edits, apply_edits, read_edits
-from sparse2dense.inference.decoding.floor import FEET, Floor, estimate_floor, sole_heights
+from sparse2dense.inference.decoding.edits import Edits, apply_edits, edited_body, read_edits
+from sparse2dense.inference.decoding.floor import FEET, Floor, estimate_floor
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.errors import InputError
 from sparse2dense.models.keypoints import KEYPOINT_INDEX
+from sparse2dense.models.shaped_body import ShapedBody
 
 FPS = 30
 LIMBS = [
@@ -37,8 +38,9 @@ def shape(body):
 @pytest.fixture(scope="module")
 def edit(body, shape):
     def run(keypoints, floor=None, **edits):
-        floor = floor or estimate_floor(keypoints, FPS, body, shape)
-        return apply_edits(keypoints, FPS, body, shape, floor, Edits(**edits))[0]
+        person = ShapedBody(body, shape)
+        floor, wanted = floor or estimate_floor(keypoints, FPS, person), Edits(**edits)
+        return apply_edits(keypoints, FPS, person, edited_body(person, wanted), floor, wanted)
 
     return run
 
@@ -115,7 +117,7 @@ def test_foot_lock_stops_feet_from_sliding_and_moves_little_else(
 ):
     """Of noise from frame to frame at least 14/15 of the sliding goes, of slow drift more than half."""
     noisy = motion + wobble(motion.shape, metres, seconds)
-    floor = estimate_floor(noisy, FPS, body, shape)
+    floor = estimate_floor(noisy, FPS, ShapedBody(body, shape))
     still = planted(motion, floor)
     locked = edit(noisy, floor, foot_lock=1)
     assert sliding(locked, still) * factor < sliding(noisy, still)
@@ -127,7 +129,7 @@ def test_foot_lock_stops_feet_from_sliding_and_moves_little_else(
 
 
 def test_locked_feet_of_a_clean_motion_stand_and_bones_keep_their_lengths(motion, edit, body, shape):
-    floor = estimate_floor(motion, FPS, body, shape)
+    floor = estimate_floor(motion, FPS, ShapedBody(body, shape))
     still = planted(motion, floor)
     locked, half = edit(motion, floor, foot_lock=1), edit(motion, floor, foot_lock=0.5)
     assert sliding(locked, still) < 0.05 * sliding(motion, still)
@@ -137,7 +139,7 @@ def test_locked_feet_of_a_clean_motion_stand_and_bones_keep_their_lengths(motion
 
 
 def test_mirror_swaps_the_sides_in_place_and_twice_is_nothing(motion, edit, body, shape):
-    floor = estimate_floor(motion, FPS, body, shape)
+    floor = estimate_floor(motion, FPS, ShapedBody(body, shape))
     mirrored = edit(motion, floor, mirror=True)
     np.testing.assert_allclose(edit(mirrored, floor, mirror=True), motion, atol=1e-5)
     left, right = KEYPOINT_INDEX["left_wrist"], KEYPOINT_INDEX["right_wrist"]
@@ -151,8 +153,8 @@ def test_mirror_swaps_the_sides_in_place_and_twice_is_nothing(motion, edit, body
 @pytest.mark.parametrize("name", ["walk", "jump"])
 def test_ground_snap_puts_contacts_on_the_floor_and_keeps_jumps(held_out_motions, edit, body, shape, name):
     clean = held_out_motions[name] + AWAY
-    floor = estimate_floor(clean, FPS, body, shape)
-    soles = sole_heights(body, shape)
+    floor = estimate_floor(clean, FPS, ShapedBody(body, shape))
+    soles = ShapedBody(body, shape).sole_heights
     floating = 0.06 * np.sin(np.arange(len(clean)) / 25)[:, None, None] * floor.up + 0.04 * floor.up
     snapped = edit((clean + floating).astype(np.float32), floor, ground_snap=True)
 
@@ -173,14 +175,13 @@ def test_ground_snap_leaves_a_climber_up_the_ladder(held_out_motions, edit):
 
 @pytest.mark.parametrize("stature", [1.5, 1.9])
 def test_motion_goes_to_a_body_of_another_stature(motion, body, shape, stature):
-    floor = estimate_floor(motion, FPS, body, shape)
-    moved, target = apply_edits(motion, FPS, body, shape, floor, Edits(measures={"stature": stature}))
-    vertices, _ = body.rest(target)
-    assert np.ptp(vertices[:, 1]) == pytest.approx(stature, abs=0.005)
+    person, edits = ShapedBody(body, shape), Edits(measures={"stature": stature})
+    floor, target = estimate_floor(motion, FPS, person), edited_body(person, edits)
+    moved = apply_edits(motion, FPS, person, target, floor, edits)
+    assert np.ptp(target.vertices[:, 1]) == pytest.approx(stature, abs=0.005)
 
-    soles, target_soles = sole_heights(body, shape), sole_heights(body, target)
-    lowest = (floor.heights(motion[:, FEET]) - soles).min(axis=1)
-    moved_lowest = (floor.heights(moved[:, FEET]) - target_soles).min(axis=1)
+    lowest = (floor.heights(motion[:, FEET]) - person.sole_heights).min(axis=1)
+    moved_lowest = (floor.heights(moved[:, FEET]) - target.sole_heights).min(axis=1)
     scale = lowest @ moved_lowest / (lowest @ lowest)
     assert scale == pytest.approx(stature / 1.676, rel=0.03)
     np.testing.assert_allclose(moved_lowest, scale * lowest, atol=0.005)

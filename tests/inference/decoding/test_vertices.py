@@ -7,6 +7,7 @@ from sparse2dense.inference.decoding.vertices import VertexDecoder
 from sparse2dense.inference.runtime.backends import load_network
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.rotations import orthonormal_frames
+from sparse2dense.models.shaped_body import ShapedBody
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +18,7 @@ def motion():
     with np.load(path, allow_pickle=False) as stored:
         rotations = stored["rotations"].astype(np.float32)
         rotations = orthonormal_frames(rotations[..., 0], rotations[..., 1])
-        vertices = body.pose(stored["shape"], rotations, stored["translation"])
+        vertices = ShapedBody(body, stored["shape"]).pose(rotations, stored["translation"])
         return body, stored["shape"], body.keypoints(vertices), vertices
 
 
@@ -27,7 +28,7 @@ def predictor(request, motion):
     network = load_network("vertex_predictor", "cpu") if request.param else None
 
     def make(fps):
-        return VertexDecoder(body, shape, fps, network)
+        return VertexDecoder(ShapedBody(body, shape), fps, network)
 
     return make
 

@@ -10,6 +10,7 @@ from sparse2dense.inference.decoding.vertices import VertexDecoder
 from sparse2dense.inference.runtime import backends
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.errors import InputError, S2DError
+from sparse2dense.models.shaped_body import ShapedBody
 
 RANDOM = np.random.default_rng(7)
 
@@ -79,7 +80,7 @@ def test_torch_and_onnx_runtime_place_the_same_vertices(make_motion):
     clip, body = make_motion(8), load_body()
     networks = (backends.load_network("vertex_predictor", "cpu"), TorchNetwork("vertex_predictor", "cpu"))
     by_onnx, by_torch = (
-        VertexDecoder(body, clip.shape, clip.fps, network).predict(clip.keypoints, 0, 8)
+        VertexDecoder(ShapedBody(body, clip.shape), clip.fps, network).predict(clip.keypoints, 0, 8)
         for network in networks
     )
     np.testing.assert_allclose(by_torch, by_onnx, atol=1e-4)

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from sparse2dense.models.keypoints import KEYPOINT_INDEX
+from sparse2dense.models.shaped_body import ShapedBody
 from sparse2dense.models.training.motion import load_motions, parse_bvh, repair
 
 BVH = """HIERARCHY
@@ -75,7 +76,7 @@ def test_a_walking_subject_walks_upright_on_the_floor(body, data_folder):
     motions = {name: (rotations, place) for name, rotations, place in load_motions(data_folder, ["02"])}
     rotations, translation = motions["02_01"]
     shape = np.zeros(body.shape_size)
-    points = body.pose_keypoints(shape, rotations, translation)
+    points = ShapedBody(body, shape).pose_keypoints(rotations, translation)
     at = {name: points[:, index] for name, index in KEYPOINT_INDEX.items()}
     height = at["left_heel"][:, 1] - at["nose"][:, 1]
     assert (height > 1.1).all()

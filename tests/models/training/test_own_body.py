@@ -16,6 +16,7 @@ from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.camera import Camera
 from sparse2dense.models.errors import InputError
 from sparse2dense.models.keypoints import KEYPOINT_INDEX
+from sparse2dense.models.shaped_body import ShapedBody
 from sparse2dense.models.training import evaluate_vertices, train_vertices
 from sparse2dense.models.training.evaluate_vertices import evaluate, measure_speed
 from sparse2dense.models.training.motion import ARCHIVE, HELD_OUT_SUBJECTS, load_motions, mirrored
@@ -54,7 +55,7 @@ LIMBS = [
 
 
 def limb_directions(body, rotations, places):
-    points = body.pose_keypoints(np.zeros(body.shape_size), rotations, places)
+    points = ShapedBody(body, np.zeros(body.shape_size)).pose_keypoints(rotations, places)
     limbs = np.stack([points[:, end] - points[:, start] for start, end in LIMBS], axis=1)
     return limbs / np.linalg.norm(limbs, axis=-1, keepdims=True)
 
@@ -79,7 +80,7 @@ def make_clip(body, folder, path):
     _, rotations, places = load_motions(folder, HELD_OUT_SUBJECTS, body)[0]
     rng = np.random.default_rng(3)
     shape = rng.normal(size=body.shape_size).astype(np.float16).astype(np.float32)
-    true = body.pose(shape, rotations, places + np.array([0, 0, 4], np.float32))
+    true = ShapedBody(body, shape).pose(rotations, places + np.array([0, 0, 4], np.float32))
     seen = body.keypoints(true) + rng.normal(0, 0.01, (len(true), 23, 3))
     camera = Camera(256, 256, 128, 128)
     write_clip(Clip(Fraction(30), camera, 256, 256, seen.astype(np.float32), body.name, shape), path)

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from sparse2dense.inference.decoding.vertices import VertexDecoder
 from sparse2dense.models.camera import Camera
 from sparse2dense.models.errors import InputError, S2DError
+from sparse2dense.models.shaped_body import ShapedBody
 from sparse2dense.models.shipped import WEIGHTS
 from sparse2dense.models.training import train_joint
 from sparse2dense.models.training.batches import StepBatches
@@ -182,7 +183,7 @@ def test_predicted_vertices_are_decodings(training, body, held_out):
     with torch.no_grad():
         inputs = predictor_inputs(body, windows, shape[None])
         found = networks.vertices({name: torch.from_numpy(value) for name, value in inputs.items()})
-        wanted = VertexDecoder(body, shape, 30, network).predict(keypoints, 10, 13)
+        wanted = VertexDecoder(ShapedBody(body, shape), 30, network).predict(keypoints, 10, 13)
     np.testing.assert_allclose(found[0].numpy(), wanted, atol=1e-5)
 
 
