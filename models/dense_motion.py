@@ -113,8 +113,8 @@ class DenseMotion(nn.Module):
         self.heads = nn.Conv2d(HIDDEN, 4, 1)
         self.preference = nn.Conv2d(HIDDEN, 1, 1)
         for head in (self.candidates, self.heads, self.preference):
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+            for values in head.parameters():
+                nn.init.zeros_(values)
 
     def forward(
         self,

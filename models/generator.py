@@ -114,8 +114,8 @@ class Generator(nn.Module):
         self.decode_full = nn.Conv2d(12 + 3 + 3 + 1, 12, 3, padding=1)
         # Residual (3), invented colour (3), opacity, occlusion; zero: start from the plain warp.
         self.heads = nn.Conv2d(12, 8, 3, padding=1)
-        nn.init.zeros_(self.heads.weight)
-        nn.init.zeros_(self.heads.bias)
+        for values in self.heads.parameters():
+            nn.init.zeros_(values)
 
     def layers(
         self,
@@ -207,7 +207,10 @@ class Generator(nn.Module):
         flow, at_half = (x.unflatten(0, (-1, count)) for x in (flow, at_half))
         return Layers(picture.clamp(0, 1), opacity, warped, flow, hidden_part, at_half)
 
-    @functools.wraps(layers, assigned=())  # the exporter reads the inputs' names from the signature
-    def forward(self, **inputs: Tensor) -> Tensor:
+    # The exporter reads the inputs' names from the signature; a module's own says nothing of them.
+    @functools.wraps(layers, assigned=())
+    def forward(  # type: ignore[override]
+        self, **inputs: Tensor
+    ) -> Tensor:
         """Draw a frame ``(B, 3, H, W)``, 0 to 1; the inputs are those of :meth:`layers`."""
         return self.layers(**inputs).picture

@@ -269,7 +269,9 @@ def refine_classes(tables: MotionTables, decoded: np.ndarray) -> np.ndarray:
     """Return ``(..., T, 23)``: which of the R smoothing filters serves each point of ``(..., T, 23, 3)``."""
     turn = np.abs(_shifted(decoded, 1) - 2 * decoded + _shifted(decoded, -1)).sum(-1, keepdims=True)
     reach = len(_TURN_FILTER) // 2
-    smooth = sum(weight * _shifted(turn, k - reach) for k, weight in enumerate(_TURN_FILTER))
+    smooth = np.zeros_like(turn)
+    for k, weight in enumerate(_TURN_FILTER):
+        smooth += weight * _shifted(turn, k - reach)
     return np.searchsorted(tables.refine_edges, smooth[..., 0])
 
 

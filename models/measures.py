@@ -145,7 +145,7 @@ class BodyMeasures:
                 np.concatenate([np.eye(len(start)), rows * weight[:, None]]),
                 np.concatenate([start - found, miss * weight]),
             )[0]
-            found += step * min(1.0, _LONGEST_STEP / max(np.linalg.norm(step), 1e-12))
+            found += step * min(1.0, _LONGEST_STEP / max(float(np.linalg.norm(step)), 1e-12))
             if np.abs(step).max() < 1e-4:
                 break
         self._check_reached(found, measures)

@@ -62,9 +62,8 @@ class Surface:
         area = ab[1] * ac[0] - ab[0] * ac[1]
         self.facing, self.area = area > LEAST_AREA, np.abs(area) / 2
         drawn = np.flatnonzero(self.facing)
-        self.cells, found, self.weights, z = _draw(
-            *(edge.take(drawn, axis=1) for edge in (a, ab, ac)), width, height
-        )
+        a, ab, ac = (edge.take(drawn, axis=1) for edge in (a, ab, ac))
+        self.cells, found, self.weights, z = _draw(a, ab, ac, width, height)
         self.triangles = drawn[found]
         self.distance = np.full(self.size, NOWHERE, np.float32)
         self.distance.ravel()[self.cells] = z
@@ -120,7 +119,7 @@ def _draw(
     while (sides[0] * sides[1]).sum() > MOST_LOOKED_AT:
         step *= 2
         size = -(-width // step), -(-height // step)
-        a, ab, ac = (each * np.float32([[0.5], [0.5], [1]]) for each in (a, ab, ac))
+        a, ab, ac = (each * np.array([[0.5], [0.5], [1]], np.float32) for each in (a, ab, ac))
         first, sides = _boxes(a, ab, ac, size)
     count = sides[0] * sides[1]
     boxed = np.flatnonzero(count)
@@ -166,7 +165,7 @@ def _boxes(
 
     The pixels are those whose middles lie in the box and on the canvas of ``size`` (width, height).
     """
-    limit, half = np.float32(size)[:, None], np.float32(0.5)
+    limit, half = np.array(size, np.float32)[:, None], np.float32(0.5)
     low = a[:2] + np.minimum(np.minimum(ab[:2], ac[:2]), 0)
     high = a[:2] + np.maximum(np.maximum(ab[:2], ac[:2]), 0)
     first = np.clip(np.ceil(low - half), 0, limit)
@@ -224,19 +223,23 @@ def fill_outward(known: np.ndarray) -> np.ndarray:
     then fill each level's unknown cells from the level above. H and W are even. Returns ``(H, W, 3)``.
     """
     height, width = known.shape[:2]
-    half = cv2.resize(known, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    half = _resize(known, height // 2, width // 2, cv2.INTER_AREA)
     half /= np.maximum(half[..., 3:], 1e-6)
     half[..., 3] = half[..., 3] > 0.5
     levels = [half]
     while max(levels[-1].shape[:2]) > 2:
         rows, columns = levels[-1].shape[:2]
-        coarse = cv2.resize(levels[-1], ((columns + 1) // 2, (rows + 1) // 2), interpolation=cv2.INTER_AREA)
+        coarse = _resize(levels[-1], (rows + 1) // 2, (columns + 1) // 2, cv2.INTER_AREA)
         # Saturating keeps a value's reach short where there is plenty of it, long where there is little.
         coarse *= np.minimum(1, 2 * coarse[..., 3:]) / np.maximum(coarse[..., 3:], 1e-6)
         levels.append(coarse)
     filled = levels[-1][..., :3] / np.maximum(levels[-1][..., 3:], 1e-6)
     for level in [*reversed(levels[:-1]), known]:
         rows, columns = level.shape[:2]
-        above = cv2.resize(filled, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        above = _resize(filled, rows, columns, cv2.INTER_LINEAR)
         filled = level[..., :3] + (1 - level[..., 3:]) * above
     return filled
+
+
+def _resize(values: np.ndarray, rows: int, columns: int, interpolation: int) -> np.ndarray:
+    return np.asarray(cv2.resize(values, (columns, rows), interpolation=interpolation))

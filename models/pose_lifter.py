@@ -30,6 +30,9 @@ class PoseLifter(nn.Module):
     Example: ``image, world = PoseLifter(205)(torch.zeros(1, 100, 205))``.
     """
 
+    mean: Tensor
+    spread: Tensor
+
     def __init__(self, features: int, channels: int = 256, dropout: float = 0.1) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(features))

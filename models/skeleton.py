@@ -53,10 +53,13 @@ _LIMBS = (
 )
 """Each standard bone, and the bones of Anny and of the SMPL family that it begins with."""
 
-_STANDARD: dict[str, tuple[str, ...]] = {name: sources for name, *sources in _TRUNK} | {
-    f"{name}.{letter}": (f"{anny}.{letter}", f"{side}_{smpl}")
-    for letter, side in (("L", "left"), ("R", "right"))
-    for name, anny, smpl in _LIMBS
+_STANDARD: dict[str, tuple[str | None, ...]] = {
+    **{name: (anny, smpl) for name, anny, smpl in _TRUNK},
+    **{
+        f"{name}.{letter}": (f"{anny}.{letter}", f"{side}_{smpl}")
+        for letter, side in (("L", "left"), ("R", "right"))
+        for name, anny, smpl in _LIMBS
+    },
 }
 
 INFLUENCES = 4

@@ -104,6 +104,11 @@ class VertexPredictor(nn.Module):
     Example: ``VertexPredictor(load_body())(windows, rest_keypoints, bones, shape)``.
     """
 
+    time_basis: torch.Tensor
+    window_mean: torch.Tensor
+    window_scale: torch.Tensor
+    bone_mean: torch.Tensor
+
     def __init__(self, body: BodyModel, channels: int = 96, blocks: tuple[int, int] = (2, 3)) -> None:
         super().__init__()
         keypoints, bones = len(KEYPOINT_NAMES), body.bone_count

@@ -146,14 +146,13 @@ class _Aligner:
     ) -> tuple[np.ndarray, np.ndarray]:
         pixels, depth = self._project(vertices)
         outline = self._silhouettes.outline(number)
-        background = self._clip.background(number) if self._sources else None
         offsets = np.zeros((len(KEYPOINT_NAMES), 2))
         certainty = np.zeros(len(KEYPOINT_NAMES))
         for _ in range(_ROUNDS):
             surface = self._surface(pixels, depth)
             found = [None if outline is None else self._by_outline(surface, outline)]
-            if self._sources:
-                found.append(self._by_picture(frame, background, surface))
+            if self._sources and frame is not None:
+                found.append(self._by_picture(frame, self._clip.background(number), surface))
             evidence = [each for each in found if each is not None and len(each.weight)]
             if not evidence:
                 break
@@ -185,8 +184,8 @@ class _Aligner:
             reference.picture, reference.mask, background, maps[best], source.coverage, part
         )
         place = pixels[seen].astype(int) - (part[1].start, part[0].start)
-        grey = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (frame[part], warped))
-        kept, apart = self._apart(*grey, place)
+        filmed, warped = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (frame[part], warped))
+        kept, apart = self._apart(filmed, warped, place)
         every = 1 + np.count_nonzero(kept) // _MOST
         carried, apart = self._carried[seen[kept][::every]], apart[::every]
         both = np.broadcast_to(np.eye(2, dtype=np.float32), (len(apart), 2, 2))
@@ -235,7 +234,7 @@ class _Aligner:
         """
         flow = self._flow()
         frame = np.ascontiguousarray(frame)
-        forth, back = flow.calc(frame, warped, None), flow.calc(warped, frame, None)
+        forth, back = _flow_between(flow, frame, warped), _flow_between(flow, warped, frame)
         found = forth[at[:, 1], at[:, 0]]
         there = np.clip(np.rint(at + found).astype(int), 0, np.array(frame.shape[::-1]) - 1)
         missed = np.linalg.norm(found + back[there[:, 1], there[:, 0]], axis=1)
@@ -247,26 +246,36 @@ class _Aligner:
 
         Iteratively reweighted least squares. OpenCV multiplies: BLAS would wake its threads for so little.
         """
-        carried, apart, known, weight = (np.float32(each) for each in evidence)
+        carried, apart, known, weight = (np.asarray(each, np.float32) for each in evidence)
         count = len(KEYPOINT_NAMES)
         apart, step = np.einsum("nac,nc->na", known, apart), np.zeros((count, 2))
         for _ in range(_REWEIGHTINGS):
-            moved = cv2.gemm(carried, np.float32(step), 1, None, 0)
+            moved = _product(carried, step.astype(np.float32))
             off = np.linalg.norm(apart - np.einsum("nac,nc->na", known, moved), axis=1)
             trust = weight / np.maximum(1, off / (_OUTLIER * self._side))
             weighted = [carried * (trust * known[:, a, b])[:, None] for a, b in ((0, 0), (0, 1), (1, 1))]
-            xx, xy, yy = (cv2.gemm(each, carried, 1, None, 0, flags=cv2.GEMM_1_T) for each in weighted)
+            xx, xy, yy = (_product(each, carried, cv2.GEMM_1_T) for each in weighted)
             normal = np.block([[xx, xy], [xy, yy]]) + np.kron(np.eye(2), self._prior)
-            right = cv2.gemm(carried, apart * trust[:, None], 1, None, 0, flags=cv2.GEMM_1_T)
+            right = _product(carried, apart * trust[:, None], cv2.GEMM_1_T)
             step = np.linalg.solve(normal, right.T.ravel()).reshape(2, count).T
         evident = (np.diag(xx) + np.diag(yy)) / 2
         return step, evident / (evident + _STAY * self._cells)
 
     def _flow(self) -> cv2.DISOpticalFlow:
         if not hasattr(self._local, "flow"):
-            self._local.flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+            self._local.flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
             self._local.flow.setFinestScale(max(0, 1 + round(np.log2(self._side / 256))))
         return self._local.flow
+
+
+def _product(first: np.ndarray, second: np.ndarray, flags: int = 0) -> np.ndarray:
+    # The stubs ask for a matrix to add.
+    return np.asarray(cv2.gemm(first, second, 1, None, 0, flags=flags))  # type: ignore[call-overload]
+
+
+def _flow_between(flow: cv2.DISOpticalFlow, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    # The stubs ask for a flow to begin with.
+    return np.asarray(flow.calc(start, end, None))  # type: ignore[call-overload]
 
 
 def _carried(body: ShapedBody) -> np.ndarray:

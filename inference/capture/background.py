@@ -86,7 +86,9 @@ def camera_moved(samples: list[Sample]) -> bool:
     moved = []
     for sample in samples[1:]:
         other = cv2.cvtColor(sample.picture, cv2.COLOR_RGB2GRAY)
-        found, status, _ = cv2.calcOpticalFlowPyrLK(grey, other, corners, None, winSize=(21, 21))
+        found, status, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]  # no guess is needed
+            grey, other, corners, None, winSize=(21, 21)
+        )
         inside = np.all((found[:, 0] >= 0) & (found[:, 0] < other.shape[::-1]), axis=1)
         cells = np.clip(found[:, 0].astype(int), 0, np.array(other.shape[::-1]) - 1)
         good = (status[:, 0] == 1) & inside & ~_hidden(sample.mask)[cells[:, 1], cells[:, 0]]
@@ -118,9 +120,9 @@ def whole_mask(sample: Sample, others: list[Sample]) -> np.ndarray:
     darker = picture.sum(axis=1) / np.maximum(usual.sum(axis=1), 1)
     tinted = np.abs(picture - darker[:, None] * usual).max(axis=1)
     shadow = (darker > _DARKEST_SHADOW) & (darker < 1) & (tinted < _ALIEN / 2)
-    missed = np.zeros(person.shape, np.uint8)
-    missed[near] = alien & ~shadow & (times >= _SEEN_OFTEN)
-    missed = cv2.morphologyEx(missed, cv2.MORPH_OPEN, _disc(1))
+    told = np.zeros(person.shape, np.uint8)
+    told[near] = alien & ~shadow & (times >= _SEEN_OFTEN)
+    missed = np.asarray(cv2.morphologyEx(told, cv2.MORPH_OPEN, _disc(1)), np.uint8)
     touching = missed | (cv2.dilate(sample.mask, _disc(1)) > 127)
     _, labels = cv2.connectedComponents(touching.astype(np.uint8))
     joined = np.isin(labels, np.unique(labels[person])) & (missed > 0)
@@ -183,7 +185,7 @@ def moving_plate(
     unseen = hidden & (times < min(_SEEN_OFTEN, max(1, len(samples) // 4)))
     plate[place][~hidden[place]] = reference.picture[~hidden[place]]
     if unseen.any():
-        plate = cv2.inpaint(plate, unseen.astype(np.uint8), 5, cv2.INPAINT_TELEA)
+        plate[...] = cv2.inpaint(plate, unseen.astype(np.uint8), 5, cv2.INPAINT_TELEA)
     share = cv2.GaussianBlur(cv2.erode(hidden.astype(np.float32), _disc(1)), (0, 0), 1.0)[place][..., None]
     plate[place] = np.round(plate[place] * share + reference.picture * (1 - share)).astype(np.uint8)
     return plate, (left, top)

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ...models import fetch
 from ...models.errors import S2DError
+from ...models.shipped import WEIGHTS
 from ..runtime.quiet import quiet_stderr
 
 LANDMARKS = 33
@@ -93,7 +93,7 @@ class Pose:
         at = (np.stack([columns, rows], axis=1) + 0.5) * cell @ to_picture[:, :2].T + to_picture[:, 2]
         reach = cell * self.roi.size
         beyond = np.any((at < reach) | (at > np.array([width, height]) - reach), axis=1)
-        return np.count_nonzero(beyond) > 1
+        return bool(np.count_nonzero(beyond) > 1)
 
 
 class PoseDetector:
@@ -161,7 +161,7 @@ class _Network:
     """A LiteRT network from ``models/weights/blazepose``."""
 
     def __init__(self, name: str, threads: int) -> None:
-        path = fetch.WEIGHTS / "blazepose" / name
+        path = WEIGHTS / "blazepose" / name
         if not path.is_file():
             raise S2DError(
                 "no_model",

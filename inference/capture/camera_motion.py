@@ -32,7 +32,7 @@ _LONGEST_GAP = 0.5  # seconds that may be filled in
 _MOST_GAPS = 0.2  # of the frames may be
 _OTHER_VIEW = 0.3  # of the picture's shorter side: further from all views remembered is a view of its own
 _MOST_VIEWS = 32  # that are remembered
-_WINDOW = {"winSize": (17, 17), "maxLevel": 4}
+_WINDOW, _LEVELS = (17, 17), 4  # of the optical flow
 
 
 def follow_camera(
@@ -120,12 +120,9 @@ class _Points:
 
     def found_in(self, grey: np.ndarray, free: np.ndarray, guess: np.ndarray | None = None) -> _Points:
         """Return those that another picture shows, where it is ``free``; ``guess`` ``(N, 2)`` is where."""
-        flags = 0 if guess is None else cv2.OPTFLOW_USE_INITIAL_FLOW
-        guess = None if guess is None else guess.copy()
-        now, ok, _ = cv2.calcOpticalFlowPyrLK(self.grey, grey, self.at, guess, flags=flags, **_WINDOW)
-        back = None if guess is None else self.at.copy()
-        back, ok_back, _ = cv2.calcOpticalFlowPyrLK(grey, self.grey, now, back, flags=flags, **_WINDOW)
-        good = (ok & ok_back)[:, 0] == 1
+        now, ok = _follow(self.grey, grey, self.at, guess)
+        back, ok_back = _follow(grey, self.grey, now, None if guess is None else self.at)
+        good = ok & ok_back
         good &= np.linalg.norm(back - self.at, axis=1) < _RETURN_ERROR
         good &= _at(free, now)
         return _Points(grey, now, self.places, self.born).chosen(good)
@@ -218,6 +215,24 @@ def _reduced(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     size = np.array(grey.shape[::-1])
     working = np.rint(size * min(1.0, _WORKING_SIDE / size.min())).astype(int)
     return cv2.resize(grey, working.tolist(), interpolation=cv2.INTER_AREA), working / size
+
+
+def _follow(
+    start: np.ndarray, end: np.ndarray, points: np.ndarray, guess: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where points ``(N, 2)`` of the grey picture ``start`` lie in ``end``, and which are found."""
+    flags = 0 if guess is None else cv2.OPTFLOW_USE_INITIAL_FLOW
+    guess = None if guess is None else guess.copy()  # it is written over
+    found, ok, _ = cv2.calcOpticalFlowPyrLK(
+        start,
+        end,
+        points,
+        guess,  # type: ignore[arg-type]  # the stubs ask for one always
+        winSize=_WINDOW,
+        maxLevel=_LEVELS,
+        flags=flags,
+    )
+    return found, ok[:, 0] == 1
 
 
 def _at(mask: np.ndarray, points: np.ndarray) -> np.ndarray:

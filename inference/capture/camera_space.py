@@ -448,10 +448,10 @@ def _solve_part(
             normal[:, _PLANTED, axis, _PLANTED, axis] += held
             right[:, _PLANTED, axis] += held * ground[0][..., axis]
 
-    normal = normal.reshape(frames, 3 * count, 3 * count)
-    right = right.reshape(frames, 3 * count)
+    flat_normal = normal.reshape(frames, 3 * count, 3 * count)
+    flat_right = right.reshape(frames, 3 * count)
     # Holds each step back: a bone that points at the camera would swing about its solution for ever.
-    normal += _DAMPING * np.eye(3 * count)
+    flat_normal += _DAMPING * np.eye(3 * count)
     for step in range(_ITERATIONS):
         # The lengths stiffen over the iterations, or they would freeze the directions of the start.
         stiffness = 1 / (lengths * _LENGTH_SIGMA * 4.0 ** max(0, 4 - step))
@@ -459,9 +459,11 @@ def _solve_part(
         rows *= stiffness[:, None]
         across = rows.transpose(0, 2, 1)
         # Linearised at the direction of now, a bone's length is its component along that direction.
-        target = right + (across @ (stiffness * lengths)[:, None])[..., 0]
+        target = flat_right + (across @ (stiffness * lengths)[:, None])[..., 0]
         target += _DAMPING * points.reshape(frames, -1)
-        points = np.linalg.solve(normal + across @ rows, target[..., None])[..., 0].reshape(frames, count, 3)
+        points = np.linalg.solve(flat_normal + across @ rows, target[..., None])[..., 0].reshape(
+            frames, count, 3
+        )
     return _with_lengths(points, lengths)
 
 

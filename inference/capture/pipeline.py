@@ -169,8 +169,8 @@ def capture(
     seen = _seen(landmarks, reader)
     gaps = [(film.seconds(start), film.seconds(stop)) for start, stop in _long_gaps(seen, float(reader.fps))]
     clip = _to_space(seen, camera, body, reader, options.smoothing, camera_moved(samples))
-    network = vertex_network(body.name, options.body_path)
-    network = None if network is None else load_network(network, "cpu")
+    named = vertex_network(body.name, options.body_path)
+    network = None if named is None else load_network(named, "cpu")
     predictor = VertexDecoder(ShapedBody(body, clip.shape), float(clip.fps), network)
     laid = outline_offsets(clip, silhouettes, body, predictor)
     laid = _report(laid, "fit", clip.frames, progress)
@@ -220,16 +220,17 @@ def _follow(
 
     Landmarks are in canvas pixels.
     """
+    canvas = reader.width, reader.height
     scale = np.array([reader.width / reader.source_width, reader.height / reader.source_height])
     landmarks = Landmarks.unseen(frames)
-    samples, silhouettes = (kind(reader.width, reader.height) for kind in (Samples, Silhouettes))
+    samples, silhouettes = Samples(*canvas), Silhouettes(*canvas)
     watched = _report(reader.source_frames(), "pose", frames, progress)
     followed = follow(watched, float(reader.fps), track, PoseLandmarker(threads))
     for frame, (picture, pose) in enumerate(followed):
         if pose is None:
             continue
         landmarks.put(frame, pose, scale)
-        mask = clean_mask(pose.mask_on(reader.width, reader.height, *scale))
+        mask = clean_mask(pose.mask_on(*canvas, *scale))
         silhouettes.put(frame, mask)
         if samples.wants(frame):
             samples.add(Sample(frame, reader.to_canvas(picture), mask))

@@ -36,7 +36,7 @@ def shown_surfaces(
         surface = see_body(body, vertices, camera.project, *mask.shape[::-1])
         shown.append(surface.area * surface.visible())
         covered, person = surface.coverage > 0.5, mask > 127
-        agreement.append(np.count_nonzero(covered & person) / max(1, np.count_nonzero(covered | person)))
+        agreement.append((covered & person).sum() / max(1, int((covered | person).sum())))
     return np.array(shown, np.float32), np.array(agreement)
 
 

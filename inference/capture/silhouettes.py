@@ -72,7 +72,7 @@ class Outline:
         height, width = surface.size
         shown = np.zeros((height, width), np.uint8)
         shown.ravel()[surface.cells] = 1
-        rim = shown & ~cv2.erode(shown, np.ones((3, 3), np.uint8))
+        rim = shown & ~np.asarray(cv2.erode(shown, np.ones((3, 3), np.uint8)), np.uint8)
         rim[:_EDGE] = rim[-_EDGE:] = rim[:, :_EDGE] = rim[:, -_EDGE:] = 0
         cells = np.flatnonzero(rim)
         normal = -_gradient(cv2.GaussianBlur(shown.astype(np.float32), (0, 0), _SMOOTH)).reshape(2, -1)
