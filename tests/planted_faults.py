@@ -2,10 +2,7 @@
 """Plant faults in the code, one at a time, and see whether the unit tests of its own room notice.
 
 ``python tests/planted_faults.py [ROOM ...] --faults 20 --seed 1`` copies the tree aside, changes one line of
-a room's code (drawn by the seed), runs that room's own fast tests until one fails, and goes on to the next. It
-prints a table, and ends with 1 where fewer than nine in ten were noticed. A run that takes far longer than
-without a fault counts as noticed: a person would see that too.
-"""
+a X"""
 
 from __future__ import annotations
 
