@@ -22,17 +22,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 from .keypoints import KEYPOINT_INDEX, KEYPOINT_NAMES
+from .shipped import WEIGHTS
 
 UNITS = 64  # lattice units a quantiser step
 WEIGHT_ONE = 4096  # fixed-point one of every table of weights
 ROUNDS_UP = 42  # lattice units
 LARGEST_RESIDUAL = 24  # steps; a larger residual is escaped
-TABLES = Path(__file__).resolve().parent / "weights" / "keypoint_motion.npz"
+TABLES = WEIGHTS / "keypoint_motion.npz"
 
 _RELATIVES = {
     "left_hip": ("right_shoulder", "right_hip", "left_shoulder", "left_knee"),

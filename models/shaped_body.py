@@ -79,7 +79,7 @@ class ShapedBody:
         return apply_readout(self.keypoint_skinning, transforms)
 
     def solve_pose(self, keypoints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Solve the bones from keypoints ``(T, 23, 3)``, see :meth:`.BodyModel.solve_pose`."""
+        """Solve the bones from keypoints ``(T, 23, 3)``, see :meth:`.body.BodyModel.solve_pose`."""
         return self.model.solve_pose(keypoints, self.keypoints, self.joints)
 
     def _stand(self, rotations: np.ndarray, translation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

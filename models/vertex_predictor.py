@@ -6,7 +6,7 @@
     convolutions--> a choice between each bone's denoised and raw closed-form rotation and place,
     and a residual on it (N, B, 10)
 
-The vertices follow by one matrix product with :meth:`..body.BodyModel.skinning_matrix`, which depends on the
+The vertices follow by one matrix product with :meth:`.body.BodyModel.skinning_matrix`, which depends on the
 clip's shape alone. (Sparse2Dense, arXiv 2509.23169, section III: the vertex predictor.) The network works in
 the trunk's frame, see :mod:`.windows`.
 """

@@ -6,7 +6,7 @@ body is laid on the person's outlines. What is drawn later is a reference moved 
 encoder does just that, measures by optical flow how far every point of the body lies from where it was filmed
 (DIS, Kroeger et al., 2016), and moves the keypoints that carry it: direct alignment, as visual odometry does
 it, with the body for the scene, and the outlines to keep it from drifting with what a reference has wrong. It
-corrects what the picture shows, across the view; depth is left to :mod:`.lift`.
+corrects what the picture shows, across the view; depth is left to :mod:`.camera_space`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 The estimator looks at one picture at a time; its landmarks are its own points, not the body's, and their
 depth is a guess. The network sees a second of all 33 of them and corrects both, where they lie in the picture
 and in metres. What it sees and says is centred on the person and in metres, so that how large and where the
-person is filmed need not be learnt. Training (:mod:`...models.training.lifter`) sees the same.
+person is filmed need not be learnt. Training (:mod:`...models.training.train_lifter`) sees the same.
 """
 
 from __future__ import annotations
