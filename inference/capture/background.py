@@ -159,7 +159,7 @@ def moving_plate(
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """Return the background as the reference's camera sees it, as far as all frames show it, and its place.
 
-    ``views`` ``(T, 4, 2)`` are :attr:`..format.clip.Clip.views` of every frame. The plate is the reference where it
+    ``views`` ``(T, 4, 2)`` are :attr:`.Clip.views` of every frame. The plate is the reference where it
     shows the background, else the median of the samples, brought to the reference's plane; what none shows
     is painted in. It covers the canvas and, of what the frames see beyond, the most seen part of at most
     :data:`MOST_CANVASES` canvases' sides. The place is (left, top) of its first pixel in the canvas.

@@ -41,7 +41,7 @@ def follow_camera(
     """Return where every frame's canvas lies in the first's plane: corners ``(T, 4, 2)`` float64, pixels.
 
     ``frames`` are ``(H, W, 3)`` uint8; ``hidden(t)`` tells where people may be in frame ``t``, ``(H, W)``
-    bool. Corners as :attr:`..format.clip.Clip.views` has them. None where the camera cannot be followed: too few
+    bool. Corners as :attr:`.Clip.views` has them. None where the camera cannot be followed: too few
     points, a cut, or no one plane to follow.
     """
     corners: list[np.ndarray | None] = []

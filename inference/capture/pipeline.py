@@ -348,7 +348,7 @@ def _cut_off(image: np.ndarray, visibility: np.ndarray, camera: Camera) -> np.nd
 def _views(
     film: _Film, frame: int, seen: _Seen, others: list[Track], progress: Progress
 ) -> np.ndarray | None:
-    """Read the video again; give :attr:`..format.clip.Clip.views` in the plane of ``frame``, None if they are unknown."""
+    """Read the video again; give :attr:`.Clip.views` in the plane of ``frame``, None if they are unknown."""
     reader = film.reader
     scale = reader.width / reader.source_width, reader.height / reader.source_height
     reach = round(float(reader.fps))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...models.keypoints import BLAZEPOSE_INDEX, MIRRORED
+from ...models.keypoints import BLAZEPOSE_INDEX, MIRRORED, TRUNK
 from ..runtime.backends import Network
 from .blazepose import LANDMARKS, Pose
 from .camera_space import fill, smooth
@@ -29,7 +29,7 @@ _PAIRS = ((1, 4), (2, 5), (3, 6), *((left, left + 1) for left in (7, 9, *range(1
 _OPPOSITE = np.arange(LANDMARKS)
 for _left, _right in _PAIRS:
     _OPPOSITE[[_left, _right]] = _right, _left
-_TRUNK = [11, 12, 23, 24]  # landmarks: shoulders, hips
+_TRUNK = [BLAZEPOSE_INDEX[point] for point in TRUNK]  # among the landmarks
 _SCALE_CUTOFF = 1.0  # Hz; a person's size in the picture changes slowly
 _LEAST_VISIBILITY = 0.05
 _LEAST_SCALE = 1e-3  # pixels a metre, of the picture's longer side
