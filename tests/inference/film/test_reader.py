@@ -6,7 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from sparse2dense.inference.film.video import VideoReader, VideoWriter, canvas_size, rational_rate
+from sparse2dense.inference.film.reader import VideoReader, canvas_size, rational_rate
+from sparse2dense.inference.film.writer import VideoWriter
 from sparse2dense.models.errors import InputError, S2DError
 
 WIDTH, HEIGHT = 160, 96
