@@ -12,7 +12,7 @@ import math
 import os
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from ...models.camera import Camera
-from ...models.errors import InputError
+from ...models.errors import InputError, S2DError
 from ...models.keypoints import KEYPOINT_NAMES
-from ...models.shipped import WEIGHTS
+from ...models.shipped import weights_sha256
 from ...models.whole_files import unwritable, write_whole
 from . import homography_coding, keypoint_coding, picture_coding
 from .clip import Clip, Reference, seen_background
@@ -342,9 +342,8 @@ def _grouped(track: np.ndarray, header: Header) -> list[np.ndarray]:
 def _network_hashes(names: tuple[str, ...]) -> dict[str, bytes]:
     found = {}
     for name in names:
-        path = WEIGHTS / f"{name}.onnx"
-        if path.is_file():
-            found[name] = hashlib.sha256(path.read_bytes()).digest()[:HASH_BYTES]
+        with suppress(S2DError):  # a network that is not here is not one the clip was made for
+            found[name] = bytes.fromhex(weights_sha256(f"{name}.onnx"))[:HASH_BYTES]
     return found
 
 
@@ -406,5 +405,6 @@ def _check_pictures(clip: Clip) -> None:
     for reference in clip.references:
         if not 0 <= reference.frame < clip.frames:
             raise InputError(
-                "bad_picture", f"a reference picture is of frame {reference.frame} of {clip.frames}."
+                "bad_picture",
+                f"a reference picture is of frame {reference.frame}: the clip has {clip.frames} frames.",
             )
