@@ -17,7 +17,7 @@ MAX_SOURCE_SIDE = 8192
 MAX_RATE = 240
 """Largest frame rate, in frames a second."""
 DEFAULT_RATE = Fraction(30)
-"""The rate assumed where the container names none that can be true."""
+"""The rate assumed where the container names none that a clip can have."""
 
 _LONGEST_STILL = 1.0  # seconds that one picture is expected to be shown at most
 
@@ -84,12 +84,16 @@ class VideoReader:
                     "no_frames", f"{self.path}: no frame can be read; the file is empty or broken."
                 )
             self.source_height, self.source_width = frame.shape[:2]
-            self._source_rate = self._nominal_rate(capture)
-            self._duration = max(0.0, capture.get(cv2.CAP_PROP_FRAME_COUNT) / self._source_rate)
+            told = capture.get(cv2.CAP_PROP_FPS)
+            self._source_rate = rational_rate(told) if 0 < told <= MAX_RATE else DEFAULT_RATE
+            # Of a film without an even rate the container tells its finest step, and counts such steps.
+            counted = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+            self._duration = max(0.0, counted / (told if told > 0 else float(DEFAULT_RATE)))
             shown_width = self.source_width * self._pixel_aspect(capture)
         finally:
             capture.release()
-        self.fps = self._source_rate if fps is None else self._checked_rate(fps)
+        own_rate = self._source_rate if self._source_rate >= 1 else DEFAULT_RATE
+        self.fps = own_rate if fps is None else self._checked_rate(fps)
         self.width, self.height = canvas_size(round(shown_width), self.source_height, size)
         last = self._duration if end is None else min(end, self._duration or end)
         self.expected_frames = max(0, round((last - self.start) * self.fps))
@@ -147,7 +151,7 @@ class VideoReader:
                 if self.end is not None and time > self.end + _LONGEST_STILL:
                     return
                 found, frame = capture.retrieve()
-                if not found or frame.shape[:2] != (self.source_height, self.source_width):
+                if not found:
                     raise InputError("bad_video", f"{self.path}: the picture at {time:.2f} s cannot be read.")
                 yield time, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
             wanted = self._duration if self.end is None else min(self.end, self._duration)
@@ -162,9 +166,8 @@ class VideoReader:
 
     def _open(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
-        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         sides = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
-        if not capture.isOpened() or min(sides) < 1:
+        if min(sides) < 1:
             capture.release()
             raise InputError("not_a_video", f"{self.path}: this is not a video that can be read.")
         if max(sides) > MAX_SOURCE_SIDE:
@@ -173,11 +176,6 @@ class VideoReader:
                 "video_too_large", f"{self.path}: its sides exceed {MAX_SOURCE_SIDE} pixels; make it smaller."
             )
         return capture
-
-    @staticmethod
-    def _nominal_rate(capture: cv2.VideoCapture) -> Fraction:
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        return rational_rate(rate) if 1 <= rate <= MAX_RATE else DEFAULT_RATE
 
     @staticmethod
     def _checked_rate(fps: Fraction | float) -> Fraction:
