@@ -30,7 +30,8 @@ def encode_picture(picture: np.ndarray, quality: int) -> bytes:
     avif = _avif_file(picture, quality)
     obus = avif[avif.index(b"mdat") + 4 :]
     kept = b"".join(obu for kind, obu in _split_obus(obus) if kind != _TEMPORAL_DELIMITER)
-    if not np.array_equal(_decoded(avif), decode_picture(kept, *_size(picture))):
+    shown = _decoded(avif)
+    if shown is None or not np.array_equal(shown, decode_picture(kept, *_size(picture))):
         raise S2DError(
             "no_avif", "This OpenCV writes AVIF pictures in another way: install opencv-python-headless 5."
         )
