@@ -29,7 +29,7 @@ def canvas_size(width: int, height: int, size: int) -> tuple[int, int]:
     4 pixels' worth, which the camera's ``fx`` and ``fy`` take up.
     """
     scale = size / min(width, height)
-    return max(8, round(width * scale / 8) * 8), max(8, round(height * scale / 8) * 8)
+    return round(width * scale / 8) * 8, round(height * scale / 8) * 8
 
 
 def rational_rate(rate: float) -> Fraction:

@@ -15,6 +15,12 @@ def test_a_still_background_is_the_plate_or_else_the_first_reference(filmed):
     assert filmed.frames == 320
 
 
+def test_a_motion_alone_has_no_pictures_and_a_camera_that_stands_still(make_motion):
+    clip = make_motion(7)
+    assert (clip.frames, clip.references, clip.plate, clip.views) == (7, [], None, None)
+    assert (clip.moving_camera, clip.plate_origin) == (False, (0, 0))
+
+
 def test_the_background_of_a_frame_is_the_plate_through_its_camera(panned):
     """The plate is a ramp: where a pixel lies in it can be read off its value."""
     plate = np.linspace(0, 255, 260).astype(np.float32)[None, :, None] + np.zeros((240, 260, 3), np.float32)
