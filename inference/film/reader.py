@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -76,8 +77,7 @@ class VideoReader:
             raise InputError("bad_size", f"The size {size} is outside 64 to 2048 pixels.")
         if not self.path.is_file():
             raise InputError("not_found", f"{self.path}: there is no such file.")
-        capture = self._open()
-        try:
+        with self._opened() as capture:
             found, frame = capture.read()
             if not found:
                 raise InputError(
@@ -90,8 +90,6 @@ class VideoReader:
             counted = capture.get(cv2.CAP_PROP_FRAME_COUNT)
             self._duration = max(0.0, counted / (told if told > 0 else float(DEFAULT_RATE)))
             shown_width = self.source_width * self._pixel_aspect(capture)
-        finally:
-            capture.release()
         own_rate = self._source_rate if self._source_rate >= 1 else DEFAULT_RATE
         self.fps = own_rate if fps is None else self._checked_rate(fps)
         self.width, self.height = canvas_size(round(shown_width), self.source_height, size)
@@ -133,12 +131,11 @@ class VideoReader:
 
     def _timed_frames(self) -> Iterator[tuple[float, np.ndarray]]:
         """Yield ``(seconds since the first frame, RGB frame)`` from a little before ``start``."""
-        capture = self._open()
         step = 1 / self._source_rate
         self._read_to = 0.0
-        try:
-            first: float | None = None
-            time = -float(step)
+        first: float | None = None
+        time = -float(step)
+        with self._opened() as capture:
             while capture.grab():
                 stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 first = stamp if first is None else first
@@ -154,28 +151,29 @@ class VideoReader:
                 if not found:
                     raise InputError("bad_video", f"{self.path}: the picture at {time:.2f} s cannot be read.")
                 yield time, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-            wanted = self._duration if self.end is None else min(self.end, self._duration)
-            if wanted - self._read_to > max(0.1 * self._duration, float(3 * step)):
+        wanted = self._duration if self.end is None else min(self.end, self._duration)
+        if wanted - self._read_to > max(0.1 * self._duration, float(3 * step)):
+            raise InputError(
+                "truncated_video",
+                f"{self.path}: the video breaks off at {self._read_to:.2f} s of {self._duration:.2f} s; "
+                f"copy it again, or take what is there with --end {self._read_to:.2f}.",
+            )
+
+    @contextmanager
+    def _opened(self) -> Iterator[cv2.VideoCapture]:
+        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+        try:
+            sides = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+            if min(sides) <= 0:
+                raise InputError("not_a_video", f"{self.path}: this is not a video that can be read.")
+            if max(sides) > MAX_SOURCE_SIDE:
                 raise InputError(
-                    "truncated_video",
-                    f"{self.path}: the video breaks off at {self._read_to:.2f} s of {self._duration:.2f} s; "
-                    f"copy it again, or take what is there with --end {self._read_to:.2f}.",
+                    "video_too_large",
+                    f"{self.path}: its sides exceed {MAX_SOURCE_SIDE} pixels; make it smaller first.",
                 )
+            yield capture
         finally:
             capture.release()
-
-    def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
-        sides = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
-        if min(sides) < 1:
-            capture.release()
-            raise InputError("not_a_video", f"{self.path}: this is not a video that can be read.")
-        if max(sides) > MAX_SOURCE_SIDE:
-            capture.release()
-            raise InputError(
-                "video_too_large", f"{self.path}: its sides exceed {MAX_SOURCE_SIDE} pixels; make it smaller."
-            )
-        return capture
 
     @staticmethod
     def _checked_rate(fps: Fraction | float) -> Fraction:
@@ -188,6 +186,6 @@ class VideoReader:
     @staticmethod
     def _pixel_aspect(capture: cv2.VideoCapture) -> float:
         across, up = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
-        aspect = across / up if across > 0 and up > 0 else 1.0
+        aspect = across / up if across > 0 else 1.0  # 0/1 where it is not told
         turned = round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90
         return float(np.clip(1 / aspect if turned else aspect, 0.25, 4))

@@ -67,6 +67,18 @@ def set_pixel_aspect(path, across, up):
     path.write_bytes(data)
 
 
+def lose_last_frames(path, count):
+    """Make the last pictures of an MP4 file zeros, as a copy that broke off and was padded has them."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"stsz")
+    (frames,) = struct.unpack(">I", data[at + 12 : at + 16])
+    sizes = struct.unpack(f">{frames}I", data[at + 16 : at + 16 + 4 * frames])
+    end = data.index(b"mdat") + 4 + sum(sizes)
+    lost = sum(sizes[frames - count :])
+    data[end - lost : end] = bytes(lost)
+    path.write_bytes(data)
+
+
 def _replace(data, at, size, new, boxes):
     """Put ``new`` in the place of ``size`` bytes; the boxes around it change their sizes by as much."""
     data[at : at + size] = new

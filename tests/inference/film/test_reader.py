@@ -13,6 +13,7 @@ from sparse2dense.models.errors import InputError
 from .numbered_film import (
     HEIGHT,
     WIDTH,
+    lose_last_frames,
     number_of,
     numbered,
     set_durations,
@@ -95,9 +96,10 @@ def test_pixels_that_are_not_square_become_so(tmp_path, aspect, canvas):
     reader = VideoReader(path, size=HEIGHT)
     assert (reader.width, reader.height) == canvas
     assert (reader.source_width, reader.source_height) == (WIDTH, HEIGHT)
-    turn(path, 90)
-    reader = VideoReader(path, size=HEIGHT)
-    assert (reader.height, reader.width) == canvas
+    for degrees in (90, 270):
+        turn(path, degrees)
+        reader = VideoReader(path, size=HEIGHT)
+        assert (reader.height, reader.width) == canvas
 
 
 @pytest.mark.parametrize(
@@ -148,9 +150,12 @@ def test_how_many_frames_to_expect(tmp_path):
 def test_a_stream_that_does_not_tell_its_length(tmp_path):
     """Still pictures, one after the other: nothing is known of how many, and all are read."""
     path = tmp_path / "clip.mjpeg"
-    path.write_bytes(b"".join(cv2.imencode(".jpg", numbered(i))[1].tobytes() for i in range(12)))
+    pictures = [cv2.imencode(".jpg", numbered(i))[1].tobytes() for i in range(12)]
+    # Without the segment of 18 bytes that tells the pixels' aspect, too.
+    path.write_bytes(b"".join(picture[:2] + picture[20:] for picture in pictures))
     reader = VideoReader(path, size=HEIGHT)
     assert (reader.fps, reader.expected_frames) == (25, 0)
+    assert (reader.width, reader.height) == (WIDTH, HEIGHT)
     assert [number_of(frame) for frame in reader] == list(range(12))
     assert VideoReader(path, end=0.2).expected_frames == 5
     assert numbers(path, end=0.2) == list(range(5))
@@ -170,6 +175,19 @@ def test_a_picture_that_stands_is_shown_for_as_long(tmp_path):
     assert numbers(path, fps=10)[:18] == [*range(5), *[5] * 9, *range(6, 10)]
     assert numbers(path, fps=10, start=0.9, end=1.5) == [5] * 5 + [6]
     assert numbers(path, fps=10, start=0.2, end=0.9) == [2, 3, 4, 5, 5, 5, 5]
+
+
+def test_time_stamps_are_kept_over_a_long_time(tmp_path):
+    path = write(tmp_path / "clip.mp4", count=6, fps=Fraction(25))
+    set_durations(path, [(1, 1500), (5, 1)])
+    found = numbers(path, fps=25)
+    assert [found.index(number) for number in range(6)] == [0, *range(1500, 1505)]
+
+
+def test_where_time_stamps_repeat_the_nominal_rate_counts(tmp_path):
+    path = write(tmp_path / "clip.mp4", count=12, fps=Fraction(25))
+    set_durations(path, [(6, 1), (6, 0)])  # the container's rate is now twice as high
+    assert numbers(path, fps=50) == [*np.repeat(range(6), 2), *range(6, 12)]
 
 
 def test_a_film_is_read_as_often_as_is_wanted(tmp_path):
@@ -260,6 +278,17 @@ def test_a_truncated_video_is_refused_and_its_start_can_be_taken(tmp_path):
     broken.write_bytes(broken.read_bytes()[:-400])  # the index, which stands at the end
     with pytest.raises(InputError):
         list(VideoReader(broken))
+
+
+@pytest.mark.parametrize(("frames", "may_lack", "may_not_lack"), [(60, 6, 7), (20, 2, 4)])
+def test_a_film_may_end_a_little_early(tmp_path, frames, may_lack, may_not_lack):
+    """By a tenth of its length, or three frames: containers are not exact about the end."""
+    path = write(tmp_path / "clip.mp4", frames, Fraction(25))
+    lose_last_frames(path, may_lack)
+    assert numbers(path) == list(range(frames - may_lack))
+    lose_last_frames(path, may_not_lack)
+    with pytest.raises(InputError, match="breaks off"):
+        numbers(path)
 
 
 @pytest.mark.parametrize(

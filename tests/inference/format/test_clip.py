@@ -11,7 +11,9 @@ from sparse2dense.inference.format.homography_coding import canvas_corners
 
 def test_a_still_background_is_the_plate_or_else_the_first_reference(filmed):
     assert filmed.background(7) is filmed.plate
-    assert replace(filmed, plate=None).background(7) is filmed.references[0].picture
+    first, second = filmed.references[0], replace(filmed.references[1], picture=filmed.plate)
+    clip = replace(filmed, plate=None, references=[first, second])
+    assert clip.background(7) is first.picture
     assert filmed.frames == 320
 
 
