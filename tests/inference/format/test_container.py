@@ -202,6 +202,7 @@ def test_a_motion_without_pictures(filmed, tmp_path):
     sizes = write_clip(clip, tmp_path / "motion.s2d")
     back = read_clip(tmp_path / "motion.s2d")
     assert (back.references, back.plate, back.frames) == ([], None, 1)
+    assert S2DFile.open(tmp_path / "motion.s2d").plate([]) == (None, (0, 0))
     assert set(sizes) == {"header", "keypoints", "index", "total"}
 
 

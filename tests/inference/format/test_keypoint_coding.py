@@ -72,6 +72,12 @@ def test_how_many_frames_fit_into_a_thousand_bytes(spacing, most):
     assert caught.value.code == "damaged"
 
 
+def test_every_frame_is_coded_unless_a_spacing_is_named():
+    check_group_size(8064, 1000)
+    with pytest.raises(InputError):
+        check_group_size(8065, 1000)
+
+
 def test_a_group_too_short_for_its_frames_costs_no_memory(walk):
     data = encode_group(walk[:2], 5000).data
     with pytest.raises(InputError, match="1000000000 frames"):

@@ -88,8 +88,13 @@ def test_damaged_masks(tmp_path):
     coded = picture_coding.encode_mask(mask)
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     bomb = packer.compress(bytes(50_000_000)) + packer.flush()
+    cells = zlib.decompress(coded, -15)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    unfinished = packer.compress(cells) + packer.flush(zlib.Z_SYNC_FLUSH)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    few = packer.compress(cells[:-1]) + packer.flush()
     tracemalloc.start()
-    for hostile in (b"", coded[:-3], coded + b"x", bomb, b"\xff" * 40):
+    for hostile in (b"", coded[:-3], coded + b"x", bomb, b"\xff" * 40, unfinished, few):
         with pytest.raises(InputError, match="mask"):
             picture_coding.decode_mask(hostile, 256, 456)
     assert tracemalloc.get_traced_memory()[1] < 1e6
@@ -126,6 +131,13 @@ def test_a_crop_holds_the_person_and_leaves_the_rest_to_the_background():
     nobody = np.zeros_like(mask)
     whole = picture_coding.decode_crop(picture_coding.encode_crop(picture, nobody, 60), background, nobody)
     np.testing.assert_array_equal(whole, background)
+
+
+def test_the_least_of_a_person_is_hidden(picture):
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    mask[40, 60] = 1
+    left, top, width, height = struct.unpack_from("<4H", picture_coding.encode_plate(picture, mask, 40))
+    assert (left, top, width, height) == (58, 38, 5, 5)  # two cells of one pixel on each side
 
 
 def test_no_person_needs_no_plate(picture):
