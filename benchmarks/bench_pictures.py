@@ -29,7 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..inference.capture.pipeline import CaptureOptions, capture
 from ..inference.decoding.synthesis import FrameSynthesiser
 from ..inference.decoding.vertices import VertexDecoder
-from ..inference.film.video import VideoReader
+from ..inference.film.reader import VideoReader
 from ..inference.format.clip import Clip, Reference
 from ..inference.format.container import PLATE_QUALITY, REFERENCE_QUALITY, STEP_MM, read_clip, write_clip
 from ..inference.runtime.backends import Network, NetworkLoader, load_network

@@ -302,7 +302,7 @@ class _OpenClip:
                 found = {"metrics": self._measure(draw(path, self.numbers))}
                 self._bench.cache.put(found, **key)
             size = path.stat().st_size
-            parts = S2DFile.open(path).info()["bytes"]
+            parts = S2DFile.open(path).sizes()
             yield setting.__dict__ | {"bytes": size, "kbps": self._kbps(size), "parts": parts} | found
 
     def anchor(self, codec: str, mode: str, best: dict[str, dict[str, float]]) -> Iterator[dict[str, Any]]:

@@ -34,7 +34,8 @@ from ..inference.decoding.synthesis import FrameSynthesiser
 from ..inference.decoding.vertices import BATCH, VertexDecoder
 from ..inference.demo import PACKAGED_CLIP
 from ..inference.encode import encode_video
-from ..inference.film.video import VideoWriter, canvas_size
+from ..inference.film.reader import canvas_size
+from ..inference.film.writer import VideoWriter
 from ..inference.format import keypoint_coding, picture_coding
 from ..inference.format.clip import Clip, Reference
 from ..inference.format.container import STEP_MM, read_clip, write_clip

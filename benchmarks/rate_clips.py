@@ -22,7 +22,7 @@ from ..inference.capture.background import clean_mask
 from ..inference.capture.blazepose import PoseDetector, PoseLandmarker
 from ..inference.capture.pipeline import CaptureOptions, capture
 from ..inference.capture.tracking import find_people, follow
-from ..inference.film.video import VideoReader
+from ..inference.film.reader import VideoReader
 from ..inference.format.clip import Clip, Reference
 from ..models.camera import Camera
 from ..models.errors import InputError

@@ -151,8 +151,9 @@ def _run_decode(args: argparse.Namespace) -> int:
 def _run_info(args: argparse.Namespace) -> int:
     if args.json:
         from .format.container import S2DFile
+        from .format.info import file_info
 
-        print(json.dumps(S2DFile.open(args.clip).info(), indent=2))
+        print(json.dumps(file_info(S2DFile.open(args.clip)), indent=2))
     else:
         _print_info(args.clip)
     return 0
@@ -371,16 +372,11 @@ def _print_warnings(result: dict[str, Any]) -> None:
 
 def _print_info(path: Path) -> None:
     from .format.container import S2DFile
+    from .format.info import bytes_table, file_info
 
-    info = S2DFile.open(path).info()
+    info = file_info(S2DFile.open(path))
     rate = Fraction(*info["fps"])
     width, height = info["size"]
     print(f"{path}: {info['frames']} frames at {float(rate):g}/s, {width}x{height}, body {info['body']}")
     print(f"keypoints in steps of {info['keypoint_step_mm']:g} mm")
     print("\n".join(bytes_table(info)))
-
-
-def bytes_table(info: dict[str, Any]) -> list[str]:
-    """Return the lines of a table of bytes and kbit/s a part, from ``S2DFile.info()``."""
-    rows = [f"{name:<12}{size:>10,}{info['kbps'][name]:>10.2f}" for name, size in info["bytes"].items()]
-    return [f"{'part':<12}{'bytes':>10}{'kbit/s':>10}", *rows]

@@ -39,7 +39,7 @@ from .decoding.point_cache import PC2Writer, read_pc2, rest_for_blender
 from .decoding.skeleton_fit import write_skeleton
 from .decoding.synthesis import FrameSynthesiser
 from .decoding.vertices import VertexDecoder, untrained_warning, vertex_network
-from .film.video import VideoWriter
+from .film.writer import VideoWriter
 from .format.clip import Clip, Reference
 from .format.container import S2DFile
 from .runtime.backends import load_network

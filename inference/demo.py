@@ -11,10 +11,10 @@ from pathlib import Path
 
 from ..models.errors import S2DError
 from .capture.pipeline import CaptureOptions
-from .cli import bytes_table
 from .decode import decode
 from .encode import encode_video
 from .format.container import S2DFile
+from .format.info import bytes_table, file_info
 
 PACKAGED_CLIP = Path(__file__).resolve().parent / "data" / "balance.mp4"
 
@@ -34,7 +34,7 @@ def run_demo(
     clip, blend, picture = (folder / f"balance.{ending}" for ending in ("s2d", "blend", "png"))
     encoded = encode_video(PACKAGED_CLIP, clip, CaptureOptions(), progress=progress)
     decoded = decode(clip, folder, progress=progress)
-    info = S2DFile.open(clip).info()
+    info = file_info(S2DFile.open(clip))
     frames = info["frames"]
     show(f"{PACKAGED_CLIP.name}: {frames} frames, {info['seconds']:.2f} s")
     for line in (*bytes_table(info), f"{'stage':<12}{'seconds':>10}{'frames/s':>10}"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sparse2dense.inference.decoding import point_cache
 from sparse2dense.inference.demo import PACKAGED_CLIP
-from sparse2dense.inference.film.video import VideoReader
+from sparse2dense.inference.film.reader import VideoReader
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.camera import Camera
 from sparse2dense.models.keypoints import KEYPOINT_INDEX

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...models.camera import Camera
 from ...models.errors import InputError
-from ..film.video import VideoReader
+from ..film.reader import VideoReader
 
 DEFAULT_FOV = 60.0
 """Degrees across the picture's longer side when nothing else is known: a phone's main camera, filming."""

@@ -23,9 +23,9 @@ from ...models.errors import InputError
 from ...models.keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES, REQUIRED_NAMES
 from ...models.rotations import apply, orthonormal_frames, swing, unit
 from ...models.shaped_body import ShapedBody
-from ..film.video import rational_rate
+from ..film.reader import rational_rate
 from ..format.clip import Clip
-from ..format.container import MAX_FPS, MAX_FRAMES, MIN_FPS
+from ..format.header import MAX_FPS, MAX_FRAMES, MIN_FPS
 
 _CANVAS = 256
 _FIELD_OF_VIEW = 60.0  # degrees, when the file names no camera

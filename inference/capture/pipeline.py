@@ -20,8 +20,9 @@ from ...models.errors import InputError
 from ...models.keypoints import BLAZEPOSE_INDEX, BONES, KEYPOINT_INDEX
 from ...models.shaped_body import ShapedBody
 from ..decoding.vertices import VertexDecoder, vertex_network
-from ..film.video import VideoReader
+from ..film.reader import VideoReader
 from ..format.clip import Clip, Reference
+from ..format.header import MAX_REFERENCES
 from ..runtime.backends import load_network
 from .alignment import outline_offsets, picture_offsets
 from .background import (
@@ -48,7 +49,7 @@ from .camera_space import (
 )
 from .focal_length import camera_of
 from .pose_lifter import Landmarks, keypoints_of
-from .references import MAX_REFERENCES, choose_references, shown_surfaces
+from .references import choose_references, shown_surfaces
 from .silhouettes import Silhouettes
 from .tracking import Track, find_people, follow
 

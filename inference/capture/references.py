@@ -15,8 +15,8 @@ import numpy as np
 from ...models.body import BodyModel
 from ...models.camera import Camera
 from ...models.mesh_motion import see_body
+from ..format.header import MAX_REFERENCES
 
-MAX_REFERENCES = 4
 _STRIDE = 4  # triangles of which one is looked at
 _WORTH = 0.25  # how much more of the clip, for each doubling of the file, a further reference has to show
 _FIRST, _FURTHER = 7.0, 4.0  # seconds of motion that cost what the first reference and another do

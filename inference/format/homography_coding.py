@@ -74,11 +74,11 @@ def check_corners(corners: np.ndarray, width: int, height: int) -> None:
     Corners must be near enough, in order around a convex quadrilateral, and that not a speck or a line.
     """
     far = _FURTHEST * min(width, height)
-    with np.errstate(invalid="ignore"):
-        near = np.abs(corners - canvas_corners(width, height)).max(initial=0) <= far  # False for NaN
-    edges = np.roll(corners, -1, axis=1) - corners
-    after = np.roll(edges, -1, axis=1)
-    turns = edges[..., 0] * after[..., 1] - edges[..., 1] * after[..., 0]
+    with np.errstate(invalid="ignore"):  # comparisons with NaN are False
+        near = np.abs(corners - canvas_corners(width, height)).max(initial=0) <= far
+        edges = np.roll(corners, -1, axis=1) - corners
+        after = np.roll(edges, -1, axis=1)
+        turns = edges[..., 0] * after[..., 1] - edges[..., 1] * after[..., 0]
     if not near or not (turns >= width * height * _SMALLEST**2).all():
         raise InputError("bad_camera_motion", "the camera's motion is impossible: a frame shows no view.")
 

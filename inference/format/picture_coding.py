@@ -8,6 +8,7 @@ AVIF decoder serves. The sequence header is read first, because its size is what
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zlib
 
@@ -26,23 +27,11 @@ def encode_picture(picture: np.ndarray, quality: int) -> bytes:
 
     Returns the sequence header and frame OBUs of the AVIF that libavif makes.
     """
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    options = [cv2.IMWRITE_AVIF_QUALITY, int(quality), cv2.IMWRITE_AVIF_SPEED, 1]
-    try:
-        ok, coded = cv2.imencode(".avif", bgr, options)
-    except cv2.error:
-        ok, coded = False, None
-    if not ok:
-        raise S2DError("no_avif", "This OpenCV cannot write AVIF pictures: install opencv-python-headless 5.")
-    avif = coded.tobytes()
-    kept = b"".join(
-        avif_obu
-        for kind, avif_obu in _split_obus(avif[avif.index(b"mdat") + 4 :])
-        if kind != _TEMPORAL_DELIMITER
-    )
-    if not np.array_equal(
-        cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1], decode_picture(kept, *_size(picture))
-    ):
+    avif = _avif_file(picture, quality)
+    obus = avif[avif.index(b"mdat") + 4 :]
+    kept = b"".join(obu for kind, obu in _split_obus(obus) if kind != _TEMPORAL_DELIMITER)
+    shown = _decoded(avif)
+    if shown is None or not np.array_equal(shown, decode_picture(kept, *_size(picture))):
         raise S2DError(
             "no_avif", "This OpenCV writes AVIF pictures in another way: install opencv-python-headless 5."
         )
@@ -62,16 +51,12 @@ def decode_picture(data: bytes, width: int, height: int) -> np.ndarray:
         raise InputError(
             "damaged", f"a picture is {coded_width}x{coded_height} where the header says {width}x{height}."
         )
-    avif = np.frombuffer(_avif(data, width, height, level), np.uint8)
-    try:
-        bgr = cv2.imdecode(avif, cv2.IMREAD_COLOR)
-    except cv2.error:
-        bgr = None
-    if bgr is None or bgr.shape != (height, width, 3):
+    picture = _decoded(_avif(data, width, height, level))
+    if picture is None or picture.shape != (height, width, 3):
         raise InputError(
             "damaged", "a picture cannot be decoded (damaged, or this OpenCV has no AVIF decoder)."
         )
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return picture
 
 
 def encode_mask(mask: np.ndarray) -> bytes:
@@ -97,14 +82,6 @@ def decode_mask(data: bytes, width: int, height: int) -> np.ndarray:
     changes = np.unpackbits(np.frombuffer(packed, np.uint8), count=columns * rows).reshape(rows, columns)
     cells = np.bitwise_xor.accumulate(changes, axis=0) * np.uint8(255)
     return cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR)
-
-
-def hidden_region(mask: np.ndarray) -> np.ndarray:
-    """Where a reference picture may not be trusted as background: its decoded ``mask``, grown by two cells.
-
-    Returns ``(H, W)`` bool.
-    """
-    return _grown(mask, _cell(*_size(mask)))
 
 
 def encode_plate(
@@ -258,9 +235,28 @@ def _fill_smoothly(picture: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(filled), 0, 255).astype(np.uint8)
 
 
+def _avif_file(picture: np.ndarray, quality: int) -> bytes:
+    options = [cv2.IMWRITE_AVIF_QUALITY, quality, cv2.IMWRITE_AVIF_SPEED, 1]
+    with contextlib.suppress(cv2.error):
+        written, avif = cv2.imencode(".avif", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
+        if written:
+            return avif.tobytes()
+    raise S2DError("no_avif", "This OpenCV cannot write AVIF pictures: install opencv-python-headless 5.")
+
+
+def _decoded(avif: bytes) -> np.ndarray | None:
+    """Return the RGB picture of an AVIF file, None for one that cannot be decoded."""
+    try:
+        bgr = cv2.imdecode(np.frombuffer(avif, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    return None if bgr is None else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+
+
 def _split_obus(data: bytes) -> list[tuple[int, bytes]]:
     """Split AV1 open bitstream units (AV1 specification, 5.3); every unit must carry its size."""
-    obus, at = [], 0
+    obus: list[tuple[int, bytes]] = []
+    at = 0
     while at < len(data) and len(obus) < 8:
         header, start, size = data[at], at + 1, 0
         if header & 0b10000111 != 0b00000010:

@@ -41,8 +41,6 @@ class GroupReader:
         self._damaged = InputError("damaged", f"the {what} are damaged.")
         reader = ByteReader(data)
         escapes = reader.varint()
-        if escapes > len(data):
-            raise self._damaged
         numbers = [n >> 1 ^ -(n & 1) for n in (reader.varint() for _ in range(count + escapes))]
         words = reader.rest()
         if len(words) % 4 or max(map(abs, numbers)) > _LARGEST_NUMBER:
@@ -60,5 +58,8 @@ class GroupReader:
             raise self._damaged from None
         residuals = symbols.astype(np.int64) - LARGEST_RESIDUAL
         for i in np.flatnonzero(symbols == _ESCAPE):
-            residuals[i] = next(self._escaped, 0)
+            escaped = next(self._escaped, None)
+            if escaped is None:
+                raise self._damaged
+            residuals[i] = escaped
         return residuals

@@ -16,7 +16,7 @@ from sparse2dense.benchmarks.rate_metrics import bursts, ms_ssim
 from sparse2dense.benchmarks.rate_summary import compare, summarise, tables
 from sparse2dense.benchmarks.results import Cache, read_results, write_results
 from sparse2dense.inference.cli import main
-from sparse2dense.inference.film.video import VideoReader
+from sparse2dense.inference.film.reader import VideoReader
 from sparse2dense.models.errors import InputError
 
 

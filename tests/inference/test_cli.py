@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sparse2dense.inference.film.video import VideoWriter
+from sparse2dense.inference.film.writer import VideoWriter
 from sparse2dense.inference.format.container import STEP_MM
 
 

@@ -12,7 +12,8 @@ from sparse2dense.inference.capture import pipeline
 from sparse2dense.inference.capture.camera_motion import people_in
 from sparse2dense.inference.capture.pipeline import CaptureOptions, capture
 from sparse2dense.inference.decoding.vertices import VertexDecoder
-from sparse2dense.inference.film.video import VideoReader, VideoWriter
+from sparse2dense.inference.film.reader import VideoReader
+from sparse2dense.inference.film.writer import VideoWriter
 from sparse2dense.inference.format.container import read_clip, write_clip
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.errors import Cancelled, InputError

@@ -7,7 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from sparse2dense.inference.capture.focal_length import camera_of, film_focal_length
-from sparse2dense.inference.film.video import VideoReader, VideoWriter
+from sparse2dense.inference.film.reader import VideoReader
+from sparse2dense.inference.film.writer import VideoWriter
 
 KEY = b"com.apple.quicktime.camera.focal_length.35mm_equivalent"
 

@@ -9,7 +9,7 @@ import sparse2dense.inference
 from sparse2dense.inference.capture.blazepose import PoseDetector, PoseLandmarker
 from sparse2dense.inference.capture.pose_lifter import Landmarks, keypoints_of
 from sparse2dense.inference.capture.tracking import find_people, follow
-from sparse2dense.inference.film.video import VideoReader
+from sparse2dense.inference.film.reader import VideoReader
 from sparse2dense.inference.runtime.backends import load_network
 from sparse2dense.models.keypoints import BLAZEPOSE_INDEX
 

@@ -13,6 +13,7 @@ from sparse2dense.inference.format.keypoint_coding import (
     encode_group,
     encode_sparsely,
 )
+from sparse2dense.inference.format.range_coding import pack_group
 from sparse2dense.models.errors import InputError
 from sparse2dense.models.keypoint_motion import load_tables
 
@@ -60,8 +61,27 @@ def test_the_stillest_group_passes_the_limit_on_frames():
     """The bound on claimed frames holds because no row of the tables makes a residual cheaper."""
     highest = load_tables().frequencies.max() / 65536
     assert -69 * np.log2(highest) > 1
-    with pytest.raises(InputError, match="9000 frames"):
-        check_group_size(9000, 1000)
+
+
+@pytest.mark.parametrize(("spacing", "most"), [(1, 8064), (2, 16127), (8, 64505)])
+def test_how_many_frames_fit_into_a_thousand_bytes(spacing, most):
+    """The bound of the document: (coded frames − 64) / 8."""
+    check_group_size(most, 1000, spacing)
+    with pytest.raises(InputError, match=f"{most + 1} frames in 1000 bytes") as caught:
+        check_group_size(most + 1, 1000, spacing)
+    assert caught.value.code == "damaged"
+
+
+def test_every_frame_is_coded_unless_a_spacing_is_named():
+    check_group_size(8064, 1000)
+    with pytest.raises(InputError):
+        check_group_size(8065, 1000)
+
+
+def test_a_group_too_short_for_its_frames_costs_no_memory(walk):
+    data = encode_group(walk[:2], 5000).data
+    with pytest.raises(InputError, match="1000000000 frames"):
+        decode_group(data, 1_000_000_000, 5000)
 
 
 def test_jumps_are_followed(walk):
@@ -106,8 +126,57 @@ def test_a_line_is_drawn_between_samples_whatever_its_length(walk, frames, spaci
 
 
 def test_what_is_not_metres(walk):
-    with pytest.raises(InputError, match="metres"):
-        encode_group(walk * 1000, 5000)
+    far = walk[:3] + np.array([990, 0, 0])
+    errors = error_mm(decode_group(encode_group(far, 5000).data, 3, 5000), far)
+    assert errors.max() < 15
+    far[1, 7, 0] = np.nextafter(1000, 0)
+    encode_group(far, 5000)
+    for value in (1000, -1000, np.inf, np.nan):
+        far[1, 7, 0] = value
+        with pytest.raises(InputError, match=r"over a kilometre.*metres") as caught:
+            encode_group(far, 5000)
+        assert caught.value.code == "bad_keypoints"
+
+
+@pytest.mark.parametrize("step_um", [100, 4000, 100_000])
+def test_no_decoded_point_is_over_a_kilometre_away(step_um):
+    """But for 64 steps, by which the coded points may lie beyond the given ones."""
+    kilometre = 10**9 // step_um
+    nothing = np.zeros(0, int)
+
+    def decoded(steps):
+        """A frame of which all points stand where the left hip does."""
+        return decode_group(pack_group([0, 0, steps, *[0] * 66], nothing, nothing), 1, step_um)
+
+    for steps in (kilometre + 64, -kilometre - 64):
+        assert np.abs(decoded(steps)[..., 2]).max() == pytest.approx(1000 + 64e-6 * step_um)
+        with pytest.raises(InputError, match="damaged"):
+            decoded(steps + np.sign(steps))
+
+
+@pytest.mark.parametrize(("frames", "spacing"), [(1, 1), (2, 1), (3, 2), (6, 5), (9, 8), (30, 8)])
+def test_a_still_group_is_sent_as_sparsely_as_can_be(walk, frames, spacing):
+    """No further apart than eight frames, nor than the group is long."""
+    group = encode_sparsely(np.repeat(walk[:1], frames, axis=0), 500)
+    assert group.spacing == spacing
+
+
+def test_damaged_groups_under_right_checksums(walk):
+    """Random bytes as a group: keypoints, or one InputError."""
+    rng = np.random.default_rng(3)
+    group = encode_group(walk[:10], 6000).data
+    refused = 0
+    for turn in range(24):
+        altered = bytearray(group) if turn % 2 else bytearray(rng.bytes(len(group)))
+        for _ in range(3):
+            altered[rng.integers(len(altered))] = rng.integers(256)
+        try:
+            decoded = decode_group(bytes(altered), 10, 6000)
+            assert decoded.shape == (10, 23, 3)
+            assert np.isfinite(decoded).all()
+        except InputError:
+            refused += 1
+    assert refused > 4
 
 
 @pytest.mark.slow

@@ -31,6 +31,42 @@ def test_missing_weights_and_unknown_devices_are_said_in_one_line():
         backends.load_network("generator", "toaster")
 
 
+def test_the_processor_is_what_runs_where_no_gpu_is(monkeypatch):
+    monkeypatch.setattr(backends, "_nvidia_gpu_present", lambda: False)
+    assert backends.resolve_device() == backends.resolve_device("cpu") == "cpu"
+    monkeypatch.setattr(backends, "_nvidia_gpu_present", lambda: True)
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
+    assert backends.resolve_device() == "cpu"
+    for device in ("cuda", "mps"):
+        with pytest.raises(InputError, match=f"--device {device} needs PyTorch.*--device cpu") as caught:
+            backends.resolve_device(device)
+        assert caught.value.code == "device"
+
+
+@pytest.mark.parametrize(("device", "found"), [("auto", "cuda"), ("cuda", "cuda"), ("mps", "mps")])
+def test_a_gpu_is_used_where_pytorch_can_use_it(monkeypatch, device, found):
+    import torch
+
+    monkeypatch.setattr(backends, "_nvidia_gpu_present", lambda: True)
+    for usable in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda usable=usable: usable and device != "mps")
+        monkeypatch.setattr(
+            torch.backends.mps, "is_available", lambda usable=usable: usable and device == "mps"
+        )
+        if usable or device == "auto":
+            assert backends.resolve_device(device) == (found if usable else "cpu")
+        else:
+            with pytest.raises(InputError, match=f"no usable {device} device"):
+                backends.resolve_device(device)
+
+
+def test_a_network_of_ones_own_is_looked_at(tmp_path):
+    (tmp_path / "mine.onnx").write_bytes(b"no network")
+    with pytest.raises(InputError, match=r"mine\.onnx is no network.*train it again") as caught:
+        backends.load_network(tmp_path / "mine", "cpu")
+    assert caught.value.code == "weights"
+
+
 def test_decoding_on_the_processor_never_loads_torch():
     program = (
         "import sys\n"

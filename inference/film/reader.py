@@ -1,33 +1,26 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Video files in and out: frames at a constant rational rate and one size, streamed both ways."""
+"""Reading a film: upright frames of one size at a constant rational rate, as they are wanted."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import numpy as np
 
-from ...models.errors import InputError, S2DError
-from ..runtime.quiet import quiet_stderr
+from ...models.errors import InputError
 
-# Broken files are reported by our own errors, in one line; FFmpeg and OpenCV would add theirs on stderr.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
-MAX_SIDE = 8192
+MAX_SOURCE_SIDE = 8192
 """Largest width or height of a video that is read, in pixels."""
 MAX_RATE = 240
 """Largest frame rate, in frames a second."""
 DEFAULT_RATE = Fraction(30)
-"""The rate assumed where the container names none that can be true."""
+"""The rate assumed where the container names none that a clip can have."""
 
 _LONGEST_STILL = 1.0  # seconds that one picture is expected to be shown at most
-_CODECS = {".webm": "VP80", ".mp4": "mp4v"}
 
 
 def canvas_size(width: int, height: int, size: int) -> tuple[int, int]:
@@ -37,7 +30,7 @@ def canvas_size(width: int, height: int, size: int) -> tuple[int, int]:
     4 pixels' worth, which the camera's ``fx`` and ``fy`` take up.
     """
     scale = size / min(width, height)
-    return max(8, round(width * scale / 8) * 8), max(8, round(height * scale / 8) * 8)
+    return round(width * scale / 8) * 8, round(height * scale / 8) * 8
 
 
 def rational_rate(rate: float) -> Fraction:
@@ -60,7 +53,7 @@ class VideoReader:
     ``source_height`` (pixels, upright), ``expected_frames`` (an estimate for progress; 0 if unknown).
 
     Raises :class:`InputError` for a file that is no video, holds no frame, is larger than
-    :data:`MAX_SIDE`, breaks off (when that point is reached), or for times outside it.
+    :data:`MAX_SOURCE_SIDE`, breaks off (when that point is reached), or for times outside it.
     """
 
     def __init__(
@@ -84,20 +77,21 @@ class VideoReader:
             raise InputError("bad_size", f"The size {size} is outside 64 to 2048 pixels.")
         if not self.path.is_file():
             raise InputError("not_found", f"{self.path}: there is no such file.")
-        capture = self._open()
-        try:
+        with self._opened() as capture:
             found, frame = capture.read()
             if not found:
                 raise InputError(
                     "no_frames", f"{self.path}: no frame can be read; the file is empty or broken."
                 )
             self.source_height, self.source_width = frame.shape[:2]
-            self._source_rate = self._nominal_rate(capture)
-            self._duration = max(0.0, capture.get(cv2.CAP_PROP_FRAME_COUNT) / self._source_rate)
+            told = capture.get(cv2.CAP_PROP_FPS)
+            self._source_rate = rational_rate(told) if 0 < told <= MAX_RATE else DEFAULT_RATE
+            # Of a film without an even rate the container tells its finest step, and counts such steps.
+            counted = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+            self._duration = max(0.0, counted / (told if told > 0 else float(DEFAULT_RATE)))
             shown_width = self.source_width * self._pixel_aspect(capture)
-        finally:
-            capture.release()
-        self.fps = self._source_rate if fps is None else self._checked_rate(fps)
+        own_rate = self._source_rate if self._source_rate >= 1 else DEFAULT_RATE
+        self.fps = own_rate if fps is None else self._checked_rate(fps)
         self.width, self.height = canvas_size(round(shown_width), self.source_height, size)
         last = self._duration if end is None else min(end, self._duration or end)
         self.expected_frames = max(0, round((last - self.start) * self.fps))
@@ -137,12 +131,11 @@ class VideoReader:
 
     def _timed_frames(self) -> Iterator[tuple[float, np.ndarray]]:
         """Yield ``(seconds since the first frame, RGB frame)`` from a little before ``start``."""
-        capture = self._open()
         step = 1 / self._source_rate
         self._read_to = 0.0
-        try:
-            first: float | None = None
-            time = -float(step)
+        first: float | None = None
+        time = -float(step)
+        with self._opened() as capture:
             while capture.grab():
                 stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 first = stamp if first is None else first
@@ -155,37 +148,32 @@ class VideoReader:
                 if self.end is not None and time > self.end + _LONGEST_STILL:
                     return
                 found, frame = capture.retrieve()
-                if not found or frame.shape[:2] != (self.source_height, self.source_width):
+                if not found:
                     raise InputError("bad_video", f"{self.path}: the picture at {time:.2f} s cannot be read.")
                 yield time, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-            wanted = self._duration if self.end is None else min(self.end, self._duration)
-            if wanted - self._read_to > max(0.1 * self._duration, float(3 * step)):
+        wanted = self._duration if self.end is None else min(self.end, self._duration)
+        if wanted - self._read_to > max(0.1 * self._duration, float(3 * step)):
+            raise InputError(
+                "truncated_video",
+                f"{self.path}: the video breaks off at {self._read_to:.2f} s of {self._duration:.2f} s; "
+                f"copy it again, or take what is there with --end {self._read_to:.2f}.",
+            )
+
+    @contextmanager
+    def _opened(self) -> Iterator[cv2.VideoCapture]:
+        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+        try:
+            sides = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+            if min(sides) <= 0:
+                raise InputError("not_a_video", f"{self.path}: this is not a video that can be read.")
+            if max(sides) > MAX_SOURCE_SIDE:
                 raise InputError(
-                    "truncated_video",
-                    f"{self.path}: the video breaks off at {self._read_to:.2f} s of {self._duration:.2f} s; "
-                    f"copy it again, or take what is there with --end {self._read_to:.2f}.",
+                    "video_too_large",
+                    f"{self.path}: its sides exceed {MAX_SOURCE_SIDE} pixels; make it smaller first.",
                 )
+            yield capture
         finally:
             capture.release()
-
-    def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
-        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-        sides = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
-        if not capture.isOpened() or min(sides) < 1:
-            capture.release()
-            raise InputError("not_a_video", f"{self.path}: this is not a video that can be read.")
-        if max(sides) > MAX_SIDE:
-            capture.release()
-            raise InputError(
-                "video_too_large", f"{self.path}: its sides exceed {MAX_SIDE} pixels; make it smaller first."
-            )
-        return capture
-
-    @staticmethod
-    def _nominal_rate(capture: cv2.VideoCapture) -> Fraction:
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        return rational_rate(rate) if 1 <= rate <= MAX_RATE else DEFAULT_RATE
 
     @staticmethod
     def _checked_rate(fps: Fraction | float) -> Fraction:
@@ -198,79 +186,6 @@ class VideoReader:
     @staticmethod
     def _pixel_aspect(capture: cv2.VideoCapture) -> float:
         across, up = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
-        aspect = across / up if across > 0 and up > 0 else 1.0
+        aspect = across / up if across > 0 else 1.0  # 0/1 where it is not told
         turned = round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90
         return float(np.clip(1 / aspect if turned else aspect, 0.25, 4))
-
-
-class VideoWriter:
-    """Write RGB frames to a ``.webm`` (VP8) or ``.mp4`` (MPEG-4) file as they come.
-
-    The file appears under its name when the writer is closed without an error, never before, and replaces
-    what was there. Sides must be even. Containers hold the rate as a decimal or in milliseconds: 30000/1001
-    is written as 29.97 (one millionth off).
-
-    Raises :class:`InputError` for another file type and :class:`S2DError` where the file cannot be written.
-    """
-
-    def __init__(self, path: str | Path, fps: Fraction, width: int, height: int) -> None:
-        """Open a file beside ``path``; ``fps`` frames a second, ``width`` by ``height`` pixels."""
-        self.path = Path(path)
-        codec = _CODECS.get(self.path.suffix.lower())
-        if codec is None:
-            raise InputError("bad_format", f"{self.path}: a video is written as .webm or .mp4.")
-        self._shape = (height, width, 3)
-        self._aside = self.path.with_name(f".{self.path.stem}.{os.getpid()}{self.path.suffix.lower()}")
-        with quiet_stderr():  # OpenCV prints that WebM names its codecs without such a tag
-            self._writer = cv2.VideoWriter(
-                str(self._aside), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), float(fps), (width, height)
-            )
-        if not self._writer.isOpened():
-            self._discard()
-            raise S2DError(
-                "cannot_write", f"{self.path}: the video cannot be written; is the folder writable?"
-            )
-
-    def write(self, frame: np.ndarray) -> None:
-        """Append one ``(height, width, 3)`` uint8 RGB frame."""
-        if frame.shape != self._shape:
-            raise ValueError(f"frame has shape {frame.shape}, the video {self._shape}")
-        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-        self._frames += 1
-
-    def close(self) -> None:
-        """Finish the file and give it its name."""
-        self._writer.release()
-        # OpenCV does not report a full disk: what was written has to be read back to be believed.
-        if self._count_frames() != self._frames:
-            self._discard()
-            raise S2DError("cannot_write", f"{self.path}: the video is incomplete; is the disk full?")
-        os.replace(self._aside, self.path)
-
-    def __enter__(self) -> VideoWriter:
-        """Return the writer; leaving the block closes it, or discards the file after an error."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close, or discard the file after an error."""
-        if kind is None:
-            self.close()
-        else:
-            self._discard()
-
-    _frames = 0
-
-    def _count_frames(self) -> int:
-        # Format -1 is packets as they are: to count them they need not be decoded.
-        capture = cv2.VideoCapture(str(self._aside), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
-        count = 0
-        while capture.grab():
-            count += 1
-        capture.release()
-        return count
-
-    def _discard(self) -> None:
-        self._writer.release()
-        self._aside.unlink(missing_ok=True)
