@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import bpy
 
+from ...models.errors import explain
 from ..registering import registration
 from ..typed import OperatorResult, mesh_of
 from . import cleanup_properties, redecoding, scene
@@ -64,7 +65,7 @@ class S2D_OT_reset_edits(_MotionOperator):
         try:
             scene.show_motion(root, "")
         except OSError as error:
-            self.report({"ERROR"}, f"{error.filename} is missing: find it with Relink.")
+            self.report({"ERROR"}, f"{explain(error)} Find the clip's files with Relink, or import it again.")
             return {"CANCELLED"}
         return {"FINISHED"}
 

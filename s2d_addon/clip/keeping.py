@@ -56,8 +56,12 @@ class S2D_OT_relink_clip(ClipOperator):
         errors = []
         if found := _find_decoded(top, root[scene.CLIP_KEY]):
             scene.relink(root, found)
-            _bring_up_to_date(root)
-            if missing_files(root):  # such as a cleaned-up motion that was not kept
+            try:
+                _bring_up_to_date(root)
+                whole = not missing_files(root)  # not so where a cleaned-up motion was not kept
+            except OSError:
+                whole = False
+            if not whole:
                 errors = redecoding.decode_again([redecoding.order(root, found, _applied_edits(root))])
         elif found := _find_file(top, root[scene.CLIP_KEY]):
             errors = _restore([root], found.read_bytes())

@@ -53,7 +53,7 @@ class S2D_OT_onion_skin(ClipOperator):
             if clip.keypoints is None or clip.mesh_data is None:
                 raise FileNotFoundError("they are not decoded yet")
             points, bones = open_point_cache(clip.keypoints)[0], read_bones(clip.mesh_data)
-        except (OSError, KeyError):  # gone, or of an older version
+        except OSError:
             message = f"The keypoints are not in {folder}: wait for the import, use Relink, or import again."
             self.report({"ERROR"}, message)
             return {"CANCELLED"}

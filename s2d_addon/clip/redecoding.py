@@ -161,11 +161,15 @@ def _show_results(job: RedecodingJob) -> bool:
     shown = False
     for order in job.done_orders:
         root = next((item for item in scene.all_roots() if item.session_uid == order.root), None)
-        if root:
-            scene.relink(root, order.folder)
+        if root is None:
+            continue
+        scene.relink(root, order.folder)
+        try:
             scene.update_clip(root, read_decoded(order.folder, order.name))
             scene.show_motion(root, cleanup_properties.folder_name(order.edits))
             shown = True
+        except OSError as error:  # gone or damaged since
+            job.fail(error, order.folder)
     return shown
 
 

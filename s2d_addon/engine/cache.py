@@ -58,12 +58,11 @@ def _own_networks(body_folder: str) -> list[tuple[str, int]]:
 
 def claim(folder: Path) -> bool:
     """Mark a clip's folder as used now; returns whether anything of the clip is decoded there."""
+    description = folder / DESCRIPTION_FILE
     with _claiming:
-        try:
-            os.utime(folder / DESCRIPTION_FILE)
-        except FileNotFoundError:
-            return False
-        return True
+        with contextlib.suppress(OSError):  # what cannot be marked cannot be removed either
+            os.utime(description)
+        return description.is_file()
 
 
 def decoded_folders(roots: Iterable[Path]) -> dict[Path, int]:

@@ -125,6 +125,10 @@ class Job:
         """Do the work, in the job's thread; what it raises becomes a line in ``errors``."""
         raise NotImplementedError
 
+    def wanted(self) -> bool:
+        """Whether what is at work is still wanted; a worker is started for nothing else."""
+        return not self.cancelled
+
     def run_worker(self, *arguments: str, on_part: Callable[[str], None] | None = None) -> dict[str, Any]:
         """Run the worker to its end and return its result; ``on_part`` is called for each finished part.
 
@@ -154,7 +158,7 @@ class Job:
     def _messages(self, command: Sequence[str], log: IO[bytes]) -> Generator[dict[str, Any]]:
         """Start the worker and yield what it says; it is gone when this ends, whatever happens."""
         with self._lock:
-            if self.cancelled:
+            if not self.wanted():
                 raise Cancelled
             # The worker ends when its standard input does: it never outlives Blender.
             self._process = process = subprocess.Popen(
@@ -188,7 +192,8 @@ class Job:
         try:
             self.work()
         except Exception as error:  # a thread has nobody else to tell
-            self.fail(error)
+            if self.wanted():
+                self.fail(error)
 
     def fail(self, error: Exception, of: Path | None = None) -> str:
         """Keep the line that tells the user what went wrong, and ``of`` which file, and return it."""
@@ -246,7 +251,7 @@ class ClipTask:
 
 
 class ImportJob(Job):
-    """The decoding of some ``.s2d`` files, each to a folder of its own under ``cache``.
+    """The decoding of some ``.s2d`` files, each to a folder of its own under ``root``.
 
     All bodies and meshes come first and then all videos. What was decoded there before is not decoded again,
     and what was begun is finished. A file that fails leaves nothing behind and a line in ``errors``; the
@@ -254,11 +259,11 @@ class ImportJob(Job):
     hold by then.
     """
 
-    def __init__(self, tasks: Sequence[ClipTask], cache: Path, engine: Engine) -> None:
+    def __init__(self, tasks: Sequence[ClipTask], root: Path, engine: Engine) -> None:
         super().__init__(engine)
         self.tasks = tuple(tasks)
         self.current: ClipTask | None = None
-        self._cache = cache
+        self._root = root
         self._begun: dict[Path, ClipTask] = {}
 
     def drop(self, task: ClipTask) -> None:
@@ -267,6 +272,10 @@ class ImportJob(Job):
             task.dropped = True
             if task is self.current:
                 self._kill()
+
+    def wanted(self) -> bool:
+        """Whether the clip at work is still wanted."""
+        return super().wanted() and not (self.current and self.current.dropped)
 
     def work(self) -> None:
         """Decode everything."""
@@ -290,14 +299,14 @@ class ImportJob(Job):
                 self.run_worker("encode", str(task.movie), "-o", str(task.path), *task.encode_options)
             self._decode(task, only)
         except Exception as error:
-            if not (self.cancelled or task.dropped):  # otherwise the worker was killed on purpose
+            if self.wanted():  # otherwise the worker was killed on purpose
                 task.error = self.fail(error, task.movie or task.path)
 
     def _decode(self, task: ClipTask, only: str | None) -> None:
         if task.folder is None:
             if not task.path.is_file():
                 raise InputError("file", f"{task.path} is not there: choose a .s2d file.")
-            task.folder = cache.clip_folder(self._cache, task.path, self.engine.body_folder)
+            task.folder = cache.clip_folder(self._root, task.path, self.engine.body_folder)
             if cache.claim(task.folder):
                 with contextlib.suppress(OSError):  # damaged: it is decoded anew
                     task.clip = read_decoded(task.folder, task.path.stem)
