@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The package under its own name where it is not installed: in a folder of any name, with packages elsewhere."""
+"""The package under its own name where it is not installed: in any folder, its wheels elsewhere."""
 
 import json
 import shutil
@@ -29,18 +29,10 @@ def test_a_module_runs_under_the_packages_name_with_the_wheels_it_is_given(tmp_p
     (root / "tool.py").write_text(TOOL)
     (wheels / "a_wheel.py").touch()
     boot = shutil.copy(Path(job.__file__).with_name("boot.py"), engine)
-    command = [
-        sys.executable,
-        "-I",
-        "-X",
-        "utf8",
-        boot,
-        json.dumps([str(wheels)]),
-        "tool",
-        "--option",
-        "value",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8")
+    command = [sys.executable, "-I", "-X", "utf8", boot, json.dumps([str(wheels)]), "tool"]
+    done = subprocess.run(
+        [*command, "--option", "value"], capture_output=True, text=True, check=True, encoding="utf-8"
+    )
     assert json.loads(done.stdout) == [
         "__main__",
         "sparse2dense",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The folders of decoded clips: which one a clip goes to, which of them may go, and how saving copies them."""
+"""The folders of decoded clips: which one a clip goes to, which may go, how saving takes them along."""
 
 import hashlib
 import os
