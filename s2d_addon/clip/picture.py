@@ -99,8 +99,10 @@ def picture_image(plane: bpy.types.Object) -> bpy.types.Image | None:
 
 
 def show_picture(plane: bpy.types.Object, path: Path) -> None:
-    """Let the plane show the picture or video at ``path``."""
-    node = present(_picture_node(plane))
+    """Let the plane show the picture or video at ``path``, unless the user has given it another material."""
+    node = _picture_node(plane)
+    if node is None:
+        return
     # Not images.load, which reads the file at once: a tenth of a second the first time.
     image = bpy.data.images.new(path.name, 1, 1)
     image.source = "MOVIE" if path.suffix in _MOVIES else "FILE"
