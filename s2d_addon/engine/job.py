@@ -19,8 +19,9 @@ import sys
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
@@ -57,7 +58,7 @@ class Engine:
         return ["--device", self.device, *body]
 
 
-class Job:
+class Job(ABC):
     """A thread that has the engine do something: how far it is, and a way to end it.
 
     Subclasses say in :meth:`work` what is done.
@@ -121,9 +122,9 @@ class Job:
         if self._thread.ident:
             self._thread.join(_END_SECONDS)
 
+    @abstractmethod
     def work(self) -> None:
         """Do the work, in the job's thread; what it raises becomes a line in ``errors``."""
-        raise NotImplementedError
 
     def wanted(self) -> bool:
         """Whether what is at work is still wanted; a worker is started for nothing else."""
@@ -232,7 +233,7 @@ class ClipTask:
     clip: DecodedClip | None = None  # what is decoded by now; another object with every part
     error: str = ""
     dropped: bool = False  # nobody wants it any more
-    folder: Path | None = field(default=None, repr=False)
+    folder: Path | None = None  # that it is decoded to
 
     @property
     def finished(self) -> bool:

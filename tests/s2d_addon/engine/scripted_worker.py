@@ -47,7 +47,7 @@ def wait_for(path):
 
 
 def hang():
-    time.sleep(60)
+    time.sleep(600)
 
 
 def decode(**changed):

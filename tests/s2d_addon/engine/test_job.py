@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -273,7 +274,7 @@ def test_an_unwritable_cache_is_named(clip, engine, tmp_path):
 
 
 def test_words_for_errors(engine, tmp_path):
-    job = Job(engine)
+    job = WorkerJob(engine)
     assert job.fail(InputError("file", "It is bad."), Path("a.s2d")) == "a.s2d: It is bad."
     assert job.fail(S2DError("stopped", "It is bad.")) == "It is bad."
     missing = FileNotFoundError(2, "No such file", "b.npz")
@@ -342,7 +343,9 @@ def test_dropping_a_clip_keeps_its_parts_and_the_others_go_on(clip, run):
     job = run(clip(script, name="dropped"), clip(), wait=False)
     dropped, other = job.tasks
     until(lambda: dropped.clip and dropped.clip.skeleton)
+    pid = job.worker_pid
     job.drop(dropped)
+    until(lambda: not alive(pid))
     job.wait()
     assert job.errors == [] and dropped.error == ""
     assert dropped.over and not dropped.finished
@@ -430,12 +433,25 @@ def test_a_worker_answers(clip, engine):
     assert job.errors == []
 
 
-def test_a_worker_has_a_pipe_that_ends_with_blender(clip, engine):
-    script = "import os, stat\nsay('result', pipe=stat.S_ISFIFO(os.fstat(0).st_mode))"
-    job = WorkerJob(engine, "probe", str(clip(script)))
-    job.start()
-    job.wait()
-    assert job.result["pipe"]
+QUITTING = """
+import sys, time
+from sparse2dense.s2d_addon.engine.job import Engine, WorkerJob
+class Waiting(Engine):
+    def command(self, *arguments):
+        return [sys.executable, "-I", "-S", "-c", "import sys; sys.stdin.read()"]
+job = WorkerJob(Waiting())
+job.start()
+while not job.worker_pid:
+    time.sleep(0.005)
+print(job.worker_pid)
+"""
+
+
+def test_a_program_that_quits_waits_for_no_job_and_leaves_no_worker():
+    done = subprocess.run(
+        [sys.executable, "-c", QUITTING], capture_output=True, text=True, timeout=60, check=True
+    )
+    until(lambda: not alive(int(done.stdout)))
 
 
 def test_progress_is_seen_and_says_how_long_it_will_take(clip, engine, tmp_path, monkeypatch):
@@ -447,7 +463,7 @@ def test_progress_is_seen_and_says_how_long_it_will_take(clip, engine, tmp_path,
         f"wait_for({str(tmp_path / f'go {i}')!r}); {say.format(*line)}" for i, line in enumerate(lines)
     )
     job = WorkerJob(engine, "encode", str(clip(script + "\nsay('result')")))
-    assert (job.fraction, job.seconds_left) == (0.0, None)
+    assert (job.stage, job.done, job.total, job.fraction, job.seconds_left) == ("", 0, 0, 0.0, None)
     job.start()
     seen = []
     for i, line in enumerate(lines):
