@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """All that touches Blender: import a ``.s2d`` as an animated mesh with its video, and bake it to keyframes.
 
-    importing ── paths ──▶ job ── child process ──▶ decoded folder ──▶ decoded ──▶ scene ──▶ baking
-        ▲                                                                  ▲
-      panel                                                               clip
+    doors (importing, encoding, panel, preferences)
+      └─▶ retarget ─▶ bake ─▶ clip (what stands in the scene) ─▶ engine ── child process ──▶ decoded folder
 
-The engine is never imported here: :mod:`.job` runs it as a child process and reads its files.
+The engine itself is never imported: :mod:`.engine.job` runs it as a child process and reads its files.
 """
 
 from __future__ import annotations
@@ -29,9 +28,8 @@ def _modules() -> tuple[ModuleType, ...]:
     """Return what registers something, in the order of the panels."""
     from . import encoding, importing, panel, preferences
     from .bake import operators as bake
-    from .clip import cleanup, keeping, onion, place, redecoding, timing
-    from .engine import cache
+    from .clip import cleanup, clearing, keeping, onion, place, redecoding, storage, timing
     from .retarget import operators as retarget
 
-    first = preferences, cache, importing, encoding, panel, redecoding
+    first = preferences, storage, clearing, importing, encoding, panel, redecoding
     return *first, place, timing, onion, cleanup, bake, retarget, keeping

@@ -11,19 +11,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import bpy
 from bpy.app.handlers import persistent
 from bpy_extras.io_utils import ImportHelper
 
-from .clip import scene
-from .engine import cache, settings
+from .clip import scene, storage
+from .clip.clearing import make_room
+from .engine import settings
 from .engine.decoded import DecodedClip
-from .engine.job import ClipTask, ImportJob, Jobs
+from .engine.job import IMPORTING, ClipTask, ImportJob
+from .registering import registration
+from .typed import OperatorResult, present, windows
 
 _TICK_SECONDS = 0.05
 _START_SCENE_TYPES = {"CAMERA", "LIGHT"}
 _START_CUBE = "Cube"
+
+AnyID = TypeVar("AnyID", bound=bpy.types.ID)
 
 
 @dataclass(frozen=True)
@@ -50,15 +56,15 @@ class ClipImport:
     def advance(self) -> bool:
         """Show one thing more, so that no single call takes long; returns whether there was one."""
         for number, task in enumerate(self.job.tasks):
-            standing = number in self.roots
-            if standing and self.root(number) is None:
+            root, clip = self.root(number), task.clip
+            if number in self.roots and root is None:
                 if not task.over:
                     self.job.drop(task)  # the user has deleted it, or undone the import
             elif task.lost:
-                if standing:
-                    scene.remove_clip(self.root(number))
-            elif task.clip is not self.shown.get(number):
-                self._show(number, task.clip)
+                if root:
+                    scene.remove_clip(root)
+            elif clip and clip is not self.shown.get(number):
+                self._show(number, clip)
                 return True
         return False
 
@@ -73,34 +79,34 @@ class ClipImport:
         roots = [root for root in map(self.root, self.roots) if root]
         if not roots:
             return
-        target = roots[0].users_scene[0] if roots[0].users_scene else bpy.context.scene
+        target = roots[0].users_scene[0] if roots[0].users_scene else present(bpy.context.scene)
         if self.options.set_scene:
             scene.set_frame_rate(target, roots[0])
             scene.set_frame_range(target, roots[0])
         if self.options.set_resolution:
             scene.set_resolution(target, roots[0])
             target.camera = scene.find_part(roots[0], "camera")
-        _select(filter(None, (scene.find_part(root, "mesh") for root in roots)))
+        _select(mesh for root in roots if (mesh := scene.find_part(root, "mesh")))
         _show_pictures()
         bpy.ops.ed.undo_push(message="Import Sparse2Dense Clip")
 
     def remove_unfinished(self) -> None:
         """Take the clips that a cancelled job has not finished out of the scene."""
         for number, task in enumerate(self.job.tasks):
-            root = self.root(number) if number in self.roots else None
+            root = self.root(number)
             if root and not task.finished:
                 scene.remove_clip(root)
 
     def root(self, number: int) -> bpy.types.Object | None:
-        """Return a clip's empty, or None where it is gone."""
-        return _find(bpy.data.objects, self.roots[number])
+        """Return a clip's empty, or None where it is gone or was never there."""
+        return _find(bpy.data.objects, self.roots.get(number))
 
     def _show(self, number: int, clip: DecodedClip) -> None:
         self.shown[number] = clip
-        if number in self.roots:
-            scene.update_clip(self.root(number), clip)
+        if root := self.root(number):
+            scene.update_clip(root, clip)
             return
-        target = _find(bpy.data.scenes, self.scene_uid) or bpy.context.scene
+        target = _find(bpy.data.scenes, self.scene_uid) or present(bpy.context.scene)
         self.roots[number] = scene.build_clip(clip, target, self.options.start_frame).session_uid
 
 
@@ -110,7 +116,7 @@ class Imports:
     current: ClipImport | None = None
 
 
-def _find(items: Iterable[bpy.types.ID], uid: int) -> bpy.types.ID | None:
+def _find(items: Iterable[AnyID], uid: int | None) -> AnyID | None:
     return next((item for item in items if item.session_uid == uid), None)
 
 
@@ -122,7 +128,7 @@ def _tick() -> float | None:
     if _scene_in_use():
         return _TICK_SECONDS
     running = at_work.job.running  # asked first: what comes after was there when the job ended
-    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
+    with bpy.context.temp_override(window=windows(bpy.context)[0]):
         if at_work.job.cancelled:
             more = False
         elif more := at_work.advance():
@@ -140,51 +146,63 @@ def _tick() -> float | None:
 def _scene_in_use() -> bool:
     """Whether Blender renders or the user edits a mesh, which is then held apart from the scene."""
     return (
-        any(map(bpy.app.is_job_running, ("RENDER", "OBJECT_BAKE")))
-        or not bpy.context.window_manager.windows
+        bpy.app.is_job_running("RENDER")
+        or bpy.app.is_job_running("OBJECT_BAKE")
+        or not windows(bpy.context)
         or bpy.context.mode in {"EDIT_MESH", "SCULPT"}
     )
 
 
 def _finish(at_work: ClipImport) -> None:
-    cache.make_room()
+    make_room()
     said = at_work.job.errors + [line for clip in at_work.shown.values() for line in clip.warnings]
     if said and not at_work.job.cancelled:
         _tell(said)
 
 
 def _tell(lines: Sequence[str]) -> None:
-    def draw(self: bpy.types.Menu, _context: bpy.types.Context) -> None:
+    def draw(self: bpy.types.UIPopupMenu, _context: bpy.types.Context) -> None:
         for line in lines:
-            self.layout.label(text=line)
+            present(self.layout).label(text=line)
 
-    bpy.context.window_manager.popup_menu(draw, title="Sparse2Dense", icon="ERROR")
+    present(bpy.context.window_manager).popup_menu(draw, title="Sparse2Dense", icon="ERROR")
 
 
-class ClipImporter:
+class ClipImporter(bpy.types.Operator):
     """What the operators that import clips have in common."""
 
-    start_frame: bpy.props.IntProperty(
-        name="Start Frame", description="Scene frame at which the clip starts", default=1
-    )
-    set_scene: bpy.props.BoolProperty(
-        name="Set Scene Frame Rate and Range",
-        description=(
-            "Give the scene the clip's frame rate, beginning and end. "
-            "The clip plays at its right speed either way"
+    start_frame: Annotated[
+        int,
+        bpy.props.IntProperty(
+            name="Start Frame", description="Scene frame at which the clip starts", default=1
         ),
-        options={"SKIP_SAVE"},
-    )
-    set_resolution: bpy.props.BoolProperty(
-        name="Set Resolution",
-        description="Give the scene the clip's resolution and look through its camera",
-        options={"SKIP_SAVE"},
-    )
+    ]
+    set_scene: Annotated[
+        bool,
+        bpy.props.BoolProperty(
+            name="Set Scene Frame Rate and Range",
+            description=(
+                "Give the scene the clip's frame rate, beginning and end. "
+                "The clip plays at its right speed either way"
+            ),
+            options={"SKIP_SAVE"},
+        ),
+    ]
+    set_resolution: Annotated[
+        bool,
+        bpy.props.BoolProperty(
+            name="Set Resolution",
+            description="Give the scene the clip's resolution and look through its camera",
+            options={"SKIP_SAVE"},
+        ),
+    ]
+    if TYPE_CHECKING:
+        filepath: str  # ImportHelper's
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Allow one import at a time, in object mode."""
-        if Jobs.running():
+        if IMPORTING.running():
             cls.poll_message_set("An import is at work")
             return False
         return context.mode == "OBJECT"
@@ -196,17 +214,16 @@ class ClipImporter:
             return
         if not self.properties.is_property_set("set_scene"):
             wanted = chosen.set_scene
-            self.set_scene = wanted == "ALWAYS" or (wanted == "NEW" and _is_new(context.scene))
+            self.set_scene = wanted == "ALWAYS" or (wanted == "NEW" and _is_new(present(context.scene)))
         if not self.properties.is_property_set("set_resolution"):
             self.set_resolution = chosen.set_resolution
 
-    def begin(self, context: bpy.types.Context, tasks: Sequence[ClipTask]) -> set[str]:
+    def begin(self, context: bpy.types.Context, tasks: Sequence[ClipTask]) -> OperatorResult:
         """Start the job; without a window, wait for it and build the scene."""
         options = ImportOptions(self.start_frame, self.set_scene, self.set_resolution)
-        job = ImportJob(tasks, cache.cache_root(), settings.chosen_engine())
-        at_work = ClipImport(job, options, context.scene.session_uid)
-        Jobs.current = job
-        job.start()
+        job = ImportJob(tasks, storage.cache_root(), settings.chosen_engine())
+        at_work = ClipImport(job, options, present(context.scene).session_uid)
+        IMPORTING.start(job)
         if not bpy.app.background and context.window:
             Imports.current = at_work
             bpy.app.timers.register(_tick, first_interval=_TICK_SECONDS)
@@ -218,7 +235,7 @@ class ClipImporter:
         while at_work.advance():
             pass
         at_work.finish_start()
-        cache.make_room()
+        make_room()
         for clip in at_work.shown.values():
             for warning in clip.warnings:
                 self.report({"WARNING"}, warning)
@@ -233,7 +250,7 @@ def _is_new(target: bpy.types.Scene) -> bool:
     return not bpy.data.filepath and all(own)
 
 
-class S2D_OT_import_clip(ClipImporter, bpy.types.Operator, ImportHelper):
+class S2D_OT_import_clip(ClipImporter, ImportHelper):
     """Import .s2d clips as animated meshes with their videos and cameras"""
 
     bl_idname = "s2d.import_clip"
@@ -241,20 +258,23 @@ class S2D_OT_import_clip(ClipImporter, bpy.types.Operator, ImportHelper):
     bl_options = {"PRESET"}
 
     filename_ext = ".s2d"
-    filter_glob: bpy.props.StringProperty(default="*.s2d", options={"HIDDEN"})
-    directory: bpy.props.StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})
-    files: bpy.props.CollectionProperty(
-        type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"}
-    )
+    filter_glob: Annotated[str, bpy.props.StringProperty(default="*.s2d", options={"HIDDEN"})]
+    directory: Annotated[str, bpy.props.StringProperty(subtype="DIR_PATH", options={"HIDDEN", "SKIP_SAVE"})]
+    files: Annotated[
+        Sequence[bpy.types.OperatorFileListElement],
+        bpy.props.CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"}),
+    ]
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def invoke(  # type: ignore[override]  # ImportHelper's is not as exact
+        self, context: bpy.types.Context, event: bpy.types.Event
+    ) -> OperatorResult:
         """Ask for files, or, where some were dropped onto the window, for options."""
         self.propose_options(context)
         if self.directory:
-            return self.invoke_popup(context)
+            return cast(OperatorResult, self.invoke_popup(context))
         return super().invoke(context, event)
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Start decoding; without a window, wait for it and build the scene."""
         folder = Path(bpy.path.abspath(self.directory))
         paths = [folder / item.name for item in self.files if item.name]
@@ -276,11 +296,12 @@ class S2D_OT_cancel(bpy.types.Operator):
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
         """Allow it while an import is at work."""
-        return Jobs.running()
+        return IMPORTING.running()
 
-    def execute(self, _context: bpy.types.Context) -> set[str]:
+    def execute(self, _context: bpy.types.Context) -> OperatorResult:
         """Kill the worker, and remove what it has not finished."""
-        Jobs.current.cancel()
+        if IMPORTING.current:
+            IMPORTING.current.cancel()
         if Imports.current:
             Imports.current.remove_unfinished()
         return {"FINISHED"}
@@ -295,14 +316,15 @@ class S2D_FH_clip(bpy.types.FileHandler):
     bl_file_extensions = ".s2d"
 
     @classmethod
-    def poll_drop(cls, context: bpy.types.Context) -> bool:
+    def poll_drop(cls, context: bpy.types.Context | None) -> bool:
         """Accept files over a 3D view or the outliner."""
-        return context.area is not None and context.area.type in {"VIEW_3D", "OUTLINER"}
+        area = context.area if context else None
+        return area is not None and area.type in {"VIEW_3D", "OUTLINER"}
 
 
 def _select(items: Iterable[bpy.types.Object]) -> None:
     """Select these objects and nothing else, and make the last one active."""
-    layer = bpy.context.view_layer
+    layer = present(bpy.context.view_layer)
     layer.update()  # until then it does not know new objects
     for other in list(layer.objects.selected):
         other.select_set(False)
@@ -317,10 +339,11 @@ def _show_pictures() -> None:
 
     What has no texture looks there as before.
     """
-    for window in bpy.context.window_manager.windows:
+    for window in windows(bpy.context):
         for area in window.screen.areas:
-            if area.type == "VIEW_3D" and area.spaces.active.shading.color_type == "MATERIAL":
-                area.spaces.active.shading.color_type = "TEXTURE"
+            space = area.spaces.active
+            if isinstance(space, bpy.types.SpaceView3D) and space.shading.color_type == "MATERIAL":
+                space.shading.color_type = "TEXTURE"
 
 
 def _redraw(at_work: ClipImport) -> None:
@@ -330,7 +353,7 @@ def _redraw(at_work: ClipImport) -> None:
     if progress == at_work.progress:
         return
     at_work.progress = progress
-    for window in bpy.context.window_manager.windows:
+    for window in windows(bpy.context):
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
                 for region in area.regions:
@@ -342,21 +365,20 @@ def _redraw(at_work: ClipImport) -> None:
 @persistent
 def _end_import(*_: object) -> None:
     Imports.current = None
-    Jobs.end()
+    IMPORTING.end()
 
 
 def _draw_import_entry(self: bpy.types.Menu, _context: bpy.types.Context) -> None:
-    self.layout.operator(S2D_OT_import_clip.bl_idname, text="Sparse2Dense Clip (.s2d)")
+    present(self.layout).operator(S2D_OT_import_clip.bl_idname, text="Sparse2Dense Clip (.s2d)")
 
 
-_CLASSES = (S2D_OT_import_clip, S2D_OT_cancel, S2D_FH_clip)
+_register, _unregister = registration((S2D_OT_import_clip, S2D_OT_cancel, S2D_FH_clip))
 
 
 def register() -> None:
     """Register the operators, the File > Import entry, and the end of an import with its file."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
-    bpy.types.TOPBAR_MT_file_import.append(_draw_import_entry)
+    _register()
+    bpy.types.TOPBAR_MT_file_import.append(_draw_import_entry)  # type: ignore[arg-type]  # given the menu too
     bpy.app.handlers.load_pre.append(_end_import)
 
 
@@ -366,6 +388,5 @@ def unregister() -> None:
     if bpy.app.timers.is_registered(_tick):
         bpy.app.timers.unregister(_tick)
     bpy.app.handlers.load_pre.remove(_end_import)
-    bpy.types.TOPBAR_MT_file_import.remove(_draw_import_entry)
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+    bpy.types.TOPBAR_MT_file_import.remove(_draw_import_entry)  # type: ignore[arg-type]
+    _unregister()

@@ -7,7 +7,9 @@ import bpy
 
 from . import encoding, importing
 from .clip.ui import draw_messages
-from .engine.job import ImportJob, Jobs
+from .engine.job import IMPORTING, ImportJob
+from .registering import registration
+from .typed import present
 
 _STATUS_WIDTH = 14  # in the interface's units, about two letters each
 _STAGES = {
@@ -33,9 +35,11 @@ class S2D_PT_main(bpy.types.Panel):
     bl_region_type = "UI"
     bl_category = "Sparse2Dense"
 
+    layout: bpy.types.UILayout  # always there to draw in
+
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the import: to start, at work, or failed."""
-        layout, job = self.layout, Jobs.current
+        layout, job = self.layout, IMPORTING.current
         if job and job.running:
             _draw_progress(layout, job)
         else:
@@ -67,26 +71,24 @@ def _progress_text(job: ImportJob) -> str:
 
 
 def _draw_status(self: bpy.types.Header, _context: bpy.types.Context) -> None:
-    job = Jobs.current
+    job = IMPORTING.current
     if job and job.running:
-        row = self.layout.row(align=True)
+        row = present(self.layout).row(align=True)
         row.ui_units_x = _STATUS_WIDTH
         row.progress(factor=job.fraction, text=f"{_clip_text(job)}: {_progress_text(job)}")
         row.operator(importing.S2D_OT_cancel.bl_idname, text="", icon="X")
 
 
-_CLASSES = (S2D_PT_main,)
+_register, _unregister = registration((S2D_PT_main,))
 
 
 def register() -> None:
-    """Register the panels and the status bar's entry."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
-    bpy.types.STATUSBAR_HT_header.append(_draw_status)
+    """Register the panel and the status bar's entry."""
+    _register()
+    bpy.types.STATUSBAR_HT_header.append(_draw_status)  # type: ignore[arg-type]  # given the header too
 
 
 def unregister() -> None:
     """Remove what :func:`register` added."""
-    bpy.types.STATUSBAR_HT_header.remove(_draw_status)
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+    bpy.types.STATUSBAR_HT_header.remove(_draw_status)  # type: ignore[arg-type]
+    _unregister()

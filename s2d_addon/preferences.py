@@ -6,11 +6,15 @@ from __future__ import annotations
 import platform
 import sys
 from pathlib import Path
+from typing import Annotated, Literal
 
 import bpy
 
-from .engine.job import Engine, Jobs, WorkerJob, weights
+from .engine.cache import weights
+from .engine.job import IMPORTING, Engine, WorkerJob
 from .engine.settings import PACKAGE, settings
+from .registering import registration
+from .typed import OperatorResult, present, windows
 
 _MANIFEST = Path(__file__).resolve().parents[1] / "blender_manifest.toml"
 _TICK_SECONDS = 0.1
@@ -22,64 +26,101 @@ class S2DPreferences(bpy.types.AddonPreferences):
 
     bl_idname = PACKAGE
 
-    device: bpy.props.EnumProperty(
-        name="Decode On",
-        description="What turns clips into meshes and videos",
-        items=(
-            ("CPU", "Processor", "Works everywhere and needs nothing else"),
-            ("TORCH", "Graphics Card", "Faster. Needs a Python of yours with PyTorch for the graphics card"),
+    device: Annotated[
+        str,
+        bpy.props.EnumProperty(
+            name="Decode On",
+            description="What turns clips into meshes and videos",
+            items=(
+                ("CPU", "Processor", "Works everywhere and needs nothing else"),
+                (
+                    "TORCH",
+                    "Graphics Card",
+                    "Faster. Needs a Python of yours with PyTorch for the graphics card",
+                ),
+            ),
         ),
-    )
-    python: bpy.props.StringProperty(
-        name="Python",
-        description=(
-            "The program python or python.exe of a Python with PyTorch. "
-            "Test says which packages it lacks, if any"
+    ]
+    python: Annotated[
+        str,
+        bpy.props.StringProperty(
+            name="Python",
+            description=(
+                "The program python or python.exe of a Python with PyTorch. "
+                "Test says which packages it lacks, if any"
+            ),
+            subtype="FILE_PATH",
+            update=lambda self, _context: self.property_unset("torch_device"),
         ),
-        subtype="FILE_PATH",
-        update=lambda self, _context: self.property_unset("torch_device"),
-    )
-    torch_device: bpy.props.StringProperty(
-        name="Device", description="What the test found in that Python", default="auto", options={"HIDDEN"}
-    )
-    cache_folder: bpy.props.StringProperty(
-        name="Cache Folder",
-        description="Where decoded clips are kept. Empty: beside the .blend file, so that both move together",
-        subtype="DIR_PATH",
-    )
-    cache_limit: bpy.props.FloatProperty(
-        name="Size Limit (GB)",
-        description=(
-            "Decoded clips beyond this are removed, those used longest ago first. "
-            "Clips of the open file and clips beside a .blend file are never removed"
+    ]
+    torch_device: Annotated[
+        str,
+        bpy.props.StringProperty(
+            name="Device",
+            description="What the test found in that Python",
+            default="auto",
+            options={"HIDDEN"},
         ),
-        default=20.0,
-        min=0.0,
-        soft_min=1.0,
-        soft_max=500.0,
-        precision=1,
-    )
-    body_folder: bpy.props.StringProperty(
-        name="Body Models",
-        description=(
-            "Folder with your own model files of the SMPL family, such as SMPLX_NEUTRAL.npz. "
-            "Only clips made for those bodies need it"
+    ]
+    cache_folder: Annotated[
+        str,
+        bpy.props.StringProperty(
+            name="Cache Folder",
+            description=(
+                "Where decoded clips are kept. Empty: beside the .blend file, so that both move together"
+            ),
+            subtype="DIR_PATH",
         ),
-        subtype="DIR_PATH",
-    )
-    set_scene: bpy.props.EnumProperty(
-        name="Set Scene Rate and Range",
-        description="When an import proposes to give the scene the clip's frame rate and frame range",
-        items=(
-            ("NEW", "In New Scenes", "In a scene with nothing in it but a camera, lights and Blender's cube"),
-            ("ALWAYS", "Always", "In every scene"),
-            ("NEVER", "Never", "In no scene: the clip plays at its right speed either way"),
+    ]
+    cache_limit: Annotated[
+        float,
+        bpy.props.FloatProperty(
+            name="Size Limit (GB)",
+            description=(
+                "Decoded clips beyond this are removed, those used longest ago first. "
+                "Clips of the open file and clips beside a .blend file are never removed"
+            ),
+            default=20.0,
+            min=0.0,
+            soft_min=1.0,
+            soft_max=500.0,
+            precision=1,
         ),
-    )
-    set_resolution: bpy.props.BoolProperty(
-        name="Set Resolution",
-        description="Propose to give the scene the clip's resolution and look through its camera",
-    )
+    ]
+    body_folder: Annotated[
+        str,
+        bpy.props.StringProperty(
+            name="Body Models",
+            description=(
+                "Folder with your own model files of the SMPL family, such as SMPLX_NEUTRAL.npz. "
+                "Only clips made for those bodies need it"
+            ),
+            subtype="DIR_PATH",
+        ),
+    ]
+    set_scene: Annotated[
+        str,
+        bpy.props.EnumProperty(
+            name="Set Scene Rate and Range",
+            description="When an import proposes to give the scene the clip's frame rate and frame range",
+            items=(
+                (
+                    "NEW",
+                    "In New Scenes",
+                    "In a scene with nothing in it but a camera, lights and Blender's cube",
+                ),
+                ("ALWAYS", "Always", "In every scene"),
+                ("NEVER", "Never", "In no scene: the clip plays at its right speed either way"),
+            ),
+        ),
+    ]
+    set_resolution: Annotated[
+        bool,
+        bpy.props.BoolProperty(
+            name="Set Resolution",
+            description="Propose to give the scene the clip's resolution and look through its camera",
+        ),
+    ]
 
     def draw(self, _context: bpy.types.Context) -> None:
         """Draw the settings."""
@@ -112,29 +153,31 @@ class S2D_OT_test_device(bpy.types.Operator):
     bl_options = {"INTERNAL"}
 
     said = ""  # what the last test found, for the preferences to show
-    _job: WorkerJob | None = None
+    _job: WorkerJob
+    _timer: bpy.types.Timer
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Ask the Python aside; without a window, wait for its answer."""
-        python = bpy.path.abspath(settings().python)
+        python = bpy.path.abspath(present(settings()).python)
         if not Path(python).is_file():
-            return self._tell({"ERROR"}, f"{python or 'No Python'} is not there: choose a python program.")
+            return self._tell("ERROR", f"{python or 'No Python'} is not there: choose a python program.")
         self._job = WorkerJob(Engine(python), "probe")
         self._job.start()
         if bpy.app.background or not context.window:
             self._job.wait()
             return self._finish()
         type(self).said = "Asking that Python…"
-        self._timer = context.window_manager.event_timer_add(_TICK_SECONDS, window=context.window)
-        context.window_manager.modal_handler_add(self)
+        manager = present(context.window_manager)
+        self._timer = manager.event_timer_add(_TICK_SECONDS, window=context.window)
+        manager.modal_handler_add(self)
         return {"RUNNING_MODAL"}
 
-    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:
         """Wait for the answer."""
         if event.type != "TIMER" or self._job.running:
             return {"PASS_THROUGH"}
-        context.window_manager.event_timer_remove(self._timer)
-        for window in context.window_manager.windows:
+        present(context.window_manager).event_timer_remove(self._timer)
+        for window in windows(context):
             for area in window.screen.areas:
                 area.tag_redraw()
         return self._finish()
@@ -143,26 +186,28 @@ class S2D_OT_test_device(bpy.types.Operator):
         """End the test with the window it was started from."""
         self._job.end()
 
-    def _finish(self) -> set[str]:
-        if self._job.errors:
-            said = f"{self._job.errors[0]} Choose a Python 3.11 or newer with PyTorch."
-            return self._tell({"ERROR"}, said)
+    def _finish(self) -> OperatorResult:
         found = self._job.result
+        if found is None:
+            said = f"{' '.join(self._job.errors)} Choose a Python 3.11 or newer with PyTorch."
+            return self._tell("ERROR", said)
         version = f"Python {found['python']}"
         if found["missing"]:
             names = " ".join(found["missing"])
-            return self._tell({"ERROR"}, f"{version} lacks packages; there run: pip install {names}")
+            return self._tell("ERROR", f"{version} lacks packages; there run: pip install {names}")
         if found["device"] == "cpu":
             said = f"{version} with PyTorch {found['torch']} finds no graphics card that it can use."
-            return self._tell({"WARNING"}, f"{said} Clips are decoded on the processor.", "cpu")
+            return self._tell("WARNING", f"{said} Clips are decoded on the processor.", "cpu")
         said = f"{found['device_name']}, {_DEVICES[found['device']]}, with PyTorch {found['torch']}"
-        return self._tell({"INFO"}, f"Clips are decoded on: {said}, {version}.", found["device"])
+        return self._tell("INFO", f"Clips are decoded on: {said}, {version}.", found["device"])
 
-    def _tell(self, kind: set[str], said: str, device: str = "auto") -> set[str]:
+    def _tell(
+        self, kind: Literal["INFO", "WARNING", "ERROR"], said: str, device: str = "auto"
+    ) -> OperatorResult:
         type(self).said = said
-        settings().torch_device = device
-        self.report(kind, said)
-        return {"CANCELLED"} if kind == {"ERROR"} else {"FINISHED"}
+        present(settings()).torch_device = device
+        self.report({kind}, said)
+        return {"CANCELLED"} if kind == "ERROR" else {"FINISHED"}
 
 
 class S2D_OT_copy_diagnostics(bpy.types.Operator):
@@ -172,9 +217,9 @@ class S2D_OT_copy_diagnostics(bpy.types.Operator):
     bl_label = "Copy Diagnostics"
     bl_options = {"INTERNAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Copy them."""
-        context.window_manager.clipboard = diagnostics()
+        present(context.window_manager).clipboard = diagnostics()
         self.report({"INFO"}, "Copied: paste it into your report.")
         return {"FINISHED"}
 
@@ -183,7 +228,7 @@ def diagnostics() -> str:
     """Return the versions, the settings and the last import's errors, as lines of text."""
     manifest = _MANIFEST.read_text(encoding="utf-8").splitlines()
     version = next(line.split('"')[1] for line in manifest if line.startswith("version"))
-    chosen, job = settings(), Jobs.current
+    chosen, job = settings(), IMPORTING.current
     lines = [
         f"Sparse2Dense {version}",
         f"Blender {bpy.app.version_string}, Python {sys.version.split()[0]}",
@@ -199,6 +244,4 @@ def diagnostics() -> str:
     return "\n".join(lines)
 
 
-_CLASSES = (S2D_OT_test_device, S2D_OT_copy_diagnostics, S2DPreferences)
-
-register, unregister = bpy.utils.register_classes_factory(_CLASSES)
+register, unregister = registration((S2D_OT_test_device, S2D_OT_copy_diagnostics, S2DPreferences))

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, get_origin
 
 import bpy
 
 
 def register_class(cls: type) -> None:
-    """Register a class with Blender, the properties of its bases without Blender's own type included."""
+    """Register a class with Blender, with the properties that it and its bases are annotated with."""
     for base in cls.__mro__:
-        if base.__module__.startswith(__package__):
+        if base.__module__.startswith(str(__package__)):
             _show_properties(base)
-    bpy.utils.register_class(cls)  # type: ignore[arg-type]  # any of a dozen types
+    bpy.utils.register_class(cls)
 
 
 def registration(classes: Sequence[type]) -> tuple[Callable[[], None], Callable[[], None]]:
@@ -32,15 +31,15 @@ def registration(classes: Sequence[type]) -> tuple[Callable[[], None], Callable[
 
     def unregister() -> None:
         for cls in reversed(classes):
-            bpy.utils.unregister_class(cls)  # type: ignore[arg-type]
+            bpy.utils.unregister_class(cls)
 
     return register, unregister
 
 
 def _show_properties(cls: type) -> None:
     """Put the property in place of each annotation that holds one."""
-    shown: dict[str, Any] = {}
-    for name, hint in inspect.get_annotations(cls, eval_str=True).items():
-        shown[name] = hint.__metadata__[0] if get_origin(hint) is Annotated else hint
-    if shown:
-        cls.__annotations__ = shown
+    hints = inspect.get_annotations(cls, eval_str=True)
+    if hints:
+        cls.__annotations__ = {
+            name: getattr(hint, "__metadata__", (hint,))[0] for name, hint in hints.items()
+        }

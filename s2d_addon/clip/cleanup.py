@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import bpy
 
+from ...models.errors import explain
+from ..registering import registration
+from ..typed import OperatorResult, mesh_of
 from . import cleanup_properties, redecoding, scene
-from .redecoding import Redecoding
-from .ui import ClipOperator, ClipPanel, draw_messages
+from .redecoding import REDECODING
+from .ui import ClipOperator, ClipPanel, active_clip, draw_messages
 
 
 class _MotionOperator(ClipOperator):
@@ -18,11 +21,11 @@ class _MotionOperator(ClipOperator):
         """Allow it on a clip that plays its decoded motion, while the engine rests."""
         if not super().poll(context):
             return False
-        mesh = scene.find_part(scene.find_root(context.object), "mesh")
+        mesh = scene.find_part(active_clip(context), "mesh")
         if mesh is None or scene.point_cache(mesh) is None:
             cls.poll_message_set("The mesh is baked or still being decoded: its motion cannot be changed")
             return False
-        if mesh.data.library:
+        if mesh_of(mesh).library:
             cls.poll_message_set("The clip's mesh belongs to another file: clean it up there")
             return False
         if redecoding.busy():
@@ -38,9 +41,9 @@ class S2D_OT_apply_edits(_MotionOperator):
     bl_label = "Apply Clean-up"
     bl_options = {"UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Have the engine do it aside."""
-        root = scene.find_root(context.object)
+        root = active_clip(context)
         order = redecoding.order(root, scene.clip_folder(root), cleanup_properties.wanted_edits(root))
         errors = redecoding.decode_again([order])
         for error in errors:
@@ -55,19 +58,19 @@ class S2D_OT_reset_edits(_MotionOperator):
     bl_label = "Reset"
     bl_options = {"UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Show the clip's own motion."""
-        root = scene.find_root(context.object)
+        root = active_clip(context)
         cleanup_properties.reset_edits(root)
         try:
             scene.show_motion(root, "")
         except OSError as error:
-            self.report({"ERROR"}, f"{error.filename} is missing: find it with Relink.")
+            self.report({"ERROR"}, f"{explain(error)} Find the clip's files with Relink, or import it again.")
             return {"CANCELLED"}
         return {"FINISHED"}
 
 
-class S2D_PT_cleanup(ClipPanel, bpy.types.Panel):
+class S2D_PT_cleanup(ClipPanel):
     """Clean-up of the clip's motion."""
 
     bl_label = "Clean-up"
@@ -75,7 +78,7 @@ class S2D_PT_cleanup(ClipPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the sliders, and what to do with them."""
-        layout, root = self.layout, scene.find_root(context.object)
+        layout, root = self.layout, active_clip(context)
         layout.use_property_split = True
         layout.use_property_decorate = False
         column = layout.column()
@@ -95,10 +98,8 @@ class S2D_PT_cleanup(ClipPanel, bpy.types.Panel):
         pending = applied != wanted  # what is set is not what is shown
         row.operator(S2D_OT_apply_edits.bl_idname, text="Apply", icon="CHECKMARK", depress=pending)
         row.operator(S2D_OT_reset_edits.bl_idname, icon="LOOP_BACK")
-        if Redecoding.current and Redecoding.current.errors:
-            draw_messages(layout, context, Redecoding.current.errors, "ERROR")
+        if REDECODING.current and REDECODING.current.errors:
+            draw_messages(layout, context, REDECODING.current.errors, "ERROR")
 
 
-_CLASSES = (S2D_OT_apply_edits, S2D_OT_reset_edits, S2D_PT_cleanup)
-
-register, unregister = bpy.utils.register_classes_factory(_CLASSES)
+register, unregister = registration((S2D_OT_apply_edits, S2D_OT_reset_edits, S2D_PT_cleanup))

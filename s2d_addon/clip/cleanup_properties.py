@@ -10,6 +10,7 @@ from typing import Any
 
 import bpy
 
+from ..typed import present
 from .drivers import add_property
 
 FOLDER_PREFIX = "edit-"
@@ -64,7 +65,7 @@ def wanted_edits(root: bpy.types.Object) -> dict[str, Any]:
 def reset_edits(root: bpy.types.Object) -> None:
     """Set all properties back to doing nothing."""
     for key in (*LABELS, *measure_keys(root)):
-        if key in root:
+        if root.get(key) is not None:
             root[key] = _default(root, key)
 
 
@@ -76,4 +77,4 @@ def folder_name(edits: dict[str, Any]) -> str:
 
 
 def _default(root: bpy.types.Object, key: str) -> float | bool:
-    return root.id_properties_ui(key).as_dict()["default"]
+    return present(root.id_properties_ui(key)).as_dict()["default"]

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import bpy
+
+from ..typed import present
 
 CLIP_FRAME = "clip_frame"
 """The custom property of a clip's empty that says which of its frames is shown."""
@@ -16,7 +18,7 @@ def add_property(
 ) -> None:
     """Give ``owner`` a custom property with tooltip, default and limits that library overrides may change."""
     owner[key] = value
-    owner.id_properties_ui(key).update(default=value, description=description, **limits)
+    present(owner.id_properties_ui(key)).update(default=value, description=description, **limits)
     owner.property_overridable_library_set(f'["{key}"]', True)
     owner.update_tag()  # drivers that read it before it is evaluated would stay invalid
 
@@ -25,7 +27,8 @@ def drive(
     target: bpy.types.ID, path: str, expression: str, owner: bpy.types.Object, **keys: str
 ) -> bpy.types.Driver:
     """Drive the property at ``path`` by an expression of variables, each a custom property of ``owner``."""
-    driver = target.driver_add(path).driver
+    curve = cast(bpy.types.FCurve, target.driver_add(path))  # a list of them for a whole vector alone
+    driver = present(curve.driver)
     for name, key in keys.items():
         variable = driver.variables.new()
         variable.name = name

@@ -12,17 +12,18 @@ import itertools
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import bpy
 from bpy.app.handlers import persistent
 
-from ..engine import cache
 from ..engine.decoded import DESCRIPTION_FILE, read_decoded
 from ..engine.job import CLIP_FILE
-from . import cleanup_properties, picture, redecoding, scene
-from .redecoding import PACKED, Redecoding
-from .ui import ClipOperator, ClipPanel, draw_messages
+from ..registering import registration
+from ..typed import OperatorResult, present
+from . import cleanup_properties, picture, redecoding, scene, storage
+from .redecoding import PACKED, REDECODING
+from .ui import ClipOperator, ClipPanel, active_clip, draw_messages
 
 _MOST_FOLDERS = 20_000  # searched by Relink
 _LARGEST_CLIP = 100_000_000  # bytes; a file of this size is no .s2d that is worth reading whole
@@ -36,24 +37,31 @@ class S2D_OT_relink_clip(ClipOperator):
     bl_label = "Relink"
     bl_options = {"UNDO"}
 
-    directory: bpy.props.StringProperty(
-        name="Folder", description="Where to search for the clip's files", subtype="DIR_PATH"
-    )
-    filter_folder: bpy.props.BoolProperty(default=True, options={"HIDDEN"})
+    directory: Annotated[
+        str,
+        bpy.props.StringProperty(
+            name="Folder", description="Where to search for the clip's files", subtype="DIR_PATH"
+        ),
+    ]
+    filter_folder: Annotated[bool, bpy.props.BoolProperty(default=True, options={"HIDDEN"})]
 
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Ask for the folder."""
-        context.window_manager.fileselect_add(self)
+        present(context.window_manager).fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Search, and play what was found; decode it again where only the .s2d was found."""
-        root, top = scene.find_root(context.object), Path(bpy.path.abspath(self.directory))
+        root, top = active_clip(context), Path(bpy.path.abspath(self.directory))
         errors = []
         if found := _find_decoded(top, root[scene.CLIP_KEY]):
             scene.relink(root, found)
-            _bring_up_to_date(root)
-            if missing_files(root):  # such as a cleaned-up motion that was not kept
+            try:
+                _bring_up_to_date(root)
+                whole = not missing_files(root)  # not so where a cleaned-up motion was not kept
+            except OSError:
+                whole = False
+            if not whole:
                 errors = redecoding.decode_again([redecoding.order(root, found, _applied_edits(root))])
         elif found := _find_file(top, root[scene.CLIP_KEY]):
             errors = _restore([root], found.read_bytes())
@@ -72,10 +80,10 @@ class S2D_OT_pack_clip(ClipOperator):
     bl_label = "Pack with .blend"
     bl_options = {"UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Put the file into a custom property, or take it out."""
-        root = scene.find_root(context.object)
-        if PACKED in root:
+        root = active_clip(context)
+        if root.get(PACKED):
             del root[PACKED]
             return {"FINISHED"}
         path = scene.clip_folder(root) / CLIP_FILE
@@ -103,7 +111,7 @@ class S2D_OT_restore_clips(bpy.types.Operator):
             return False
         return bool(_to_restore())
 
-    def execute(self, _context: bpy.types.Context) -> set[str]:
+    def execute(self, _context: bpy.types.Context) -> OperatorResult:
         """Have the engine do it aside."""
         errors = _restore(_to_restore())
         for error in errors:
@@ -117,12 +125,13 @@ def missing_files(root: bpy.types.Object) -> list[Path]:
 
 
 def _to_restore() -> list[bpy.types.Object]:
-    return [root for root in scene.all_roots() if not root.library and PACKED in root and missing_files(root)]
+    roots = [root for root in scene.all_roots() if root.get(PACKED) and not root.library]
+    return [root for root in roots if missing_files(root)]
 
 
 def _restore(roots: list[bpy.types.Object], packed: bytes | None = None) -> list[str]:
     # A name of ".." in a stranger's file must not lead out of the cache.
-    folders = [cache.cache_root() / Path(os.path.abspath(scene.clip_folder(root))).name for root in roots]
+    folders = [storage.cache_root() / Path(os.path.abspath(scene.clip_folder(root))).name for root in roots]
     return redecoding.decode_again(
         [
             redecoding.order(root, folder, _applied_edits(root), packed)
@@ -164,7 +173,7 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-class S2D_PT_files(ClipPanel, bpy.types.Panel):
+class S2D_PT_files(ClipPanel):
     """The clip's files."""
 
     bl_label = "Files"
@@ -172,18 +181,18 @@ class S2D_PT_files(ClipPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw where the files are and how they are kept."""
-        layout, root = self.layout, scene.find_root(context.object)
+        layout, root = self.layout, active_clip(context)
         layout.label(text=scene.clip_folder(root).name, icon="FILE_FOLDER")
-        packed = PACKED in root
-        size = f" ({len(root[PACKED]) / 1000:.1f} kB)" if packed else ""
+        packed = root.get(PACKED)
+        size = f" ({len(packed) / 1000:.1f} kB)" if packed else ""
         row = layout.row(align=True)
         row.operator(
-            S2D_OT_pack_clip.bl_idname, text=f"Pack with .blend{size}", icon="PACKAGE", depress=packed
+            S2D_OT_pack_clip.bl_idname, text=f"Pack with .blend{size}", icon="PACKAGE", depress=bool(packed)
         )
         row.operator(S2D_OT_relink_clip.bl_idname, icon="FILE_REFRESH")
 
 
-class S2D_PT_missing(ClipPanel, bpy.types.Panel):
+class S2D_PT_missing(ClipPanel):
     """What to do about the clip's missing files."""
 
     bl_label = "Missing Files"
@@ -192,21 +201,21 @@ class S2D_PT_missing(ClipPanel, bpy.types.Panel):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Show it while files are missing."""
-        return super().poll(context) and bool(missing_files(scene.find_root(context.object)))
+        return super().poll(context) and bool(missing_files(active_clip(context)))
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw which files are missing, and what brings them back."""
-        layout, root = self.layout, scene.find_root(context.object)
+        layout, root = self.layout, active_clip(context)
         if redecoding.draw_redecoding(layout):
             return
         missing = missing_files(root)
         names = " and ".join(path.name for path in missing)
         lines = [f"{names}: missing in {missing[0].parent}. Put the folder back, or find it with Relink."]
-        lines += Redecoding.current.errors if Redecoding.current else []
+        lines += REDECODING.current.errors if REDECODING.current else []
         draw_messages(layout, context, lines, "ERROR")
         row = layout.row(align=True)
         row.operator(S2D_OT_relink_clip.bl_idname, icon="FILE_REFRESH")
-        if PACKED in root:
+        if root.get(PACKED):
             row.operator(S2D_OT_restore_clips.bl_idname, icon="PACKAGE")
 
 
@@ -224,7 +233,7 @@ def _bring_up_to_date(root: bpy.types.Object) -> None:
     plane = scene.find_part(root, "video")
     if plane and picture.shows_other_clip(plane, root):
         picture.own_material(plane, root)
-    if any(scene.WAITING in child for child in root.children):
+    if any(child.get(scene.WAITING) for child in root.children):
         folder = scene.clip_folder(root)
         if (folder / DESCRIPTION_FILE).is_file():
             scene.update_clip(root, read_decoded(folder, root.name))
@@ -238,7 +247,7 @@ def _mend(*_: object) -> None:
         if root.library is None:
             try:
                 _bring_up_to_date(root)
-            except (OSError, ValueError, KeyError) as error:
+            except OSError as error:
                 print(f"Sparse2Dense: {root.name} stays as it is ({error}).")
 
 
@@ -255,8 +264,8 @@ def _note_folders(blend: str, *_: object) -> None:
     for root in scene.all_roots():
         if root.library is None:
             folder = scene.clip_folder(root)
-            inside = home and folder.is_relative_to(home)
-            root[scene.CLIP_FOLDER] = f"//{folder.relative_to(home).as_posix()}" if inside else str(folder)
+            inside = folder.relative_to(home) if home and folder.is_relative_to(home) else None
+            root[storage.CLIP_FOLDER] = f"//{inside.as_posix()}" if inside else str(folder)
 
 
 @persistent
@@ -273,7 +282,9 @@ def _restore_packed() -> None:
         _restore(roots)
 
 
-_CLASSES = (S2D_OT_relink_clip, S2D_OT_pack_clip, S2D_OT_restore_clips, S2D_PT_missing, S2D_PT_files)
+_register, _unregister = registration(
+    (S2D_OT_relink_clip, S2D_OT_pack_clip, S2D_OT_restore_clips, S2D_PT_missing, S2D_PT_files)
+)
 _HANDLERS = (
     ("load_post", _mend),
     ("load_post", _restore_loaded),
@@ -286,8 +297,7 @@ _HANDLERS = (
 
 def register() -> None:
     """Register the panel and the operators, and watch for what may need mending."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
+    _register()
     for name, handler in _HANDLERS:
         getattr(bpy.app.handlers, name).append(handler)
 
@@ -296,5 +306,4 @@ def unregister() -> None:
     """Remove what :func:`register` added."""
     for name, handler in _HANDLERS:
         getattr(bpy.app.handlers, name).remove(handler)
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+    _unregister()

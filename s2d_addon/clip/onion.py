@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, cast
+
 import bpy
 import numpy as np
 
-from ..engine.decoded import DecodedClip, open_point_cache, read_bones, read_decoded
+from ..engine.decoded import open_point_cache, read_bones, read_decoded
+from ..registering import registration
+from ..typed import OperatorResult, present
 from . import scene
-from .drivers import add_property
-from .ui import ClipOperator, ClipPanel
+from .drivers import CLIP_FRAME, add_property
+from .ui import ClipOperator, ClipPanel, active_clip
 
 STEP = "onion_step"
 _BEFORE_COLOUR = np.array([0.9, 0.25, 0.15])
@@ -26,26 +31,34 @@ class S2D_OT_onion_skin(ClipOperator):
     bl_label = "Onion Skin"
     bl_options = {"REGISTER", "UNDO"}
 
-    before: bpy.props.IntProperty(
-        name="Before", description="How many figures before the current frame", default=3, min=0, max=20
-    )
-    after: bpy.props.IntProperty(
-        name="After", description="How many figures after the current frame", default=3, min=0, max=20
-    )
+    before: Annotated[
+        int,
+        bpy.props.IntProperty(
+            name="Before", description="How many figures before the current frame", default=3, min=0, max=20
+        ),
+    ]
+    after: Annotated[
+        int,
+        bpy.props.IntProperty(
+            name="After", description="How many figures after the current frame", default=3, min=0, max=20
+        ),
+    ]
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Build the figures anew."""
-        root = scene.find_root(context.object)
+        root = active_clip(context)
         folder = scene.motion_folder(root)
         try:
             clip = read_decoded(folder, root.name)
+            if clip.keypoints is None or clip.mesh_data is None:
+                raise FileNotFoundError("they are not decoded yet")
             points, bones = open_point_cache(clip.keypoints)[0], read_bones(clip.mesh_data)
-        except (OSError, KeyError, AttributeError):  # gone, of an older version, not decoded yet
+        except OSError:
             message = f"The keypoints are not in {folder}: wait for the import, use Relink, or import again."
             self.report({"ERROR"}, message)
             return {"CANCELLED"}
         remove_ghosts(root)
-        if STEP not in root:
+        if root.get(STEP) is None:
             tip = "Clip frames from one figure to the next"
             add_property(root, STEP, _DEFAULT_STEP, tip, min=1, soft_max=50)
         for count, colour, sign in ((self.before, _BEFORE_COLOUR, -1), (self.after, _AFTER_COLOUR, 1)):
@@ -54,7 +67,7 @@ class S2D_OT_onion_skin(ClipOperator):
                 figure = bpy.data.meshes.new(f"{clip.name} ghost {sign * number:+d}")
                 figure.from_pydata(points.tolist(), bones.tolist(), [])
                 material = _build_material(figure.name, colour, share)
-                _build_ghost(root, clip, figure, sign * number).node_group = _build_tubes(material)
+                _build_ghost(root, clip.keypoints, figure, sign * number, _build_tubes(material))
         return {"FINISHED"}
 
 
@@ -65,9 +78,9 @@ class S2D_OT_remove_onion_skin(ClipOperator):
     bl_label = "Remove Onion Skin"
     bl_options = {"UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Remove the figures."""
-        remove_ghosts(scene.find_root(context.object))
+        remove_ghosts(active_clip(context))
         return {"FINISHED"}
 
 
@@ -77,32 +90,34 @@ def remove_ghosts(root: bpy.types.Object) -> None:
 
 
 def _build_ghost(
-    root: bpy.types.Object, clip: DecodedClip, figure: bpy.types.Mesh, number: int
-) -> bpy.types.NodesModifier:
-    """Build the figure ``number`` steps away in time and return its modifier that gives it thickness."""
+    root: bpy.types.Object, keypoints: Path, figure: bpy.types.Mesh, number: int, tubes: bpy.types.NodeTree
+) -> None:
+    """Build the figure that plays ``keypoints`` ``number`` steps away in time, as thick as ``tubes``."""
     ghost = bpy.data.objects.new(figure.name, figure)
     ghost[scene.CLIP_PART] = "ghost"
     ghost.parent = root
     ghost.hide_render = ghost.hide_select = ghost.show_in_front = True
     for collection in root.users_collection:
         collection.objects.link(ghost)
-    keys = {"clip_frame": scene.CLIP_FRAME, "step": STEP, "first": scene.CLIP_IN, "last": scene.CLIP_OUT}
+    keys = {"clip_frame": CLIP_FRAME, "step": STEP, "first": scene.CLIP_IN, "last": scene.CLIP_OUT}
     expression = f"min(max(clip_frame + step * {number}, first), last)"
-    scene.play_points(ghost, root, clip.keypoints, expression, **keys)
-    return ghost.modifiers.new("Thickness", "NODES")
+    scene.play_points(ghost, root, keypoints, expression, **keys)
+    cast(bpy.types.NodesModifier, ghost.modifiers.new("Thickness", "NODES")).node_group = tubes
 
 
 def _build_material(name: str, colour: np.ndarray, faded: float) -> bpy.types.Material:
     material = bpy.data.materials.new(name)
-    material.diffuse_color = (*((1 - faded) * colour + faded * _FADED_COLOUR), 1.0)
+    shown = *((1 - faded) * colour + faded * _FADED_COLOUR), 1.0
+    material.diffuse_color = shown  # type: ignore[assignment]  # Blender takes any four numbers
     return material
 
 
-def _build_tubes(material: bpy.types.Material) -> bpy.types.GeometryNodeTree:
+def _build_tubes(material: bpy.types.Material) -> bpy.types.NodeTree:
     """Build the nodes that make a tube of ``material`` of every edge."""
-    group = bpy.data.node_groups.new(material.name, "GeometryNodeTree")
+    group = present(bpy.data.node_groups.new(material.name, "GeometryNodeTree"))
+    sockets, kind = present(group.interface), "NodeSocketGeometry"
     for side in ("INPUT", "OUTPUT"):
-        group.interface.new_socket("Geometry", in_out=side, socket_type="NodeSocketGeometry")
+        sockets.new_socket("Geometry", in_out=side, socket_type=kind)  # type: ignore[arg-type]  # no names
     edges, curves, circle, tubes, coloured, output = (
         group.nodes.new(kind)
         for kind in (
@@ -114,9 +129,9 @@ def _build_tubes(material: bpy.types.Material) -> bpy.types.GeometryNodeTree:
             "NodeGroupOutput",
         )
     )
-    circle.inputs["Resolution"].default_value = 6
-    circle.inputs["Radius"].default_value = _RADIUS
-    coloured.inputs["Material"].default_value = material
+    cast(bpy.types.NodeSocketInt, circle.inputs["Resolution"]).default_value = 6
+    cast(bpy.types.NodeSocketFloat, circle.inputs["Radius"]).default_value = _RADIUS
+    cast(bpy.types.NodeSocketMaterial, coloured.inputs["Material"]).default_value = material
     for start, stop in (
         (edges.outputs[0], curves.inputs["Mesh"]),
         (curves.outputs["Curve"], tubes.inputs["Curve"]),
@@ -128,7 +143,7 @@ def _build_tubes(material: bpy.types.Material) -> bpy.types.GeometryNodeTree:
     return group
 
 
-class S2D_PT_onion(ClipPanel, bpy.types.Panel):
+class S2D_PT_onion(ClipPanel):
     """The onion skin."""
 
     bl_label = "Onion Skin"
@@ -136,7 +151,7 @@ class S2D_PT_onion(ClipPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw how to show and to remove it."""
-        layout, root = self.layout, scene.find_root(context.object)
+        layout, root = self.layout, active_clip(context)
         shown = bool(scene.find_parts(root, "ghost"))
         row = layout.row(align=True)
         row.operator(S2D_OT_onion_skin.bl_idname, text="Rebuild" if shown else "Show", icon="ONIONSKIN_ON")
@@ -145,6 +160,4 @@ class S2D_PT_onion(ClipPanel, bpy.types.Panel):
             layout.prop(root, f'["{STEP}"]', text="Step")
 
 
-_CLASSES = (S2D_OT_onion_skin, S2D_OT_remove_onion_skin, S2D_PT_onion)
-
-register, unregister = bpy.utils.register_classes_factory(_CLASSES)
+register, unregister = registration((S2D_OT_onion_skin, S2D_OT_remove_onion_skin, S2D_PT_onion))

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import bpy
 from mathutils import Matrix
 
+from ..registering import registration
+from ..typed import OperatorResult, present, view_3d
 from . import picture, scene
-from .ui import ClipOperator, ClipPanel
+from .ui import ClipOperator, ClipPanel, active_clip
 
 
 class S2D_OT_view_clip(ClipOperator):
@@ -19,22 +22,24 @@ class S2D_OT_view_clip(ClipOperator):
     bl_label = "View Through Clip Camera"
     bl_options = {"UNDO"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Make the clip's camera the scene's and turn the viewport to it."""
-        root = scene.find_root(context.object)
-        camera, plane = scene.find_part(root, "camera"), scene.find_part(root, "video")
-        if camera is None:
+        root, target = active_clip(context), present(context.scene)
+        item, plane = scene.find_part(root, "camera"), scene.find_part(root, "video")
+        camera = item.data if item else None
+        if not isinstance(camera, bpy.types.Camera):
             self.report({"ERROR"}, "The clip's camera was deleted: import the clip again.")
             return {"CANCELLED"}
         info = root[scene.CLIP_INFO]
-        picture.fit_camera(camera.data, info["size"], info["focal"], info["centre"], context.scene)
-        context.scene.camera = camera
+        picture.fit_camera(camera, info["size"], info["focal"], info["centre"], target)
+        target.camera = item
         bounds = scene.clip_bounds(root)
         if plane and bounds is not None:
             picture.place_behind(plane, bounds[1, 1])
         _show_textures(context)
-        if context.area and context.area.type == "VIEW_3D":
-            context.space_data.region_3d.view_perspective = "CAMERA"
+        view = view_3d(context)
+        if context.area and view and view.region_3d:
+            view.region_3d.view_perspective = "CAMERA"
             region = next(region for region in context.area.regions if region.type == "WINDOW")
             with context.temp_override(region=region):
                 bpy.ops.view3d.view_center_camera()
@@ -48,42 +53,59 @@ class S2D_OT_place_clip(ClipOperator):
     bl_label = "Place Clip"
     bl_options = {"REGISTER", "UNDO"}
 
-    mode: bpy.props.EnumProperty(
-        name="Place",
-        description="What the clip is aligned with",
-        items=(
-            (
-                "FLOOR",
-                "On the Floor",
-                "Stand the person upright at the world's origin, facing the front view",
+    mode: Annotated[
+        str,
+        bpy.props.EnumProperty(
+            name="Place",
+            description="What the clip is aligned with",
+            items=(
+                (
+                    "FLOOR",
+                    "On the Floor",
+                    "Stand the person upright at the world's origin, facing the front view",
+                ),
+                ("CAMERA", "Camera Space", "Put the clip's camera at the world's origin, looking along Y"),
             ),
-            ("CAMERA", "Camera Space", "Put the clip's camera at the world's origin, looking along Y"),
         ),
-    )
-    height: bpy.props.FloatProperty(
-        name="Height", description="How far the floor is raised", unit="LENGTH", soft_min=-2.0, soft_max=2.0
-    )
-    tilt: bpy.props.FloatProperty(
-        name="Tilt",
-        description="Lean the clip forward or back, where the floor was estimated wrongly",
-        subtype="ANGLE",
-        soft_min=-math.pi / 4,
-        soft_max=math.pi / 4,
-    )
-    roll: bpy.props.FloatProperty(
-        name="Roll",
-        description="Lean the clip to the side, where the floor was estimated wrongly",
-        subtype="ANGLE",
-        soft_min=-math.pi / 4,
-        soft_max=math.pi / 4,
-    )
-    turn: bpy.props.FloatProperty(
-        name="Turn", description="Turn the clip about the vertical", subtype="ANGLE"
-    )
+    ]
+    height: Annotated[
+        float,
+        bpy.props.FloatProperty(
+            name="Height",
+            description="How far the floor is raised",
+            unit="LENGTH",
+            soft_min=-2.0,
+            soft_max=2.0,
+        ),
+    ]
+    tilt: Annotated[
+        float,
+        bpy.props.FloatProperty(
+            name="Tilt",
+            description="Lean the clip forward or back, where the floor was estimated wrongly",
+            subtype="ANGLE",
+            soft_min=-math.pi / 4,
+            soft_max=math.pi / 4,
+        ),
+    ]
+    roll: Annotated[
+        float,
+        bpy.props.FloatProperty(
+            name="Roll",
+            description="Lean the clip to the side, where the floor was estimated wrongly",
+            subtype="ANGLE",
+            soft_min=-math.pi / 4,
+            soft_max=math.pi / 4,
+        ),
+    ]
+    turn: Annotated[
+        float,
+        bpy.props.FloatProperty(name="Turn", description="Turn the clip about the vertical", subtype="ANGLE"),
+    ]
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Move the clip's empty."""
-        root = scene.find_root(context.object)
+        root = active_clip(context)
         base = scene.floor_placement(root) if self.mode == "FLOOR" else Matrix()
         turns = Matrix.Rotation(self.turn, 4, "Z") @ Matrix.Rotation(self.roll, 4, "Y")
         turns @= Matrix.Rotation(self.tilt, 4, "X")
@@ -98,30 +120,33 @@ class S2D_OT_place_video(ClipOperator):
     bl_label = "Place Video"
     bl_options = {"REGISTER", "UNDO"}
 
-    mode: bpy.props.EnumProperty(
-        name="Place",
-        description="Where the video is shown",
-        items=(
-            ("BEHIND", "Behind", "Behind the person, exactly as the clip's camera filmed it"),
-            ("BESIDE", "Beside", "On an upright card beside the person, life-size"),
+    mode: Annotated[
+        str,
+        bpy.props.EnumProperty(
+            name="Place",
+            description="Where the video is shown",
+            items=(
+                ("BEHIND", "Behind", "Behind the person, exactly as the clip's camera filmed it"),
+                ("BESIDE", "Beside", "On an upright card beside the person, life-size"),
+            ),
         ),
-    )
+    ]
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Allow it on a clip whose motion is decoded and that has a video."""
         if not super().poll(context):
             return False
-        root = scene.find_root(context.object)
+        root = active_clip(context)
         if not scene.find_part(root, "video") or scene.clip_bounds(root) is None:
             cls.poll_message_set("The clip has no video, or is still being decoded")
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Move the plane."""
-        root = scene.find_root(context.object)
-        plane, bounds = scene.find_part(root, "video"), scene.clip_bounds(root)
+        root = active_clip(context)
+        plane, bounds = present(scene.find_part(root, "video")), present(scene.clip_bounds(root))
         if self.mode == "BEHIND":
             picture.place_behind(plane, bounds[1, 1])
         else:
@@ -132,11 +157,12 @@ class S2D_OT_place_video(ClipOperator):
 
 def _show_textures(context: bpy.types.Context) -> None:
     """Let Solid shading show the video too."""
-    if context.area and context.area.type == "VIEW_3D" and context.space_data.shading.type == "SOLID":
-        context.space_data.shading.color_type = "TEXTURE"
+    view = view_3d(context)
+    if view and view.shading.type == "SOLID":
+        view.shading.color_type = "TEXTURE"
 
 
-class S2D_PT_clip(ClipPanel, bpy.types.Panel):
+class S2D_PT_clip(ClipPanel):
     """The active clip."""
 
     bl_label = "Clip"
@@ -144,7 +170,7 @@ class S2D_PT_clip(ClipPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw what the clip is, and what is most often wanted of it."""
-        layout, root = self.layout, scene.find_root(context.object)
+        layout, root = self.layout, active_clip(context)
         frames, fps = root[scene.CLIP_FRAMES], root[scene.CLIP_FPS]
         box = layout.box().column()
         box.label(text=root.name, icon="ARMATURE_DATA")
@@ -152,17 +178,17 @@ class S2D_PT_clip(ClipPanel, bpy.types.Panel):
         layout.operator(S2D_OT_view_clip.bl_idname, icon="VIEW_CAMERA")
 
 
-class S2D_PT_place(ClipPanel, bpy.types.Panel):
+class S2D_PT_place(ClipPanel):
     """Where the clip and its video stand."""
 
     bl_label = "Place"
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the places of the person and of the video."""
-        layout, root = self.layout, scene.find_root(context.object)
+        layout, root = self.layout, active_clip(context)
         row = layout.row(align=True)
         for mode, text in (("FLOOR", "On the Floor"), ("CAMERA", "Camera Space")):
-            row.operator(S2D_OT_place_clip.bl_idname, text=text).mode = mode
+            present(row.operator(S2D_OT_place_clip.bl_idname, text=text)).mode = mode
         plane = scene.find_part(root, "video")
         if plane is None:
             return
@@ -171,16 +197,10 @@ class S2D_PT_place(ClipPanel, bpy.types.Panel):
         row = column.row(align=True)
         for mode, text in (("BEHIND", "Behind"), ("BESIDE", "Beside")):
             pressed = picture.is_card(plane) == (mode == "BESIDE")
-            row.operator(S2D_OT_place_video.bl_idname, text=text, depress=pressed).mode = mode
+            present(row.operator(S2D_OT_place_video.bl_idname, text=text, depress=pressed)).mode = mode
         column.prop(root, f'["{picture.OPACITY}"]', text="Opacity", slider=True)
 
 
-_CLASSES = (
-    S2D_OT_view_clip,
-    S2D_OT_place_clip,
-    S2D_OT_place_video,
-    S2D_PT_clip,
-    S2D_PT_place,
+register, unregister = registration(
+    (S2D_OT_view_clip, S2D_OT_place_clip, S2D_OT_place_video, S2D_PT_clip, S2D_PT_place)
 )
-
-register, unregister = bpy.utils.register_classes_factory(_CLASSES)

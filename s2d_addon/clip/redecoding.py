@@ -15,9 +15,12 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 
-from ..engine import settings
+from ...models.errors import InputError
+from ..engine import cache, settings
 from ..engine.decoded import DecodedClip, read_decoded
-from ..engine.job import CLIP_FILE, Engine, Job, JobError, Jobs, is_complete
+from ..engine.job import CLIP_FILE, IMPORTING, Engine, Job, LastJob, is_complete
+from ..registering import registration
+from ..typed import OperatorResult, windows
 from . import cleanup_properties, scene
 
 PACKED = "packed_clip"
@@ -69,7 +72,9 @@ class RedecodingJob(Job):
             order.folder.mkdir(parents=True, exist_ok=True)
             source.write_bytes(order.packed)
         if not source.is_file():
-            raise JobError(f"{source} is missing: find it with Relink, or import the clip again.")
+            message = f"{source} is missing: find it with Relink, or import the clip again."
+            raise InputError("file", message)
+        cache.claim(order.folder)
         clip = _read(order.folder, order.name)
         if clip is None or not is_complete(clip):
             self._run_decode(source, order.folder)
@@ -83,15 +88,12 @@ class RedecodingJob(Job):
         self.run_worker("decode", str(source), "-o", str(folder), *arguments)
 
 
-class Redecoding(Jobs):
-    """The decoding at work, or the last one: kept for the panel to show."""
-
-    current: RedecodingJob | None = None
+REDECODING: LastJob[RedecodingJob] = LastJob()
 
 
 def busy() -> bool:
     """Whether the engine is at work for an import or another clip."""
-    return Jobs.running() or Redecoding.running()
+    return IMPORTING.running() or REDECODING.running()
 
 
 def decode_again(orders: Sequence[Order]) -> list[str]:
@@ -99,20 +101,20 @@ def decode_again(orders: Sequence[Order]) -> list[str]:
 
     Returns what went wrong, one line each, as far as it is known by then.
     """
-    Redecoding.current = RedecodingJob(settings.chosen_engine(), orders)
-    Redecoding.current.start()
-    if bpy.app.background or not bpy.context.window_manager.windows:
-        Redecoding.current.wait()
-        _show_results(Redecoding.current)
-        return Redecoding.current.errors
+    job = RedecodingJob(settings.chosen_engine(), orders)
+    REDECODING.start(job)
+    if bpy.app.background or not windows(bpy.context):
+        job.wait()
+        _show_results(job)
+        return job.errors
     bpy.app.timers.register(_tick, first_interval=_TICK_SECONDS)
     return []
 
 
 def draw_redecoding(layout: bpy.types.UILayout) -> bool:
     """Draw how far it is, and a button that ends it; returns whether there is anything at work."""
-    job = Redecoding.current
-    if not Redecoding.running():
+    job = REDECODING.current
+    if job is None or not job.running:
         return False
     layout.progress(factor=job.fraction, text=f"{_STAGES.get(job.stage, 'Starting')} {job.fraction:.0%}")
     layout.operator(S2D_OT_cancel_redecoding.bl_idname, icon="X")
@@ -129,26 +131,27 @@ class S2D_OT_cancel_redecoding(bpy.types.Operator):
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
         """Allow it while a clip is decoded again."""
-        return Redecoding.running()
+        return REDECODING.running()
 
-    def execute(self, _context: bpy.types.Context) -> set[str]:
+    def execute(self, _context: bpy.types.Context) -> OperatorResult:
         """Kill the worker."""
-        Redecoding.current.cancel()
+        if REDECODING.current:
+            REDECODING.current.cancel()
         return {"FINISHED"}
 
 
 def _tick() -> float | None:
-    job = Redecoding.current
+    job = REDECODING.current
     if job is None:
         return None
-    windows = bpy.context.window_manager.windows
-    for window in windows:
+    shown = windows(bpy.context)
+    for window in shown:
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
                 area.tag_redraw()
-    if job.running or bpy.app.is_job_running("RENDER") or not windows:
+    if job.running or bpy.app.is_job_running("RENDER") or not shown:
         return _TICK_SECONDS
-    with bpy.context.temp_override(window=windows[0]):
+    with bpy.context.temp_override(window=shown[0]):
         if _show_results(job):
             bpy.ops.ed.undo_push(message="Decode Clip")
     return None
@@ -158,39 +161,41 @@ def _show_results(job: RedecodingJob) -> bool:
     shown = False
     for order in job.done_orders:
         root = next((item for item in scene.all_roots() if item.session_uid == order.root), None)
-        if root:
-            scene.relink(root, order.folder)
+        if root is None:
+            continue
+        scene.relink(root, order.folder)
+        try:
             scene.update_clip(root, read_decoded(order.folder, order.name))
             scene.show_motion(root, cleanup_properties.folder_name(order.edits))
             shown = True
+        except OSError as error:  # gone or damaged since
+            job.fail(error, order.folder)
     return shown
 
 
 def _read(folder: Path, name: str) -> DecodedClip | None:
     try:
         return read_decoded(folder, name)
-    except (OSError, KeyError, ValueError):
+    except OSError:
         return None
 
 
 @persistent
 def _end(*_: object) -> None:
-    Redecoding.end()
+    REDECODING.end()
 
 
-_CLASSES = (S2D_OT_cancel_redecoding,)
+_register, _unregister = registration((S2D_OT_cancel_redecoding,))
 
 
 def register() -> None:
     """Register the operator, and the end of the work where another file is loaded."""
-    for cls in _CLASSES:
-        bpy.utils.register_class(cls)
+    _register()
     bpy.app.handlers.load_pre.append(_end)
 
 
 def unregister() -> None:
     """End what is at work and remove what :func:`register` added."""
-    Redecoding.end()
+    REDECODING.end()
     bpy.app.handlers.load_pre.remove(_end)
-    for cls in reversed(_CLASSES):
-        bpy.utils.unregister_class(cls)
+    _unregister()

@@ -12,17 +12,21 @@ part by part while it is decoded.
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from pathlib import Path
+from typing import cast
 
 import bpy
 import numpy as np
-from mathutils import Matrix, Vector
+from mathutils import Matrix
 
-from ..engine.cache import CLIP_FOLDER, link_path
 from ..engine.decoded import DecodedClip, Floor, open_point_cache, read_decoded
+from ..typed import mesh_of, present
 from . import cleanup_properties, picture
 from .drivers import CLIP_FRAME, add_property, drive, read_scene
+from .storage import CLIP_FOLDER, link_path
 
 START_FRAME = "start_frame"
 CLIP_IN = "clip_in"
@@ -85,15 +89,17 @@ def update_clip(root: bpy.types.Object, clip: DecodedClip) -> None:
     root[CLIP_FOLDER] = link_path(clip.folder)
     mesh, plane = find_part(root, "mesh"), find_part(root, "video")
     if clip.mesh and clip.bounds is not None:
-        _remember_place(root, clip)
-        if mesh and WAITING in mesh:
+        if clip.floor:
+            root[CLIP_INFO]["floor"] = np.ravel(_rows(_floor_matrix(clip.floor))).tolist()
+        _remember_bounds(root, clip.bounds)
+        if mesh and mesh.get(WAITING):
             play_motion(root, clip.mesh)
             del mesh[WAITING]
         if plane and plane.get(WAITING) and not picture.is_card(plane):
             picture.place_behind(plane, clip.bounds[1][1])
         if _same_matrix(root.matrix_basis, _rest_placement(clip)):  # the user has not moved it meanwhile
             root.matrix_basis = floor_placement(root)
-    if plane and WAITING in plane and clip.video:
+    if plane and plane.get(WAITING) and clip.video:
         picture.show_picture(plane, clip.video)
         del plane[WAITING]
 
@@ -107,24 +113,27 @@ def remove_clip(root: bpy.types.Object) -> None:
 
 def remove_objects(items: list[bpy.types.Object]) -> None:
     """Remove objects with their meshes, cameras, materials, images and nodes that nothing else uses."""
-    groups = {m.node_group for item in items for m in item.modifiers if m.type == "NODES"} - {None}
-    materials = {slot.material for item in items for slot in item.material_slots}
-    materials |= {socket.default_value for group in groups for socket in _material_sockets(group)}
-    trees = [material.node_tree for material in materials if material and material.node_tree]
-    images = {node.image for tree in trees for node in tree.nodes if node.type == "TEX_IMAGE"}
-    data = {item.data for item in items}
+    modifiers = [modifier for item in items for modifier in item.modifiers]
+    groups = {m.node_group for m in modifiers if isinstance(m, bpy.types.NodesModifier) and m.node_group}
+    materials = {slot.material for item in items for slot in item.material_slots if slot.material}
+    materials |= {material for group in groups for material in _materials_of(group)}
+    nodes = [node for m in materials if m.node_tree for node in m.node_tree.nodes]
+    images = {node.image for node in nodes if isinstance(node, bpy.types.ShaderNodeTexImage) and node.image}
+    data = {item.data for item in items if item.data}
     bpy.data.batch_remove(items)
     for used in (data, groups, materials, images):
-        bpy.data.batch_remove([item for item in used if item and not item.users])
+        bpy.data.batch_remove([item for item in used if not item.users])
 
 
-def _material_sockets(group: bpy.types.NodeTree) -> list[bpy.types.NodeSocket]:
-    return [socket for node in group.nodes for socket in node.inputs if socket.type == "MATERIAL"]
+def _materials_of(group: bpy.types.NodeTree) -> list[bpy.types.Material]:
+    sockets = [socket for node in group.nodes for socket in node.inputs]
+    given = [socket for socket in sockets if isinstance(socket, bpy.types.NodeSocketMaterial)]
+    return [socket.default_value for socket in given if socket.default_value]
 
 
 def find_root(item: bpy.types.Object | None) -> bpy.types.Object | None:
     """Return the empty of the clip that ``item`` belongs to, or None."""
-    while item and CLIP_FRAME not in item:
+    while item and not _is_root(item):
         item = item.parent
     return item
 
@@ -141,12 +150,16 @@ def find_parts(root: bpy.types.Object, part: str) -> list[bpy.types.Object]:
 
 def all_roots() -> list[bpy.types.Object]:
     """Return the empties of all clips in the file."""
-    return [item for item in bpy.data.objects if CLIP_FRAME in item]
+    return [item for item in bpy.data.objects if _is_root(item)]
 
 
-def point_cache(item: bpy.types.Object) -> bpy.types.Modifier | None:
+def _is_root(item: bpy.types.Object) -> bool:
+    return item.get(CLIP_FRAME) is not None
+
+
+def point_cache(item: bpy.types.Object) -> bpy.types.MeshCacheModifier | None:
     """Return the modifier that plays a point cache on a part of a clip, or None once the part is baked."""
-    return item.modifiers.get(CACHE_MODIFIER)
+    return cast("bpy.types.MeshCacheModifier | None", item.modifiers.get(CACHE_MODIFIER))
 
 
 # ---- files -----------------------------------------------------------------------------------
@@ -174,7 +187,8 @@ def motion_folder(root: bpy.types.Object) -> Path:
 
 def played_files(root: bpy.types.Object) -> list[Path]:
     """Return the decoded files that the clip plays."""
-    return [Path(bpy.path.abspath(link.filepath, library=link.id_data.library)) for link in _links(root)]
+    links = [(link.filepath, present(link.id_data).library) for link in _links(root)]
+    return [Path(bpy.path.abspath(path, library=library)) for path, library in links]
 
 
 def relink(root: bpy.types.Object, folder: Path) -> None:
@@ -186,10 +200,10 @@ def relink(root: bpy.types.Object, folder: Path) -> None:
     root[CLIP_FOLDER] = link_path(folder)
 
 
-def _links(root: bpy.types.Object) -> list[bpy.types.Modifier | bpy.types.Image]:
-    links = [point_cache(child) for child in root.children]
-    links += [picture.picture_image(plane) for plane in find_parts(root, "video")]
-    return [link for link in links if link]
+def _links(root: bpy.types.Object) -> list[bpy.types.MeshCacheModifier | bpy.types.Image]:
+    caches = [point_cache(child) for child in root.children]
+    pictures = [picture.picture_image(plane) for plane in find_parts(root, "video")]
+    return [link for link in (*caches, *pictures) if link]
 
 
 # ---- time ------------------------------------------------------------------------------------
@@ -248,18 +262,16 @@ def clip_bounds(root: bpy.types.Object) -> np.ndarray | None:
     return np.reshape(bounds, (2, 3)) if bounds else None
 
 
-def _remember_place(root: bpy.types.Object, clip: DecodedClip) -> None:
-    info = root[CLIP_INFO]
-    if clip.floor:
-        info["floor"] = [value for row in _floor_matrix(clip.floor) for value in row]
-    info["bounds"] = [float(value) for value in np.ravel(clip.bounds)]
+def _remember_bounds(root: bpy.types.Object, bounds: np.ndarray) -> None:
+    root[CLIP_INFO]["bounds"] = [float(value) for value in np.ravel(bounds)]
 
 
 def _floor_matrix(floor: Floor) -> Matrix:
-    up = Vector(floor.up).normalized()
-    forward = Vector(floor.forward)
-    back = -(forward - forward.project(up)).normalized()
-    return Matrix((back.cross(up), back, up)).to_4x4() @ Matrix.Translation(-Vector(floor.point))
+    """Return where the clip's empty has to be for the floor to be the world's, and the person to face -Y."""
+    back = -(floor.forward - floor.forward @ floor.up * floor.up)
+    back /= np.linalg.norm(back)
+    turn = np.stack([np.cross(back, floor.up), back, floor.up])
+    return Matrix(turn.tolist()).to_4x4() @ Matrix.Translation((-floor.point).tolist())
 
 
 def _rest_distance(clip: DecodedClip) -> float:
@@ -272,7 +284,11 @@ def _rest_placement(clip: DecodedClip) -> Matrix:
 
 
 def _same_matrix(one: Matrix, other: Matrix) -> bool:
-    return np.allclose(one, other, atol=1e-4)
+    return np.allclose(_rows(one), _rows(other), atol=1e-4)
+
+
+def _rows(matrix: Matrix) -> list[tuple[float, ...]]:
+    return [matrix[row].to_tuple() for row in range(4)]
 
 
 # ---- building --------------------------------------------------------------------------------
@@ -317,10 +333,12 @@ def _build_mesh(clip: DecodedClip) -> bpy.types.Object:
     data.loops.add(corners)
     data.polygons.add(len(clip.faces))
     # Attributes take a whole array at once; vertices, loops and faces would be set one by one.
-    data.attributes["position"].data.foreach_set("vector", (clip.rest + offset).astype(np.float32).ravel())
-    data.attributes[".corner_vert"].data.foreach_set("value", clip.faces.ravel())
+    places = cast(bpy.types.FloatVectorAttribute, data.attributes["position"])
+    places.data.foreach_set("vector", (clip.rest + offset).astype(np.float32).ravel())
+    corner_vertices = cast(bpy.types.IntAttribute, data.attributes[".corner_vert"])
+    corner_vertices.data.foreach_set("value", clip.faces.ravel())
     data.polygons.foreach_set("loop_start", np.arange(0, corners, 3, dtype=np.int32))
-    data.uv_layers.new(name="UVMap").uv.foreach_set("vector", clip.uv.ravel())
+    present(data.uv_layers.new(name="UVMap")).uv.foreach_set("vector", clip.uv.ravel())
     data.shade_smooth()
     data.update(calc_edges=True)
     return bpy.data.objects.new(f"{clip.name} mesh", data)
@@ -328,9 +346,10 @@ def _build_mesh(clip: DecodedClip) -> bpy.types.Object:
 
 def play_motion(root: bpy.types.Object, cache: Path) -> None:
     """Let the clip's mesh play the point cache ``cache``, and rest at its first frame without it."""
-    mesh = find_part(root, "mesh")
-    mesh.data.vertices.foreach_set("co", np.ascontiguousarray(open_point_cache(cache)[0]).ravel())
-    mesh.data.update()
+    mesh = present(find_part(root, "mesh"))
+    data = mesh_of(mesh)
+    data.vertices.foreach_set("co", np.ascontiguousarray(open_point_cache(cache)[0]).ravel())
+    data.update()
     play_points(mesh, root, cache, "clip_frame", clip_frame=CLIP_FRAME)
 
 
@@ -339,13 +358,16 @@ def show_motion(root: bpy.types.Object, edit: str) -> None:
 
     Raises OSError where that motion is not there.
     """
-    clip = read_decoded(clip_folder(root) / edit, root.name)
+    folder = clip_folder(root) / edit
+    clip = read_decoded(folder, root.name)
+    if clip.mesh is None or clip.keypoints is None or clip.bounds is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
     mesh, plane = find_part(root, "mesh"), find_part(root, "video")
     if mesh and point_cache(mesh):
         play_motion(root, clip.mesh)
     for ghost in find_parts(root, "ghost"):
-        point_cache(ghost).filepath = link_path(clip.keypoints)
-    root[CLIP_INFO]["bounds"] = [float(value) for value in np.ravel(clip.bounds)]
+        present(point_cache(ghost)).filepath = link_path(clip.keypoints)
+    _remember_bounds(root, clip.bounds)
     if plane and not picture.is_card(plane):
         picture.place_behind(plane, clip.bounds[1][1])
     root[CLIP_EDIT] = edit
@@ -357,7 +379,7 @@ def play_points(
     """Let ``item`` play a point cache, at the frame that ``expression`` makes of the clip's properties."""
     modifier = point_cache(item)
     if modifier is None:
-        modifier = item.modifiers.new(CACHE_MODIFIER, "MESH_CACHE")
+        modifier = cast(bpy.types.MeshCacheModifier, item.modifiers.new(CACHE_MODIFIER, "MESH_CACHE"))
         modifier.cache_format = "PC2"
         modifier.play_mode = "CUSTOM"
         drive(item, f'modifiers["{CACHE_MODIFIER}"].eval_frame', expression, root, **keys)

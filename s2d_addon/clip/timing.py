@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import bpy
 
+from ..registering import registration
+from ..typed import OperatorResult, present
 from . import scene
-from .ui import ClipOperator, ClipPanel
+from .ui import ClipOperator, ClipPanel, active_clip
 
 
 class S2D_OT_match_scene(ClipOperator):
@@ -16,42 +20,51 @@ class S2D_OT_match_scene(ClipOperator):
     bl_label = "Set Scene to Clip"
     bl_options = {"REGISTER", "UNDO"}
 
-    frame_rate: bpy.props.BoolProperty(
-        name="Frame Rate",
-        description="Give the scene the clip's frame rate. The clip plays at its right speed either way",
-        default=True,
-    )
-    frame_range: bpy.props.BoolProperty(
-        name="Frame Range", description="Let the scene start and end with the clip", default=True
-    )
-    resolution: bpy.props.BoolProperty(
-        name="Resolution", description="Give the scene the resolution of the clip's video"
-    )
+    frame_rate: Annotated[
+        bool,
+        bpy.props.BoolProperty(
+            name="Frame Rate",
+            description="Give the scene the clip's frame rate. The clip plays at its right speed either way",
+            default=True,
+        ),
+    ]
+    frame_range: Annotated[
+        bool,
+        bpy.props.BoolProperty(
+            name="Frame Range", description="Let the scene start and end with the clip", default=True
+        ),
+    ]
+    resolution: Annotated[
+        bool,
+        bpy.props.BoolProperty(
+            name="Resolution", description="Give the scene the resolution of the clip's video"
+        ),
+    ]
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Set what was chosen."""
-        root = scene.find_root(context.object)
+        root, target = active_clip(context), present(context.scene)
         if self.frame_rate:
-            scene.set_frame_rate(context.scene, root)
+            scene.set_frame_rate(target, root)
         if self.frame_range:
-            scene.set_frame_range(context.scene, root)
+            scene.set_frame_range(target, root)
         if self.resolution:
-            scene.set_resolution(context.scene, root)
+            scene.set_resolution(target, root)
         return {"FINISHED"}
 
 
-class S2D_PT_time(ClipPanel, bpy.types.Panel):
+class S2D_PT_time(ClipPanel):
     """When and how fast the clip plays."""
 
     bl_label = "Time"
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the clip's place in time."""
-        layout, root = self.layout, scene.find_root(context.object)
+        layout, root = self.layout, active_clip(context)
         layout.use_property_split = True
         layout.use_property_decorate = False
         mesh = scene.find_part(root, "mesh")
-        if mesh and not scene.point_cache(mesh) and scene.WAITING not in mesh:
+        if mesh and not scene.point_cache(mesh) and not mesh.get(scene.WAITING):
             layout.label(text="Baked: moves only the video", icon="INFO")
         column = layout.column(align=True)
         column.prop(root, f'["{scene.START_FRAME}"]', text="Start Frame")
@@ -62,6 +75,4 @@ class S2D_PT_time(ClipPanel, bpy.types.Panel):
         layout.operator(S2D_OT_match_scene.bl_idname, icon="SCENE_DATA")
 
 
-_CLASSES = (S2D_OT_match_scene, S2D_PT_time)
-
-register, unregister = bpy.utils.register_classes_factory(_CLASSES)
+register, unregister = registration((S2D_OT_match_scene, S2D_PT_time))

@@ -4,12 +4,20 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
+from typing import Literal
 
 import bpy
 
+from ..typed import present
 from . import scene
 
 _PIXELS_A_LETTER = 7
+
+
+def active_clip(context: bpy.types.Context) -> bpy.types.Object:
+    """Return the empty of the active object's clip, where ``poll`` has seen that there is one."""
+    return present(scene.find_root(context.object))
 
 
 class ClipOperator(bpy.types.Operator):
@@ -28,9 +36,10 @@ class ClipOperator(bpy.types.Operator):
         return context.mode == "OBJECT"
 
 
-class ClipPanel:
+class ClipPanel(bpy.types.Panel):
     """A panel of the active clip, inside the tab *Sparse2Dense*."""
 
+    layout: bpy.types.UILayout  # always there to draw in
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "Sparse2Dense"
@@ -44,12 +53,15 @@ class ClipPanel:
 
 
 def draw_messages(
-    layout: bpy.types.UILayout, context: bpy.types.Context, messages: list[str], icon: str
+    layout: bpy.types.UILayout,
+    context: bpy.types.Context,
+    messages: Sequence[str],
+    icon: Literal["ERROR", "INFO"],
 ) -> None:
     """Draw messages in a box, each broken into lines that fit the panel."""
     box = layout.box().column(align=True)
-    scale = context.preferences.system.ui_scale
-    width = max(int(context.region.width / (_PIXELS_A_LETTER * scale)) - 8, 16)
+    scale = present(context.preferences).system.ui_scale
+    width = max(int(present(context.region).width / (_PIXELS_A_LETTER * scale)) - 8, 16)
     for message in messages:
         for i, line in enumerate(textwrap.wrap(message, width)):
             box.label(text=line, icon=icon if i == 0 else "BLANK1")

@@ -23,8 +23,10 @@ def main() -> None:
     spec = importlib.util.spec_from_file_location(
         PACKAGE, root / "__init__.py", submodule_search_locations=[str(root)]
     )
+    assert spec  # as every .py file has, and a loader
     package = importlib.util.module_from_spec(spec)
     sys.modules[PACKAGE] = package
+    assert spec.loader
     spec.loader.exec_module(package)
     runpy.run_module(f"{PACKAGE}.{module}", run_name="__main__", alter_sys=True)
 

@@ -9,7 +9,7 @@ whoever looks at the job reads plain attributes.
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import importlib.util
 import json
 import os
@@ -19,28 +19,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Generic, TypeVar
 
-from .decoded import DESCRIPTION_FILE, DecodedClip, read_decoded
+from ...models.errors import Cancelled, InputError, S2DError
+from . import cache
+from .decoded import DecodedClip, read_decoded
 
 CLIP_FILE = "clip.s2d"
 """The copy of the ``.s2d`` in its decoded folder, so that it can be decoded again."""
 
 WORKER_PACKAGES = ("numpy", "cv2", "onnxruntime", "constriction", "ai_edge_litert")
-_ROOT = Path(__file__).resolve().parents[2]
 _BOOT = Path(__file__).with_name("boot.py")
 _LOG_BYTES = 20_000
-_NAME_LETTERS = 48  # of a clip's name in its folder's, since Windows allows paths 260
-_KEY_DIGITS = 12
-_WEIGHTS = (".onnx", ".npz")
 _END_SECONDS = 5.0
-
-
-class JobError(Exception):
-    """One line for the user: what was wrong, where, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Engine:
     body_folder: str = ""  # with the user's own model files of the SMPL family
 
     def command(self, *arguments: str) -> list[str]:
-        """Return the command that starts the worker. Raises JobError where a package is missing."""
+        """Return the command that starts the worker. Raises S2DError where a package is missing."""
         isolated, sites = ("-P", []) if self.python else ("-I", _site_folders())
         boot = [isolated, "-X", "utf8", str(_BOOT), json.dumps(sites), "inference", "worker"]
         return [self.python or sys.executable, *boot, *arguments]
@@ -63,7 +58,7 @@ class Engine:
         return ["--device", self.device, *body]
 
 
-class Job:
+class Job(ABC):
     """A thread that has the engine do something: how far it is, and a way to end it.
 
     Subclasses say in :meth:`work` what is done.
@@ -127,37 +122,45 @@ class Job:
         if self._thread.ident:
             self._thread.join(_END_SECONDS)
 
+    @abstractmethod
     def work(self) -> None:
         """Do the work, in the job's thread; what it raises becomes a line in ``errors``."""
-        raise NotImplementedError
+
+    def wanted(self) -> bool:
+        """Whether what is at work is still wanted; a worker is started for nothing else."""
+        return not self.cancelled
 
     def run_worker(self, *arguments: str, on_part: Callable[[str], None] | None = None) -> dict[str, Any]:
         """Run the worker to its end and return its result; ``on_part`` is called for each finished part.
 
-        Raises JobError with what it said was wrong.
+        Raises S2DError with what it said was wrong.
         """
-        result, message = None, ""
-        with tempfile.TemporaryFile() as log:
-            for event in self._events(self.engine.command(*arguments), log):
-                if event["type"] == "progress":
-                    self._show(event["stage"], event["done"], event["total"])
-                elif event["type"] == "part" and on_part:
-                    on_part(event["part"])
-                elif event["type"] == "error":
-                    message = event["message"]
-                elif event["type"] == "result":
-                    result = event
+        result = error = None
+        command = self.engine.command(*arguments)
+        with (
+            tempfile.TemporaryFile() as log,
+            contextlib.closing(self._messages(command, log)) as messages,
+        ):
+            for message in messages:
+                if message["type"] == "progress":
+                    self._show(message["stage"], message["done"], message["total"])
+                elif message["type"] == "part" and on_part:
+                    on_part(message["part"])
+                elif message["type"] == "error":
+                    error = S2DError(message["code"], message["message"])
+                elif message["type"] == "result":
+                    result = message
             self.log = _tail(log)
         if result is None:
             last = self.log.strip().rpartition("\n")[2]
-            raise JobError(message or f"The engine stopped before it was done. {last}".strip())
+            raise error or S2DError("stopped", f"The engine stopped before it was done. {last}".strip())
         return result
 
-    def _events(self, command: Sequence[str], log: IO[bytes]) -> Iterator[dict[str, Any]]:
-        """Start the worker and yield what it prints; it is gone when this ends, whatever happens."""
+    def _messages(self, command: Sequence[str], log: IO[bytes]) -> Generator[dict[str, Any]]:
+        """Start the worker and yield what it says; it is gone when this ends, whatever happens."""
         with self._lock:
-            if self.cancelled:
-                raise JobError("Cancelled.")
+            if not self.wanted():
+                raise Cancelled
             # The worker ends when its standard input does: it never outlives Blender.
             self._process = process = subprocess.Popen(
                 command,
@@ -168,15 +171,18 @@ class Job:
             )
         with process:
             try:
-                for line in process.stdout:
-                    yield json.loads(line)
+                for line in process.stdout or ():
+                    message = _message(line)
+                    if message:
+                        yield message
             finally:
                 process.kill()
                 self._process = None
 
     def _kill(self) -> None:
-        if self._process:
-            self._process.kill()
+        process = self._process  # once: the job's thread forgets it meanwhile when the worker ends by itself
+        if process:
+            process.kill()
 
     def _show(self, stage: str, done: int, total: int) -> None:
         if stage != self.stage or done < self.done:
@@ -187,18 +193,21 @@ class Job:
         try:
             self.work()
         except Exception as error:  # a thread has nobody else to tell
-            self.fail(error)
+            if self.wanted():
+                self.fail(error)
 
     def fail(self, error: Exception, of: Path | None = None) -> str:
         """Keep the line that tells the user what went wrong, and ``of`` which file, and return it."""
+        said = str(error) if isinstance(error, S2DError) else f"{type(error).__name__}: {error}"
         if isinstance(error, OSError):
-            said = f"{error.filename or of}: {error.strerror or error}."
-        else:
-            said = str(error) if isinstance(error, JobError) else f"{type(error).__name__}: {error}"
+            said, of = f"{error.strerror or error}", error.filename or of
         if of and str(of) not in said:
             said = f"{of}: {said}"
         self.errors.append(said)
         return said
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
 
 
 class WorkerJob(Job):
@@ -224,7 +233,7 @@ class ClipTask:
     clip: DecodedClip | None = None  # what is decoded by now; another object with every part
     error: str = ""
     dropped: bool = False  # nobody wants it any more
-    folder: Path | None = field(default=None, repr=False)
+    folder: Path | None = None  # that it is decoded to
 
     @property
     def finished(self) -> bool:
@@ -243,7 +252,7 @@ class ClipTask:
 
 
 class ImportJob(Job):
-    """The decoding of some ``.s2d`` files, each to a folder of its own under ``cache``.
+    """The decoding of some ``.s2d`` files, each to a folder of its own under ``root``.
 
     All bodies and meshes come first and then all videos. What was decoded there before is not decoded again,
     and what was begun is finished. A file that fails leaves nothing behind and a line in ``errors``; the
@@ -251,11 +260,11 @@ class ImportJob(Job):
     hold by then.
     """
 
-    def __init__(self, tasks: Sequence[ClipTask], cache: Path, engine: Engine) -> None:
+    def __init__(self, tasks: Sequence[ClipTask], root: Path, engine: Engine) -> None:
         super().__init__(engine)
         self.tasks = tuple(tasks)
         self.current: ClipTask | None = None
-        self._cache = cache
+        self._root = root
         self._begun: dict[Path, ClipTask] = {}
 
     def drop(self, task: ClipTask) -> None:
@@ -264,6 +273,10 @@ class ImportJob(Job):
             task.dropped = True
             if task is self.current:
                 self._kill()
+
+    def wanted(self) -> bool:
+        """Whether the clip at work is still wanted."""
+        return super().wanted() and not (self.current and self.current.dropped)
 
     def work(self) -> None:
         """Decode everything."""
@@ -287,33 +300,33 @@ class ImportJob(Job):
                 self.run_worker("encode", str(task.movie), "-o", str(task.path), *task.encode_options)
             self._decode(task, only)
         except Exception as error:
-            if not (self.cancelled or task.dropped):  # otherwise the worker was killed on purpose
+            if self.wanted():  # otherwise the worker was killed on purpose
                 task.error = self.fail(error, task.movie or task.path)
 
     def _decode(self, task: ClipTask, only: str | None) -> None:
         if task.folder is None:
             if not task.path.is_file():
-                raise JobError(f"{task.path} is not there: choose a .s2d file.")
-            name = task.path.stem[:_NAME_LETTERS].rstrip(" .")
-            task.folder = self._cache / f"{name}-{_key(task.path, self.engine)}"
-            if (task.folder / DESCRIPTION_FILE).is_file():
-                self._read(task)
+                raise InputError("file", f"{task.path} is not there: choose a .s2d file.")
+            task.folder = cache.clip_folder(self._root, task.path, self.engine.body_folder)
+            if cache.claim(task.folder):
+                with contextlib.suppress(OSError):  # damaged: it is decoded anew
+                    task.clip = read_decoded(task.folder, task.path.stem)
+        folder = task.folder
         if task.finished:
-            os.utime(task.folder / DESCRIPTION_FILE)  # the cache forgets what was used longest ago
             return
         if only == "video" and not (task.clip and task.clip.mesh and task.clip.has_video):
             return
         if task.clip and task.clip.skeleton:
             only = "video"
-        self._begun[task.folder] = task
-        task.folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(task.path, task.folder / CLIP_FILE)
-        options = [*(["--only", only] if only else []), *self.engine.decode_options()]
-        arguments = ("decode", str(task.path), "-o", str(task.folder), *options)
-        self.run_worker(*arguments, on_part=lambda _: self._read(task))
+        self._begun[folder] = task
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(task.path, folder / CLIP_FILE)
 
-    def _read(self, task: ClipTask) -> None:
-        task.clip = read_decoded(task.folder, task.path.stem)
+        def show(_part: str) -> None:
+            task.clip = read_decoded(folder, task.path.stem)
+
+        options = [*(["--only", only] if only else []), *self.engine.decode_options()]
+        self.run_worker("decode", str(task.path), "-o", str(folder), *options, on_part=show)
 
 
 def is_complete(clip: DecodedClip) -> bool:
@@ -321,24 +334,13 @@ def is_complete(clip: DecodedClip) -> bool:
     return clip.skeleton is not None and (clip.video is not None or not clip.has_video)
 
 
-def weights() -> dict[str, str]:
-    """Return the SHA-256 of each file of the networks and the body, by its name."""
-    files = sorted(path for path in (_ROOT / "models" / "weights").glob("*.*") if path.suffix in _WEIGHTS)
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def _key(path: Path, engine: Engine) -> str:
-    """Return what a decoding depends on, as a few digits: the file, the weights and the body models."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    digest.update(json.dumps([weights(), engine.body_folder, _own_networks(engine.body_folder)]).encode())
-    return digest.hexdigest()[:_KEY_DIGITS]
-
-
-def _own_networks(body_folder: str) -> list[tuple[str, int]]:
-    """Return the networks that were trained for the user's own bodies, and when each was written."""
-    files = sorted(Path(body_folder).rglob("*_vertex_predictor.onnx")) if body_folder else []
-    return [(str(file), file.stat().st_mtime_ns) for file in files]
+def _message(line: bytes) -> dict[str, Any] | None:
+    """Return what the worker says in a line; None where somebody else wrote it, such as a user's Python."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return None
+    return message if isinstance(message, dict) and "type" in message else None
 
 
 def _site_folders() -> list[str]:
@@ -347,8 +349,9 @@ def _site_folders() -> list[str]:
     for package in WORKER_PACKAGES:
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
-            raise JobError(
-                f"The Python package {package} is missing: install this platform's zip of the extension."
+            raise S2DError(
+                "missing_dependency",
+                f"The Python package {package} is missing: install this platform's zip of the extension.",
             )
         inside = Path(spec.origin).parent
         folder = str(inside.parent if spec.submodule_search_locations else inside)
@@ -362,19 +365,26 @@ def _tail(log: IO[bytes]) -> str:
     return log.read().decode("utf-8", "replace")
 
 
-class Jobs:
-    """The import at work, or the last one: kept for the panel to show."""
+class LastJob(Generic[AnyJob]):
+    """The job of a kind that is at work, or the last one: kept for the panel to show."""
 
-    current: ImportJob | None = None
+    def __init__(self) -> None:
+        self.current: AnyJob | None = None
 
-    @classmethod
-    def running(cls) -> bool:
-        """Whether an import is at work."""
-        return cls.current is not None and cls.current.running
+    def start(self, job: AnyJob) -> None:
+        """Start a job, which is the current one from now on."""
+        self.current = job
+        job.start()
 
-    @classmethod
-    def end(cls) -> None:
-        """Kill an import at work, and forget it."""
-        if cls.current:
-            cls.current.end()
-        cls.current = None
+    def running(self) -> bool:
+        """Whether one is at work."""
+        return self.current is not None and self.current.running
+
+    def end(self) -> None:
+        """Kill the one at work, and forget it."""
+        if self.current:
+            self.current.end()
+        self.current = None
+
+
+IMPORTING: LastJob[ImportJob] = LastJob()

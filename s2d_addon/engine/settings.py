@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol, cast
 
 import bpy
 
@@ -13,10 +13,24 @@ PACKAGE = __package__.removesuffix(".s2d_addon.engine")
 """The extension's own name, by which Blender files its preferences and its folders."""
 
 
-def settings() -> Any | None:
+class Settings(Protocol):
+    """What the preferences hold; paths as Blender stores them, empty where nothing was chosen."""
+
+    device: str  # CPU or TORCH
+    python: str
+    torch_device: str
+    cache_folder: str
+    cache_limit: float  # GB
+    body_folder: str
+    set_scene: str  # NEW, ALWAYS or NEVER
+    set_resolution: bool
+
+
+def settings() -> Settings | None:
     """Return the preferences, or None where this is no extension but an imported Python package."""
-    addon = bpy.context.preferences.addons.get(PACKAGE)
-    return addon.preferences if addon else None
+    preferences = bpy.context.preferences
+    addon = preferences.addons.get(PACKAGE) if preferences else None
+    return cast(Settings, addon.preferences) if addon else None
 
 
 def chosen_engine() -> Engine:

@@ -42,7 +42,7 @@ def timed(name):
         yield
     finally:
         took = time.perf_counter() - started[0], time.thread_time() - started[1]
-        if importing.Jobs.running():
+        if importing.IMPORTING.running():
             ours[name] = list(map(max, ours.get(name, (0, 0)), took))
 
 
@@ -125,11 +125,15 @@ def moving():
 
 
 def at_work():
-    return importing.Jobs.running() or importing.Imports.current is not None
+    return importing.IMPORTING.running() or importing.Imports.current is not None
+
+
+def job():
+    return importing.IMPORTING.current
 
 
 def task():
-    return importing.Jobs.current.tasks[0]
+    return job().tasks[0]
 
 
 def forget_clips():
@@ -160,7 +164,7 @@ def imports_while_the_window_lives():
     results["placeholder"] = sorted(item.get("clip_part", "root") for item in bpy.data.objects)
     yield from until(moving)
     results["motion_seconds"] = time.monotonic() - started
-    yield from until(lambda: task().finished or importing.Jobs.current.stage == "video")
+    yield from until(lambda: task().finished or job().stage == "video")
     yield from until(lambda: importing.Imports.current is None or importing.Imports.current.told)
     photograph("panel-running")
     in_view(bpy.ops.mesh.primitive_cube_add, "EXEC_DEFAULT", True)
@@ -168,7 +172,7 @@ def imports_while_the_window_lives():
     in_view(bpy.ops.ed.undo)  # to the time when nothing moved yet
     yield from until(lambda: not at_work())
     results["video_seconds"] = time.monotonic() - started
-    results["errors"] = importing.Jobs.current.errors
+    results["errors"] = job().errors
     results["moving"] = len(moving())
     results["videos"] = sum(image.source == "MOVIE" for image in bpy.data.images)
     in_view(bpy.ops.view3d.view_selected)
@@ -217,7 +221,7 @@ def says_what_is_wrong_with_a_file():
     work(bad)
     yield from until(lambda: not at_work())
     yield from pause(0.5)
-    results["said"] = importing.Jobs.current.errors
+    results["said"] = job().errors
     photograph("panel-error")
 
 
@@ -228,11 +232,11 @@ def stands_all_clips_before_any_video_and_cancels():
         clip.write_bytes(LONG.read_bytes())
     work(*clips)
     yield from until(lambda: len(moving()) == 2)
-    results["videos_before_all_moved"] = sum(task.finished for task in importing.Jobs.current.tasks)
-    folders = [task.folder for task in importing.Jobs.current.tasks]
-    started, pid = time.monotonic(), importing.Jobs.current.worker_pid
+    results["videos_before_all_moved"] = sum(task.finished for task in job().tasks)
+    folders = [task.folder for task in job().tasks]
+    started, pid = time.monotonic(), job().worker_pid
     in_view(bpy.ops.s2d.cancel)
-    importing.Jobs.current.wait()
+    job().wait()
     results["cancel_seconds"] = time.monotonic() - started
     yield from until(lambda: not at_work())
     results["after_cancel"] = {
@@ -246,35 +250,38 @@ def encodes_a_movie_until_cancelled():
     movie = WORK / "filmed.mp4"
     shutil.copy(MOVIE, movie)
     in_view(bpy.ops.s2d.encode_video, "EXEC_DEFAULT", filepath=str(movie))
-    yield from until(lambda: importing.Jobs.current.stage == "people" and importing.Jobs.current.done)
+    yield from until(lambda: job().stage == "people" and job().done)
     yield from pause(0.5)
     photograph("panel-encoding")
     in_view(bpy.ops.s2d.cancel)
-    importing.Jobs.current.wait()
+    job().wait()
     results["encoded"] = movie.with_suffix(".s2d").exists()
     yield from until(lambda: not at_work())
 
 
 def lets_go_of_what_the_user_deletes():
     work(LONG)
-    yield from until(lambda: placeholders() and importing.Jobs.current.worker_pid)
-    results["worker_of_deleted"] = importing.Jobs.current.worker_pid is not None
+    yield from until(lambda: placeholders() and job().worker_pid)
+    results["worker_of_deleted"] = job().worker_pid is not None
     for item in list(bpy.data.objects):
         bpy.data.objects.remove(item)
     yield from until(lambda: not at_work())
-    results["after_deleting"] = {"objects": len(bpy.data.objects), "errors": importing.Jobs.current.errors}
+    results["after_deleting"] = {
+        "objects": len(bpy.data.objects),
+        "errors": job().errors,
+    }
 
 
 def ends_with_its_file():
     forget_clips()
     work(LONG)
-    yield from until(lambda: importing.Jobs.current.worker_pid)
-    pid = importing.Jobs.current.worker_pid
+    yield from until(lambda: job().worker_pid)
+    pid = job().worker_pid
     bpy.ops.wm.read_homefile(app_template="")
     yield
     results["after_loading"] = {
         "worker": Path(f"/proc/{pid}").exists(),
-        "import": importing.Jobs.current is not None,
+        "import": job() is not None,
     }
 
 
@@ -314,8 +321,8 @@ def shows_motion_on_the_users_armature():
 
 def imports_with_open(*names):
     """Import into a new window in which only these panels of a clip are open."""
-    panels = [cls for cls in bpy.types.Panel.__subclasses__() if cls.__module__.startswith(PACKAGE)]
-    panels = [cls for cls in panels if getattr(cls, "bl_parent_id", "") == "S2D_PT_clip"]
+    panels = importlib.import_module(f"{PACKAGE}.s2d_addon.clip.ui").ClipPanel.__subclasses__()
+    panels = [cls for cls in panels if cls.bl_parent_id == "S2D_PT_clip"]
     for cls in panels:
         bpy.utils.unregister_class(cls)
         cls.bl_options = set() if cls.__name__ in names else {"DEFAULT_CLOSED"}
@@ -367,7 +374,7 @@ turns = []  # when this session let go of Blender's loop
 
 
 def tick():
-    if turns and importing.Jobs.running():
+    if turns and importing.IMPORTING.running():
         gaps.append(time.perf_counter() - turns[-1])
     try:
         next(steps)

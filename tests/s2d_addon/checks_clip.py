@@ -324,6 +324,20 @@ def clean_up_changes_motion_and_body_and_goes_back():
     assert vertex_error() < 1e-5
 
 
+@check
+def damaged_files_are_decoded_anew():
+    new_scene(25)
+    import_clip()
+    body = addon("clip.scene").clip_folder(root()) / "body.npz"
+    size = body.stat().st_size
+    body.unlink()
+    set_properties(root(), edit_mirror=True)
+    assert bpy.ops.s2d.apply_edits("EXEC_DEFAULT", True) == {"FINISHED"}
+    assert body.stat().st_size == size
+    assert bpy.ops.s2d.reset_edits() == {"FINISHED"}
+    assert vertex_error() < 1e-5
+
+
 # ---- keeps -----------------------------------------------------------------------------------
 
 
@@ -351,6 +365,31 @@ def saved_file_plays_after_its_folder_has_moved():
             assert vertex_error() < 1e-5
             assert shown_video_frame(START + 8) == round(clip_frame(START + 8))
             assert root()["clip_folder"].startswith("//")
+
+
+@check
+def cleaned_up_motion_is_taken_along_to_where_the_clip_already_is():
+    home = WORK / "twice.blend"
+    for edited in (False, True):
+        new_scene(25)
+        import_clip()
+        if edited:
+            set_properties(root(), edit_mirror=True)
+            assert bpy.ops.s2d.apply_edits("EXEC_DEFAULT", True) == {"FINISHED"}
+        bpy.ops.wm.save_as_mainfile(filepath=str(home))
+        assert not addon("clip.keeping").missing_files(root())
+        assert addon("clip.scene").clip_folder(root()).parent == WORK / "twice_s2d"
+
+
+@check
+def material_of_the_users_on_the_video_plane_is_left_alone():
+    new_scene(25)
+    import_clip()
+    part("video")["clip_waiting"] = True  # as while its video is still being drawn
+    part("video").material_slots[0].material = bpy.data.materials.new("mine")
+    clip = addon("engine.decoded").read_decoded(addon("clip.scene").clip_folder(root()), "clip")
+    addon("clip.scene").update_clip(root(), clip)
+    assert part("video").material_slots[0].material.name == "mine"
 
 
 @check

@@ -167,7 +167,7 @@ def cache_gone():
 @contextlib.contextmanager
 def while_at_work(action):
     """Call ``action`` with the running job, from aside, as soon as its worker shows progress."""
-    jobs = sys.modules[f"{PACKAGE}.s2d_addon.importing"].Jobs
+    jobs = sys.modules[f"{PACKAGE}.s2d_addon.importing"].IMPORTING
 
     def wait_and_act():
         while not (jobs.current and jobs.current.running and jobs.current.worker_pid and jobs.current.stage):

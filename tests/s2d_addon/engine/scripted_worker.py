@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A worker that runs the clip (or movie) it is given as a Python script, with what is defined here.
+
+Its arguments are ``MADE``, a decoded clip whose parts ``part`` and ``decode`` hand out, and ``LOG``, where it
+notes that it was started, and then those of the worker.
+"""
+
+import json
+import pathlib
+import shutil
+import sys
+import time
+
+MADE, LOG, *ARGUMENTS = sys.argv[1:]
+FILES = {
+    "body": ("body", "reference"),
+    "mesh": ("mesh", "keypoints", "mesh_data"),
+    "skeleton": ("skeleton",),
+    "video": ("video",),
+}
+given = pathlib.Path(ARGUMENTS[1])
+folder = pathlib.Path(ARGUMENTS[ARGUMENTS.index("-o") + 1]) if "-o" in ARGUMENTS else None
+only = ARGUMENTS[ARGUMENTS.index("--only") + 1] if "--only" in ARGUMENTS else None
+
+
+def say(kind, **content):
+    print(json.dumps({"type": kind, **content}), flush=True)
+
+
+def part(name, **changed):
+    """Finish a part of the clip; ``changed`` is what its description says otherwise."""
+    description = json.loads(pathlib.Path(MADE, "clip.json").read_text())
+    before = folder / "clip.json"
+    files = json.loads(before.read_text())["files"] if before.exists() else {}
+    for what in FILES[name]:
+        files[what] = description["files"][what]
+        shutil.copy(pathlib.Path(MADE, files[what]), folder)
+    aside = folder / ".clip.json"
+    aside.write_text(json.dumps({**description, "files": files, **changed}))
+    aside.replace(before)
+    say("part", part=name)
+
+
+def wait_for(path):
+    while not pathlib.Path(path).exists():
+        time.sleep(0.005)
+
+
+def hang():
+    time.sleep(600)
+
+
+def decode(**changed):
+    """Decode the clip as it should be."""
+    parts = {"mesh": ("body", "mesh", "skeleton"), "video": ("video",), None: tuple(FILES)}[only]
+    for name in parts:
+        part(name, **changed)
+    say("result", files={})
+
+
+with open(LOG, "a") as log:
+    log.write(json.dumps(ARGUMENTS) + "\n")
+exec(compile(given.read_text(), str(given), "exec"))
