@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from ...models.errors import InputError, S2DError
+from .fields import ByteReader
 
 MAX_SIDE = 4096
 _MASK_CELLS = 64  # mask cells across the short side
@@ -114,16 +115,15 @@ def decode_plate(
     its first pixel in the canvas is returned with it, (0, 0) for others.
     """
     width, height = _size(picture)
-    if len(data) < 8:
-        raise InputError("damaged", "the background plate is cut short.")
-    left, top, box_width, box_height = struct.unpack_from("<2h2H" if moving else "<4H", data)
+    reader = ByteReader(data)
+    left, top, box_width, box_height = reader.unpack("2h2H" if moving else "4H")
     # The plate is the canvas and the box, and what a rectangle around both has besides.
     x, y = min(left, 0), min(top, 0)
     whole = max(left + box_width, width) - x, max(top + box_height, height) - y
     if not box_width or not box_height or (not moving and whole != (width, height)):
         raise InputError("damaged", "the background plate lies outside the canvas.")
     _check_plate(x, y, *whole, width, height)
-    crop = decode_picture(data[8:], box_width, box_height)
+    crop = decode_picture(reader.rest(), box_width, box_height)
     hidden = _hidden_on_plate(mask, x, y, *whole)
     background = _bordered(picture, x, y, *whole, cv2.BORDER_REPLICATE)
     return _put(crop, background, left - x, top - y, hidden, _cell(width, height)), (x, y)
@@ -147,12 +147,11 @@ def decode_crop(data: bytes, background: np.ndarray, mask: np.ndarray) -> np.nda
     ``mask`` is the decoded one; the seam is feathered over one mask cell.
     """
     width, height = _size(background)
-    if len(data) < 8:
-        raise InputError("damaged", "a cropped reference picture is cut short.")
-    left, top, box_width, box_height = struct.unpack_from("<4H", data)
+    reader = ByteReader(data)
+    left, top, box_width, box_height = reader.unpack("4H")
     if not (0 < box_width <= width - left and 0 < box_height <= height - top):
         raise InputError("damaged", "a cropped reference picture lies outside the canvas.")
-    crop = decode_picture(data[8:], box_width, box_height)
+    crop = decode_picture(reader.rest(), box_width, box_height)
     cell = _cell(width, height)
     return _put(crop, background, left, top, _grown(mask, cell), cell)
 
@@ -190,15 +189,13 @@ def _check_plate(left: int, top: int, width: int, height: int, canvas_width: int
 
 def _hidden_on_plate(mask: np.ndarray, left: int, top: int, width: int, height: int) -> np.ndarray:
     """Return where the reference does not show the background of a plate, bool: hidden, or not in it."""
-    return _grown(_bordered(mask, left, top, width, height, cv2.BORDER_CONSTANT, 255), _cell(*_size(mask)))
+    return _grown(_bordered(mask, left, top, width, height, cv2.BORDER_CONSTANT), _cell(*_size(mask)))
 
 
-def _bordered(
-    picture: np.ndarray, left: int, top: int, width: int, height: int, kind: int, value: int = 0
-) -> np.ndarray:
-    """Put a canvas's picture in its place on a plate."""
+def _bordered(picture: np.ndarray, left: int, top: int, width: int, height: int, kind: int) -> np.ndarray:
+    """Put a canvas's picture in its place on a plate; around it is what ``kind`` says, or 255."""
     below, right = height + top - picture.shape[0], width + left - picture.shape[1]
-    return cv2.copyMakeBorder(picture, -top, below, -left, right, kind, value=value)
+    return cv2.copyMakeBorder(picture, -top, below, -left, right, kind, value=255)
 
 
 def _grown(mask: np.ndarray, cell: int) -> np.ndarray:
