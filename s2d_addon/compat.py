@@ -7,8 +7,6 @@ from typing import cast
 
 import bpy
 
-from .typed import present
-
 
 def new_fcurves(owner: bpy.types.ID, name: str) -> bpy.types.ActionChannelbagFCurves:
     """Give ``owner`` a new action and return the (empty) collection of its F-curves.
@@ -16,12 +14,12 @@ def new_fcurves(owner: bpy.types.ID, name: str) -> bpy.types.ActionChannelbagFCu
     Actions are layered since Blender 4.4: their curves lie in a channel bag of a slot.
     """
     action = bpy.data.actions.new(name)
-    animation = present(owner.animation_data_create())
+    animation = cast(bpy.types.AnimData, owner.animation_data_create())
     animation.action = action
     if hasattr(action, "layers"):
         animation.action_slot = slot = action.slots.new(id_type=owner.id_type, name=owner.name)
         strip = action.layers.new("Layer").strips.new(type="KEYFRAME")
-        present(cast("bpy.types.ActionKeyframeStrip", strip).channelbag(slot, ensure=True))
+        cast("bpy.types.ActionKeyframeStrip", strip).channelbag(slot, ensure=True)
     return _channels(action).fcurves
 
 
