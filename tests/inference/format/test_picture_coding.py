@@ -352,6 +352,21 @@ def test_a_crop_outside_the_canvas(picture, coded, box):
     assert caught.value.code == "damaged"
 
 
+@pytest.mark.parametrize("box", [(110, 0, 1, 83), (0, 82, 111, 1), (110, 82, 1, 1)])
+def test_a_box_may_be_a_line_at_the_edge(picture, box):
+    line = picture_coding.encode_picture(np.zeros((box[3], box[2], 3), np.uint8), 60)
+    hidden = np.full(picture.shape[:2], 255, np.uint8)
+    data = struct.pack("<4H", *box) + line
+    for found in (
+        picture_coding.decode_crop(data, picture, hidden),
+        picture_coding.decode_plate(data, picture, hidden)[0],
+    ):
+        place = np.s_[box[1] : box[1] + box[3], box[0] : box[0] + box[2]]
+        assert found[place].max() < 6
+        found[place] = picture[place]
+        np.testing.assert_array_equal(found, picture)
+
+
 def test_what_nobody_sees_costs_little():
     """A crop of the person leaves out what is around: noise there makes it no larger."""
     mask = decoded_person(128, 192)
