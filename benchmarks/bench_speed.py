@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 
 from ..inference.capture.pipeline import CaptureOptions
-from ..inference.decoding.point_cache import PC2Writer
+from ..inference.decoding.point_cache import write_pc2
 from ..inference.decoding.synthesis import FrameSynthesiser
 from ..inference.decoding.vertices import BATCH, VertexDecoder
 from ..inference.demo import PACKAGED_CLIP
@@ -189,8 +189,7 @@ def measure_stages(
     encoder_inputs = encoder.inputs
 
     def write_cache(folder: Path) -> None:
-        with PC2Writer(folder / "mesh.pc2", len(body.vertices_mean), frames) as cache:
-            cache.write(vertices)
+        write_pc2(folder / "mesh.pc2", frames, len(body.vertices_mean), [vertices])
 
     def write_video(folder: Path) -> None:
         with VideoWriter(folder / "video.webm", clip.fps, clip.width, clip.height) as video:

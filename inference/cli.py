@@ -18,12 +18,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from ..models.errors import InputError, S2DError, explain
+from .runtime.progress import Progress, unwatched
 
-Progress = Callable[[str, int, int], None]
-Finished = Callable[[str], None]
+if TYPE_CHECKING:
+    from .capture.motion_input import MotionOptions
+    from .capture.pipeline import CaptureOptions
+    from .decoding.decoded_folder import Finished
+    from .encode import Coding
 
 _TOOLS = {
     "train": {
@@ -48,6 +53,11 @@ _TOOLS = {
     },
 }
 """Commands whose subjects are modules with ``add_arguments(parser)`` and ``run(args)``."""
+
+_OF_FILMS = (
+    "person", "start", "end", "fps", "smoothing", "references", "whole", "quality", "plate_quality",
+)  # fmt: skip
+"""Options of ``encode`` that mean nothing where there is no film."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,25 +84,59 @@ def main(argv: Sequence[str] | None = None) -> int:
 # ---- commands --------------------------------------------------------------------------------
 
 
-def _encode(args: argparse.Namespace, progress: Progress, finished: Finished | None = None) -> dict[str, Any]:
+def _encode(
+    args: argparse.Namespace, progress: Progress, _finished: Finished = lambda part: None
+) -> dict[str, Any]:
     from . import encode
 
-    given = {"step_mm": args.step, "reference_quality": args.quality, "plate_quality": args.plate_quality}
-    coding = {name: value for name, value in given.items() if value is not None}
     if args.keypoints:
-        return asdict(encode.encode_motion(args.keypoints, args.output, coding))
-    return asdict(encode.encode_video(args.video, args.output, _capture_options(args), coding, progress))
+        options = _motion_options(args)
+        return asdict(encode.encode_motion(args.keypoints, args.output, options, _coding(args)))
+    return asdict(
+        encode.encode_video(args.video, args.output, _capture_options(args), _coding(args), progress)
+    )
 
 
-def _capture_options(args: argparse.Namespace) -> Any:
+def _coding(args: argparse.Namespace) -> Coding:
+    given: Coding = {}
+    if args.step is not None:
+        given["step_mm"] = args.step
+    if args.quality is not None:
+        given["reference_quality"] = args.quality
+    if args.plate_quality is not None:
+        given["plate_quality"] = args.plate_quality
+    return given
+
+
+def _capture_options(args: argparse.Namespace) -> CaptureOptions:
     from .capture.pipeline import CaptureOptions
 
     names = ("fov", "person", "start", "end", "fps", "size", "smoothing", "references", "body")
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    return CaptureOptions(**given, whole=args.whole, body_path=args.body_file)
+    return CaptureOptions(**_given(args, names), whole=args.whole, body_path=args.body_path)
 
 
-def _decode(args: argparse.Namespace, progress: Progress, finished: Finished | None = None) -> dict[str, Any]:
+def _motion_options(args: argparse.Namespace) -> MotionOptions:
+    from .capture.motion_input import MotionOptions
+
+    for name in _OF_FILMS:
+        value = getattr(args, name)
+        if value is not None and value is not False:  # 0 is given too
+            option = f"--{name.replace('_', '-')}"
+            raise InputError("option", f"{option} goes with a video: leave it out with --keypoints.")
+    if args.body_path and args.body in (None, "anny"):
+        raise InputError(
+            "option", "--body-path is a model of an SMPL body: say which with --body, such as --body smplx."
+        )
+    return MotionOptions(**_given(args, ("body", "body_path", "size", "fov")))
+
+
+def _given(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+
+
+def _decode(
+    args: argparse.Namespace, progress: Progress, finished: Finished = lambda part: None
+) -> dict[str, Any]:
     from . import decode
     from .decoding import edits
 
@@ -106,7 +150,7 @@ def _decode(args: argparse.Namespace, progress: Progress, finished: Finished | N
             args.format,
             device=args.device,
             threads=args.threads,
-            body_file=args.body_file,
+            body_file=args.body_path,
         )
     else:
         result = decode.decode(
@@ -115,7 +159,7 @@ def _decode(args: argparse.Namespace, progress: Progress, finished: Finished | N
             only=args.only,
             device=args.device,
             threads=args.threads,
-            body_file=args.body_file,
+            body_file=args.body_path,
             vertices=args.vertices,
             video_format=args.video_format,
             edits=edits.read_edits(args.edits) if args.edits else None,
@@ -282,7 +326,7 @@ def _add_body_path(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--body-path",
         "--body-file",
-        dest="body_file",
+        dest="body_path",
         type=Path,
         metavar="FILE",
         help="your own model of an SMPL body, or its folder",
@@ -305,7 +349,7 @@ def _add_decode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("glb", "obj", "ply"), default="glb", help="of that mesh")
 
 
-def _tool_module(name: str) -> Any:
+def _tool_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name, __package__)
     except ModuleNotFoundError as error:
@@ -348,7 +392,7 @@ def _progress_bars() -> Iterator[Progress]:
     try:
         from tqdm import tqdm
     except ImportError:
-        yield lambda stage, done, total: None
+        yield unwatched
         return
     bar, current = tqdm(disable=True), ""
 

@@ -9,21 +9,27 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from ..models.errors import InputError
 from ..models.whole_files import unwritable
 from .format.clip import Clip
 from .format.container import write_clip
+from .runtime.progress import Progress, unwatched
 
 if TYPE_CHECKING:
+    from .capture.motion_input import MotionOptions
     from .capture.pipeline import CaptureOptions
 
-Progress = Callable[[str, int, int], None]
-"""Called with the stage's name, how much of it is done, and how much there is; may raise Cancelled."""
+
+class Coding(TypedDict, total=False):
+    """How a clip is coded, see :func:`.container.write_clip`; what is left out is as there."""
+
+    step_mm: float
+    reference_quality: int
+    plate_quality: int
 
 
 @dataclass
@@ -41,41 +47,44 @@ def encode_video(
     video: str | Path,
     output: str | Path,
     options: CaptureOptions,
-    coding: dict[str, Any] | None = None,
-    progress: Progress | None = None,
+    coding: Coding | None = None,
+    progress: Progress = unwatched,
 ) -> EncodeResult:
     """Capture the person in ``video`` and write a ``.s2d``.
 
-    ``coding`` holds keyword arguments of :func:`.s2d_file.write_clip` (``step_mm``,
-    ``reference_quality``, ``plate_quality``). Raises InputError for a file that is no video, a video
-    with no person, or an output that cannot be written (found before the work begins).
+    Raises InputError for a file that is no video, a video with no person, or an output that cannot be written
+    (found before the work begins).
     """
     from .capture.pipeline import capture  # with its neural networks, which a motion alone does not need
 
     output = _checked_output(Path(output))
     start = time.perf_counter()
-    captured = capture(Path(video), options, progress or (lambda stage, done, total: None))
+    captured = capture(Path(video), options, progress)
     return _write(captured.clip, output, coding, time.perf_counter() - start, captured.warnings)
 
 
 def encode_motion(
-    keypoints: str | Path, output: str | Path, coding: dict[str, Any] | None = None
+    keypoints: str | Path,
+    output: str | Path,
+    options: MotionOptions | None = None,
+    coding: Coding | None = None,
 ) -> EncodeResult:
     """Read named 3D keypoints from an ``.npz`` file and write a ``.s2d`` without pictures.
 
     The file is described in :mod:`.motion_input`, which estimates the points that it lacks.
-    Raises InputError for a file that is not as described or an output that cannot be written.
+    Raises InputError for a file that is not as described, options that do not fit it, or an output that
+    cannot be written.
     """
-    from .capture.motion_input import read_motion
+    from .capture.motion_input import MotionOptions, read_motion
 
     output = _checked_output(Path(output))
     start = time.perf_counter()
-    clip = read_motion(Path(keypoints))
+    clip = read_motion(Path(keypoints), options or MotionOptions())
     return _write(clip, output, coding, time.perf_counter() - start, [])
 
 
 def _write(
-    clip: Clip, output: Path, coding: dict[str, Any] | None, capture_seconds: float, warnings: list[str]
+    clip: Clip, output: Path, coding: Coding | None, capture_seconds: float, warnings: list[str]
 ) -> EncodeResult:
     start = time.perf_counter()
     sizes = write_clip(clip, output, **(coding or {}))

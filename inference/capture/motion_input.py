@@ -3,19 +3,22 @@
 
 The file holds ``keypoints`` ``(T, N, 3)`` metres in camera space (x right, y down, z forward; NaN where a
 point is not known), ``keypoint_names`` ``(N,)``, ``fps`` (a number, or numerator and denominator) and, if
-wanted, ``camera`` ``(3, 3)`` K in pixels and ``size`` (width, height of the canvas). Any subset of the
-schema's names that holds ``REQUIRED_NAMES`` will do; names that the schema does not have are left out. The
-other points are put where they are on the fitted body at rest, in a frame that the limb they ride on fixes.
+wanted, ``size`` (width and height of the canvas in pixels) and ``camera`` ``(3, 3)`` K in those pixels. A
+camera needs the size beside it, since its principal point may lie anywhere; where there is no camera, one is
+made that looks straight ahead. Any subset of the schema's names that holds ``REQUIRED_NAMES`` will do; names
+that the schema does not have are left out. The other points are put where they are on the fitted body at
+rest, in a frame that the limb they ride on fixes.
 """
 
 from __future__ import annotations
 
-import zipfile
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
+from ...models.array_files import read_arrays
 from ...models.body import BodyModel
 from ...models.body_catalogue import load_body
 from ...models.camera import Camera
@@ -28,11 +31,11 @@ from ..format.clip import Clip
 from ..format.header import MAX_FPS, MAX_FRAMES, MIN_FPS
 
 _CANVAS = 256
-_FIELD_OF_VIEW = 60.0  # degrees, when the file names no camera
+_FIELD_OF_VIEW = 60.0  # degrees across the shorter side, when neither file nor user names any
+_SIZES, _FIELDS_OF_VIEW = (64, 2048), (5, 150)
 _LONGEST_GAP_SECONDS = 1.0
 _HEIGHT_METRES = (0.4, 3.0)
 _HEIGHT_OF_CHAIN = 1.27  # body height over shoulder-hip-knee-ankle, adults
-_MAX_POINTS = 256
 _BIND = 0.3  # a limb bent less than this (sine) takes its turn from the trunk as much as from its bend
 
 _RIDERS: dict[str, tuple[str, ...]] = {
@@ -43,19 +46,35 @@ _RIDERS: dict[str, tuple[str, ...]] = {
 """Rigid parts, and the points on them that may be estimated."""
 
 
-def read_motion(path: Path) -> Clip:
+@dataclass(frozen=True)
+class MotionOptions:
+    """What a user may choose.
+
+    ``body``, ``body_path``: the body that is fitted, and the user's own model of it, see :func:`.load_body`.
+    ``size``: sides of the canvas in pixels, ``fov``: degrees across its longer side, where the file has none.
+    """
+
+    body: str = "anny"
+    body_path: str | Path | None = None
+    size: int | None = None
+    fov: float | None = None
+
+
+def read_motion(path: Path, options: MotionOptions = MotionOptions()) -> Clip:
     """Read a motion file as this module describes it.
 
-    Raises InputError, naming the array at fault, if it is not such a file or no person could move so.
+    Raises InputError, naming the array or the option at fault, if it is not such a file, no person could move
+    so, or the options do not fit it.
     """
     arrays = _load_arrays(path)
     try:
         fps = _frame_rate(arrays["fps"])
         given, known = _named_points(arrays["keypoints"], arrays["keypoint_names"])
-        width, height, camera = _camera(arrays.get("camera"), arrays.get("size"))
+        width, height = _canvas(arrays.get("size"), options.size, "camera" in arrays)
+        camera = _camera(arrays.get("camera"), options.fov, width, height)
         keypoints = _fill_gaps(given, known, fps)
         _check_person(keypoints)
-        body = load_body()
+        body = load_body(options.body, options.body_path)
         shape = _fit_shape(body, keypoints)
         keypoints = _estimate_missing(keypoints, ShapedBody(body, shape).keypoints)
     except InputError as error:
@@ -64,42 +83,16 @@ def read_motion(path: Path) -> Clip:
 
 
 def _load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Load the arrays that are wanted, each after its header has shown a shape and a type that can be."""
-    found = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            for name in ("keypoints", "keypoint_names", "fps", "camera", "size"):
-                member = f"{name}.npy"
-                if member in archive.namelist():
-                    found[name] = _load_array(archive, member)
+        found = read_arrays(path, ("keypoints", "keypoint_names", "fps", "camera", "size"))
     except OSError as error:
         raise InputError("cannot_read", f"cannot read {path}: {error.strerror or error}.") from error
-    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(
-            "not_motion", f"{path} is not a motion file: it must be an .npz of plain arrays ({error})."
-        ) from None
+    except ValueError as error:
+        raise InputError("not_motion", f"{path} is not a motion file: {error}.") from None
     missing = [name for name in ("keypoints", "keypoint_names", "fps") if name not in found]
     if missing:
         raise InputError("not_motion", f"{path} has no array named {' or '.join(missing)}.")
     return found
-
-
-def _load_array(archive: zipfile.ZipFile, member: str) -> np.ndarray:
-    with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"{member} is of an unknown format")
-        read_header = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read_header(file)
-    count = int(np.prod([int(side) for side in shape], dtype=object)) if shape else 1
-    if dtype.hasobject or dtype.kind not in "fiuUS":
-        raise ValueError(f"{member} holds {dtype}, not numbers or names")
-    if count * dtype.itemsize > archive.getinfo(member).file_size or count > MAX_FRAMES * _MAX_POINTS:
-        raise ValueError(f"{member} claims the impossible shape {shape}")
-    with archive.open(member) as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _frame_rate(value: np.ndarray) -> Fraction:
@@ -150,23 +143,37 @@ def _named_points(keypoints: np.ndarray, names: np.ndarray) -> tuple[np.ndarray,
     return points, np.isin(KEYPOINT_NAMES, texts)
 
 
-def _camera(matrix: np.ndarray | None, size: np.ndarray | None) -> tuple[int, int, Camera]:
-    """Return canvas and camera; without a size, the principal point is the canvas's middle."""
-    if matrix is not None:
-        if matrix.shape != (3, 3) or matrix.dtype.kind not in "fiu" or not np.isfinite(matrix).all():
-            raise InputError("bad_camera", "camera must be a 3x3 matrix K of finite numbers.")
-        fx, fy, cx, cy = (float(matrix[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2)))
-        width, height = round(2 * cx), round(2 * cy)
-    else:
-        width = height = _CANVAS
-    if size is not None:
-        if size.shape != (2,) or size.dtype.kind not in "iu":
-            raise InputError("bad_camera", "size must be two whole numbers: width and height of the canvas.")
-        width, height = map(int, size)
+def _canvas(size: np.ndarray | None, wanted: int | None, has_camera: bool) -> tuple[int, int]:
+    """Return the canvas's width and height: the file's, or a square of the ``wanted`` side."""
+    if wanted is not None and not _SIZES[0] <= wanted <= _SIZES[1]:
+        raise InputError("bad_size", f"--size {wanted} is outside {_SIZES[0]} to {_SIZES[1]} pixels.")
+    if size is None:
+        if has_camera:
+            raise InputError("bad_camera", "camera needs size beside it: width and height of its canvas.")
+        return wanted or _CANVAS, wanted or _CANVAS
+    if size.shape != (2,) or size.dtype.kind not in "iu":
+        raise InputError("bad_camera", "size must be two whole numbers: width and height of the canvas.")
+    width, height = map(int, size)
+    if wanted not in (None, min(width, height)):
+        raise InputError("bad_size", f"the file's own canvas is {width}x{height}: leave out --size {wanted}.")
+    return width, height
+
+
+def _camera(matrix: np.ndarray | None, fov: float | None, width: int, height: int) -> Camera:
+    """Return the file's camera, or one that looks straight ahead with the field of view ``fov``."""
+    if fov is not None and not _FIELDS_OF_VIEW[0] <= fov <= _FIELDS_OF_VIEW[1]:
+        raise InputError(
+            "bad_fov", f"--fov {fov:g} is outside {_FIELDS_OF_VIEW[0]} to {_FIELDS_OF_VIEW[1]} degrees."
+        )
     if matrix is None:
-        fx = fy = min(width, height) / 2 / np.tan(np.radians(_FIELD_OF_VIEW / 2))
-        cx, cy = width / 2, height / 2
-    return width, height, Camera(fx, fy, cx, cy)
+        side, degrees = (min(width, height), _FIELD_OF_VIEW) if fov is None else (max(width, height), fov)
+        focal = float(side / 2 / np.tan(np.radians(degrees / 2)))
+        return Camera(focal, focal, width / 2, height / 2)
+    if matrix.shape != (3, 3) or matrix.dtype.kind not in "fiu" or not np.isfinite(matrix).all():
+        raise InputError("bad_camera", "camera must be a 3x3 matrix K of finite numbers.")
+    if fov is not None:
+        raise InputError("bad_fov", f"the file has a camera of its own: leave out --fov {fov:g}.")
+    return Camera(*(float(matrix[at]) for at in ((0, 0), (1, 1), (0, 2), (1, 2))))
 
 
 def _fill_gaps(points: np.ndarray, known: np.ndarray, fps: Fraction) -> np.ndarray:

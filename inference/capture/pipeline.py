@@ -281,7 +281,7 @@ def _to_space(
     image, world = seen.image, look_along(seen.world, seen.image, camera)
     weights = np.where(seen.present[:, None], np.maximum(seen.visibility**2, _LEAST_WEIGHT), _UNSEEN_WEIGHT)
     known = seen.present
-    cut_off = known[:, None] & _cut_off(image, seen.visibility, camera)
+    cut_off = known[:, None] & _cut_off(image, seen.visibility, (reader.width, reader.height))
     shape = body.fit_shape(bone_lengths(world, known[:, None] & ~cut_off))
     rest = ShapedBody(body, shape).keypoints.astype(np.float64)
     first, second = np.array(BONES).T
@@ -339,11 +339,10 @@ def _add_pictures(
     progress("pictures", 1, 1)
 
 
-def _cut_off(image: np.ndarray, visibility: np.ndarray, camera: Camera) -> np.ndarray:
+def _cut_off(image: np.ndarray, visibility: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return which points ``(T, 23)`` the network guesses beyond the picture's edge, or squeezed up to it."""
-    size = 2 * np.array([camera.cx, camera.cy])
-    margin = _EDGE * size.min()
-    return (visibility < _VISIBLE) & np.any((image < margin) | (image > size - margin), axis=-1)
+    margin = _EDGE * min(size)
+    return (visibility < _VISIBLE) & np.any((image < margin) | (image > np.array(size) - margin), axis=-1)
 
 
 def _views(

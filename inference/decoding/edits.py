@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from ...models.errors import InputError
-from ...models.keypoints import ANKLES, BONES, HIPS, KEYPOINT_INDEX, KEYPOINT_NAMES, MIRRORED
+from ...models.keypoints import ANKLES, BONES, FEET, HIPS, KEYPOINT_INDEX, KEYPOINT_NAMES, MIRRORED
 from ...models.measures import MEASURES, BodyMeasures
 from ...models.rotations import relative_to_parents
 from ...models.shaped_body import ShapedBody
-from .floor import FEET, Floor, facing
+from .floor import Floor, facing
 
 STRONGEST = 10.0
 """Smoothing strength that is still accepted."""
@@ -190,11 +190,10 @@ def _lengths(points: np.ndarray, bones: np.ndarray) -> np.ndarray:
     return np.linalg.norm(points[:, bones[:, 0]] - points[:, bones[:, 1]], axis=-1).astype(np.float64)
 
 
-def _blocks(frames: int, margin: int) -> Iterator[tuple[int, int, int, int]]:
-    """Yield ``start, stop`` of each block and ``first, last`` of it with its margin."""
+def _blocks(frames: int) -> Iterator[slice]:
+    """Yield the parts in which a long motion is worked on."""
     for start in range(0, frames, _FRAMES_AT_ONCE):
-        stop = min(start + _FRAMES_AT_ONCE, frames)
-        yield start, stop, max(start - margin, 0), min(stop + margin, frames)
+        yield slice(start, start + _FRAMES_AT_ONCE)
 
 
 # ---- smoothing -------------------------------------------------------------------------------
@@ -219,12 +218,12 @@ def _gaussian(values: np.ndarray, sigma: float) -> np.ndarray:
 def _smooth_motion(keypoints: np.ndarray, sigma: float) -> np.ndarray:
     """Smooth keypoints without delay, their bones keeping the lengths they had."""
     result, everywhere = np.empty_like(keypoints), np.eye(keypoints.shape[1])
-    bones = np.array(BONES)
-    for start, stop, first, last in _blocks(len(keypoints), math.ceil(3 * sigma)):
-        here = slice(start - first, stop - first)
-        smooth = _gaussian(keypoints[first:last], sigma)[here]
-        lengths = _gaussian(_lengths(keypoints[first:last], bones), sigma)[here]
-        result[start:stop] = _hold_lengths(smooth, bones, lengths, everywhere)
+    bones, margin = np.array(BONES), math.ceil(3 * sigma)
+    for block in _blocks(len(keypoints)):
+        first = max(block.start - margin, 0)
+        around, here = keypoints[first : block.stop + margin], slice(block.start - first, block.stop - first)
+        smooth, lengths = (_gaussian(each, sigma)[here] for each in (around, _lengths(around, bones)))
+        result[block] = _hold_lengths(smooth, bones, lengths, everywhere)
     return result
 
 
@@ -238,17 +237,17 @@ def _move_to_body(keypoints: np.ndarray, body: ShapedBody, target: ShapedBody, f
     """
     scale = target.hip_height / body.hip_height
     result = np.empty_like(keypoints)
-    for start, stop, _, _ in _blocks(len(keypoints), 0):
-        block = keypoints[start:stop]
-        world, places = body.solve_pose(block)
+    for block in _blocks(len(keypoints)):
+        points = keypoints[block]
+        world, places = body.solve_pose(points)
         local = relative_to_parents(world, body.model.parents)
         root = places[:, 0]
-        left_over = block - body.pose_keypoints(local, root)
+        left_over = points - body.pose_keypoints(local, root)
         root = floor.point + scale * (root - floor.point)
         moved = target.pose_keypoints(local, root.astype(np.float32)) + left_over
-        lowest = (floor.heights(block[:, FEET]) - body.sole_heights).min(axis=1)
+        lowest = (floor.heights(points[:, FEET]) - body.sole_heights).min(axis=1)
         moved_lowest = (floor.heights(moved[:, FEET]) - target.sole_heights).min(axis=1)
-        result[start:stop] = moved + (scale * lowest - moved_lowest)[:, None, None] * floor.up
+        result[block] = moved + (scale * lowest - moved_lowest)[:, None, None] * floor.up
     return result
 
 
@@ -291,10 +290,10 @@ def _contacts(
     return result
 
 
-def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
-    """Return ``start, stop`` of every unbroken run of true ``flags (T,)``."""
+def _runs(flags: np.ndarray) -> list[list[int]]:
+    """Return ``[start, stop]`` of every unbroken run of true ``flags (T,)``."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+    return edges.reshape(-1, 2).tolist()
 
 
 def _sliding_minimum(values: np.ndarray, reach: int) -> np.ndarray:
@@ -338,26 +337,22 @@ def _lock_feet(keypoints: np.ndarray, fps: float, floor: Floor, strength: float)
     """
     heights, along, rising = _sole_motion(keypoints, fps, floor)
     planted = _contacts(heights, along, rising, fps)
-    shifts = np.zeros((len(keypoints), 4, 3))
-    holds = np.zeros((len(keypoints), 4))
-    for point in range(4):
-        shifts[:, point], holds[:, point] = _lock_point(keypoints[:, FEET[point]], planted[:, point], fps)
+    locks = [_lock_point(keypoints[:, FEET[point]], planted[:, point], fps) for point in range(len(FEET))]
+    shifts, holds = (np.stack(part, axis=1) for part in zip(*locks, strict=True))
     shifts *= strength
     result = np.empty_like(keypoints)
     mobility, bones = _leg_mobility(), np.array(BONES)[_LEG_BONES]
     lengths = _gaussian(_lengths(keypoints, bones), _LENGTH_SMOOTHING * fps)
-    for start, stop, _, _ in _blocks(len(keypoints), 0):
-        block = keypoints[start:stop].astype(np.float64)
+    for block in _blocks(len(keypoints)):
+        points = keypoints[block].astype(np.float64)
         for foot in range(2):
-            heel, toe = 2 * foot, 2 * foot + 1
-            both, hold = shifts[start:stop, heel : toe + 1], holds[start:stop, heel : toe + 1, None]
-            other = both[:, ::-1] * (1 - hold)  # a free heel goes along with its planted toe
-            moved = both + other
-            block[:, FEET[heel]] += moved[:, 0]
-            block[:, FEET[toe]] += moved[:, 1]
-            block[:, ANKLES[foot]] += moved.mean(axis=1)
-            block[:, _KNEES[foot]] += moved.mean(axis=1) / 2
-        result[start:stop] = _hold_lengths(block, bones, lengths[start:stop], mobility)
+            soles = slice(2 * foot, 2 * foot + 2)  # heel and toe
+            both, hold = shifts[block, soles], holds[block, soles, None]
+            moved = both + both[:, ::-1] * (1 - hold)  # a free heel goes along with its planted toe
+            points[:, FEET[soles]] += moved
+            points[:, ANKLES[foot]] += moved.mean(axis=1)
+            points[:, _KNEES[foot]] += moved.mean(axis=1) / 2
+        result[block] = _hold_lengths(points, bones, lengths[block], mobility)
     return result
 
 
@@ -367,7 +362,7 @@ def _lock_point(places: np.ndarray, planted: np.ndarray, fps: float) -> tuple[np
     total, weights = np.zeros(places.shape), np.zeros(len(places))
     for start, stop in _runs(planted):
         distance = np.maximum(np.maximum(start - frames, frames - (stop - 1)), 0) / max(_BLEND * fps, 1.0)
-        weight = np.where(distance < 1, (1 + np.cos(np.pi * np.minimum(distance, 1))) / 2, 0.0)
+        weight = (1 + np.cos(np.pi * np.minimum(distance, 1))) / 2
         held = places[start:stop].mean(axis=0) - places[np.clip(frames, start, stop - 1)]
         total += weight[:, None] * held
         weights += weight

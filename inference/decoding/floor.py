@@ -35,7 +35,7 @@ _LOOKING_AHEAD = 1.0  # seconds at the start that tell where the person faces
 
 @dataclass(frozen=True)
 class Floor:
-    """A floor in camera space; each is ``(3,)`` float64."""
+    """A floor, in the axes of the points that it is below; each is ``(3,)`` float64."""
 
     up: np.ndarray  # unit vector
     point: np.ndarray  # metres, on the floor below the person's hips in the first frame

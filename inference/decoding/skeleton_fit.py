@@ -8,28 +8,22 @@ Frames are read batch by batch, so that memory grows by the rotations alone, abo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from ...models.array_files import write_arrays
 from ...models.shaped_body import ShapedBody
 from ...models.skeleton import INFLUENCES, Skeleton, build_skeleton, calibrate, fit_pose, local_quaternions
-from . import writers
+from ..runtime.progress import Progress
 from .point_cache import floor_origin, read_pc2, to_blender
+from .vertices import batches
 
-_BATCH = 32
 _CALIBRATION_FRAMES = 64
 """Frames that the bone lengths are taken from, evenly spread: more change them by less than a millimetre."""
 
 
-def write_skeleton(
-    path: Path,
-    body: ShapedBody,
-    cache: Path,
-    frames: int,
-    progress: Callable[[str, int, int], None],
-) -> None:
+def write_skeleton(path: Path, body: ShapedBody, cache: Path, frames: int, progress: Progress) -> None:
     """Fit the standard skeleton to all ``frames`` of a PC2 ``cache`` of ``body`` and write it to ``path``.
 
     Arrays, float32 where nothing else is said; J bones, V vertices, T frames; Blender's axes, metres:
@@ -47,8 +41,7 @@ def write_skeleton(
     shown = np.concatenate([read_pc2(cache, frame, frame + 1) for frame in sample])
     skeleton = calibrate(build_skeleton(body), shown)
     rotations, roots = np.empty((frames, len(skeleton.names), 3, 3), np.float32), np.empty((frames, 3))
-    for start in range(0, frames, _BATCH):
-        stop = min(start + _BATCH, frames)
+    for start, stop in batches(0, frames):
         rotations[start:stop], roots[start:stop] = fit_pose(skeleton, read_pc2(cache, start, stop))
         progress("skeleton", stop, frames)
     arrays = {
@@ -56,7 +49,7 @@ def write_skeleton(
         "rotations": local_quaternions(skeleton, rotations),
         "locations": to_blender(roots).astype(np.float32),
     }
-    writers.write_npz(path, arrays, {})
+    write_arrays(path, arrays)
 
 
 def _rest_arrays(skeleton: Skeleton) -> dict[str, np.ndarray]:

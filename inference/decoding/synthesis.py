@@ -97,7 +97,7 @@ class FrameSynthesiser:
                 plate=plate,
                 motion=motion[None],
                 keypoints=self._camera.project(keypoints)[None].astype(np.float32),
-                origin=np.float32([[columns.start, rows.start]]),
+                origin=np.array([[columns.start, rows.start]], np.float32),
                 shares=shares[None],
             )["picture"]
             fade = np.outer(_fade(rows, picture.shape[1]), _fade(columns, picture.shape[2]))

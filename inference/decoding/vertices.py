@@ -6,6 +6,7 @@ keypoints (T, 23, 3) -> windows -> network -> bones -> one matrix product -> ver
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ class VertexDecoder:
     """
 
     def __init__(self, body: ShapedBody, fps: float, network: VertexNetwork | None) -> None:
-        self._body, self._fps, self._network = body, float(fps), network
+        self.body, self._fps, self._network = body, float(fps), network
 
     @property
     def radius_frames(self) -> int:
@@ -45,7 +46,7 @@ class VertexDecoder:
         Arguments as of :meth:`predict`.
         """
         windows = sample_windows(np.asarray(keypoints, np.float32), self._fps, start, stop)
-        return predict_bones(self._body, windows, self._network)
+        return predict_bones(self.body, windows, self._network)
 
     def predict(self, keypoints: np.ndarray, start: int, stop: int) -> np.ndarray:
         """Predict the vertices ``(stop - start, V, 3)``, float32, of frames ``start`` to ``stop``.
@@ -54,11 +55,16 @@ class VertexDecoder:
         on :attr:`radius_frames` frames either side alone, so that a part of a clip gives what the whole
         gives; beyond its ends the clip is held still.
         """
-        vertices = np.empty((stop - start, *self._body.vertices.shape), np.float32)
-        for first in range(start, stop, BATCH):
-            last = min(first + BATCH, stop)
-            vertices[first - start : last - start] = self._body.skin(*self.bones(keypoints, first, last))
+        vertices = np.empty((stop - start, *self.body.vertices.shape), np.float32)
+        for first, last in batches(start, stop):
+            vertices[first - start : last - start] = self.body.skin(*self.bones(keypoints, first, last))
         return vertices
+
+
+def batches(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Yield where each :data:`BATCH` of the frames ``start`` to ``stop`` begins and ends."""
+    for first in range(start, stop, BATCH):
+        yield first, min(first + BATCH, stop)
 
 
 def vertex_network(name: str, path: str | Path | None = None) -> str | Path | None:

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A clip as the worker decodes it to a folder, part by part; ``clip.json`` names the parts that are finished.
+"""A decoded clip as a scene is built from it: what its folder holds by now, in Blender's axes.
 
-Only numpy is needed here, so that the job's thread can read what the scene is then built from.
+The folder's contract is :mod:`...inference.decoding.decoded_folder`. Only NumPy is needed, so that the job's
+thread can read what the scene is then built from.
 """
 
 from __future__ import annotations
 
-import json
-import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,17 +14,17 @@ from typing import Any
 
 import numpy as np
 
-DESCRIPTION_FILE = "clip.json"
-_PC2_HEADER = struct.Struct("<12siiffi")
+from ...inference.decoding.decoded_folder import (
+    DESCRIPTION_FILE,
+    read_bones,
+    read_description,
+    read_rest_body,
+)
+from ...inference.decoding.floor import Floor
+from ...inference.decoding.point_cache import open_pc2 as open_point_cache
+from ...inference.decoding.point_cache import to_blender
 
-
-@dataclass(frozen=True)
-class Floor:
-    """The floor below the person in the first frame, in Blender's axes, the camera at the origin."""
-
-    up: np.ndarray  # (3,) unit vector
-    point: np.ndarray  # (3,) metres
-    forward: np.ndarray  # (3,) unit vector, where the person faces
+__all__ = ["DESCRIPTION_FILE", "DecodedClip", "Floor", "open_point_cache", "read_bones", "read_decoded"]
 
 
 @dataclass(frozen=True)
@@ -63,54 +62,35 @@ class DecodedClip:
 def read_decoded(folder: Path, name: str) -> DecodedClip:
     """Read what is decoded by now; ``name`` is what the user calls the clip.
 
-    Raises OSError where the folder has no description or no body.
+    Raises OSError, which says what is wrong, where the folder has no whole description or no whole body.
     """
-    description = json.loads((folder / DESCRIPTION_FILE).read_text(encoding="utf-8"))
-    files, camera = description["files"], description["camera"]
-    with np.load(folder / files["body"], allow_pickle=False) as arrays:
-        rest, faces, uv = (arrays[name] for name in ("vertices", "faces", "uv"))
-    paths = {part: folder / name for part, name in files.items() if (folder / name).is_file()}
-    bounds, floor = description.get("bounds"), description.get("floor")
+    description = read_description(folder)
+    paths = {what: folder / file for what, file in description.files.items() if (folder / file).is_file()}
+    if "body" not in paths:
+        raise OSError(f"{folder} does not hold the clip's body")
+    body, camera, floor = read_rest_body(paths["body"]), description.camera, description.floor
     return DecodedClip(
         name=name,
         folder=folder,
-        key=description["clip"],
-        has_video=description["has_video"],
+        key=description.clip,
+        has_video=description.has_video,
         mesh=paths.get("mesh"),
         keypoints=paths.get("keypoints"),
         mesh_data=paths.get("mesh_data"),
         skeleton=paths.get("skeleton"),
         reference=paths.get("reference"),
         video=paths.get("video"),
-        frames=description["frames"],
-        fps=Fraction(*description["fps"]),
-        width=description["width"],
-        height=description["height"],
-        focal=(camera["fx"], camera["fy"]),
-        centre=(camera["cx"], camera["cy"]),
-        rest=np.ascontiguousarray(rest, np.float32),
-        faces=np.ascontiguousarray(faces, np.int32),
-        uv=np.ascontiguousarray(uv, np.float32),
-        bounds=None if bounds is None else np.array(bounds, np.float32),
-        floor=None if floor is None else Floor(**{name: _to_blender(floor[name]) for name in floor}),
-        measures=description.get("measures", {}),
-        warnings=tuple(description["warnings"]),
+        frames=description.frames,
+        fps=description.fps,
+        width=description.width,
+        height=description.height,
+        focal=(camera.fx, camera.fy),
+        centre=(camera.cx, camera.cy),
+        rest=body.vertices,
+        faces=body.faces,
+        uv=body.uv,
+        bounds=description.bounds,
+        floor=floor and Floor(*(to_blender(part) for part in (floor.up, floor.point, floor.forward))),
+        measures=description.measures,
+        warnings=tuple(description.warnings),
     )
-
-
-def open_point_cache(path: Path) -> np.ndarray:
-    """Map a PC2 file into memory as a read-only ``(T, V, 3)`` float32 array in Blender's axes."""
-    with path.open("rb") as file:
-        _, _, vertices, _, _, frames = _PC2_HEADER.unpack(file.read(_PC2_HEADER.size))
-    return np.memmap(path, "<f4", "r", offset=_PC2_HEADER.size, shape=(frames, vertices, 3))
-
-
-def read_bones(mesh_data: Path) -> np.ndarray:
-    """Return the pairs ``(B, 2)`` of keypoints that a bone joins."""
-    with np.load(mesh_data, allow_pickle=False) as arrays:
-        return arrays["keypoint_bones"]
-
-
-def _to_blender(vector: list[float]) -> np.ndarray:
-    x, y, z = vector
-    return np.array([x, z, -y])

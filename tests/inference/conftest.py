@@ -3,12 +3,13 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sparse2dense.inference.format.clip import Clip
+from sparse2dense.inference.format.clip import Clip, Reference
 from sparse2dense.inference.format.container import write_clip
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.camera import Camera
@@ -43,6 +44,29 @@ def motion_file(make_motion, tmp_path_factory):
     path = tmp_path_factory.mktemp("clip é 人") / "my motion.s2d"
     write_clip(make_motion(30), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def write_filmed(make_motion):
+    """Write frames of that motion with a made-up reference picture: a grey person on coloured ground."""
+
+    def write(frames, path):
+        picture = np.full((96, 64, 3), (60, 120, 180), np.uint8)
+        mask = np.zeros((96, 64), np.uint8)
+        mask[20:76, 22:42] = 255
+        picture[mask > 0] = 128
+        clip = replace(
+            make_motion(frames),
+            width=64,
+            height=96,
+            camera=Camera(100, 100, 32, 48),
+            references=[Reference(3, picture, mask)],
+            plate=np.full((96, 64, 3), (60, 120, 180), np.uint8),
+        )
+        write_clip(clip, path)
+        return path
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 """The command line as a user meets it: one clear line for bad input, and nothing half-written."""
 
 import os
+import subprocess
 import sys
 import zlib
 from fractions import Fraction
@@ -12,7 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sparse2dense.inference.film.writer import VideoWriter
-from sparse2dense.inference.format.container import STEP_MM
+from sparse2dense.inference.format.container import STEP_MM, S2DFile, read_clip
+from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.keypoints import KEYPOINT_NAMES
+
+from ..models.made_smpl import model_fields
 
 
 def assert_one_line(done, status, *words):
@@ -159,3 +164,114 @@ def test_motion_file_that_is_none_is_said_so(engine, tmp_path):
     done = engine("encode", "--keypoints", tmp_path / "motion.npz", "-o", tmp_path / "clip.s2d")
     assert_one_line(done, 2, str(tmp_path / "motion.npz"))
     assert os.listdir(tmp_path) == ["motion.npz"]
+
+
+# ---- a motion without video ------------------------------------------------------------------
+
+
+@pytest.fixture
+def encode_motion(engine, tmp_path):
+    """Encode a motion file of a standing body with some options, and more arrays in the file."""
+    body = load_body()
+    standing = body.keypoints(body.rest(np.zeros(body.shape_size))[0]) + np.array([0, 0, 3])
+
+    def run(*options, **arrays):
+        names = np.array(KEYPOINT_NAMES)
+        path = tmp_path / "motion.npz"
+        np.savez(path, keypoints=np.stack([standing] * 3), keypoint_names=names, fps=30, **arrays)
+        return engine("encode", "--keypoints", path, "-o", tmp_path / "clip.s2d", *options)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--person", "1"),
+        ("--start", "0"),
+        ("--end", "1"),
+        ("--fps", "25"),
+        ("--smoothing", "0"),
+        ("--references", "1"),
+        ("--whole",),
+        ("--quality", "0"),
+        ("--plate-quality", "20"),
+    ],
+)
+def test_options_of_films_are_refused_by_name_for_a_motion(encode_motion, tmp_path, options):
+    assert_one_line(encode_motion(*options), 2, options[0], "--keypoints")
+    assert not (tmp_path / "clip.s2d").exists()
+
+
+def test_a_motions_canvas_and_camera_are_as_asked_for(encode_motion, tmp_path):
+    done = encode_motion("--size", "512", "--fov", "90", "--step", "8")
+    assert (done.returncode, done.stderr) == (0, "")
+    header = S2DFile.open(tmp_path / "clip.s2d").header
+    assert (header.width, header.height, header.step_um) == (512, 512, 8000)
+    assert header.camera.fx == header.camera.fy == pytest.approx(256)
+    assert (header.camera.cx, header.camera.cy) == (256, 256)
+
+
+CAMERA = np.array([[500.0, 0, 100], [0, 510, 300], [0, 0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("options", "arrays", "words"),
+    [
+        (("--fov", "60"), {"camera": CAMERA, "size": [640, 480]}, ("--fov 60", "camera of its own")),
+        (("--fov", "4"), {}, ("--fov 4", "5 to 150")),
+        (("--size", "256"), {"size": [640, 480]}, ("--size 256", "640x480")),
+        (("--size", "63"), {}, ("--size 63", "64 to 2048")),
+        (("--size", "300"), {"camera": CAMERA}, ("camera needs size",)),
+        (("--body-path", "x.npz"), {}, ("--body-path", "--body")),
+        (("--body", "anny", "--body-path", "x.npz"), {}, ("--body-path", "--body")),
+        (("--body", "smplx"), {}, ("smplx", "model file")),
+    ],
+)
+def test_options_that_do_not_fit_a_motion_are_refused_by_name(
+    encode_motion, tmp_path, options, arrays, words
+):
+    assert_one_line(encode_motion(*options, **arrays), 2, *words)
+    assert not (tmp_path / "clip.s2d").exists()
+
+
+def test_a_size_that_the_file_has_too_is_no_contradiction(encode_motion, tmp_path):
+    assert encode_motion("--size", "480", camera=CAMERA, size=[640, 480]).returncode == 0
+    header = S2DFile.open(tmp_path / "clip.s2d").header
+    assert (header.width, header.height, header.camera.cx, header.camera.cy) == (640, 480, 100, 300)
+
+
+def test_the_body_asked_for_is_fitted_to_a_motion(encode_motion, tmp_path):
+    pytest.importorskip("smplx")
+    np.savez(tmp_path / "SMPL_NEUTRAL.npz", **model_fields())
+    done = encode_motion("--body", "smpl", "--body-path", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    clip = read_clip(tmp_path / "clip.s2d")
+    assert (clip.body, clip.shape.shape) == ("smpl", (10,))
+    assert np.abs(clip.shape).max() > 0.1, "its shape is fitted to the bones"
+
+
+# ---- one frame's mesh ------------------------------------------------------------------------
+
+README_INSTALL = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("PIL", "scipy", "torch", "tqdm"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing())
+from sparse2dense.inference.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("mesh_format", ["glb", "obj", "ply"])
+def test_mesh_of_a_frame_is_written_with_the_readmes_packages_alone(motion_file, tmp_path, mesh_format):
+    command = [sys.executable, "-c", README_INSTALL, "decode", motion_file, "-o", tmp_path]
+    command += ["--frame", "7", "--format", mesh_format]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    path = tmp_path / f"frame_000007.{mesh_format}"
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{path}\n")
+    assert path.stat().st_size > 500_000

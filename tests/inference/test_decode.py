@@ -13,37 +13,14 @@ import trimesh
 from sparse2dense.inference.decode import decode, decode_frame
 from sparse2dense.inference.decoding import point_cache
 from sparse2dense.inference.decoding.vertices import VertexDecoder
-from sparse2dense.inference.format.clip import Reference
-from sparse2dense.inference.format.container import S2DFile, write_clip
+from sparse2dense.inference.format.container import S2DFile, read_clip, write_clip
 from sparse2dense.inference.runtime.backends import load_network
 from sparse2dense.models.body_catalogue import load_body
-from sparse2dense.models.camera import Camera
 from sparse2dense.models.shaped_body import ShapedBody
 
+from ..models.made_smpl import model_fields
+
 MESH_FILES = ["body.npz", "clip.json", "keypoints.pc2", "mesh.npz", "mesh.pc2", "skeleton.npz"]
-
-
-@pytest.fixture(scope="session")
-def write_filmed(make_motion):
-    """Write a motion with a small made-up reference picture: a grey person on coloured ground."""
-
-    def write(frames, path):
-        picture = np.full((96, 64, 3), (60, 120, 180), np.uint8)
-        mask = np.zeros((96, 64), np.uint8)
-        mask[20:76, 22:42] = 255
-        picture[mask > 0] = 128
-        clip = replace(
-            make_motion(frames),
-            width=64,
-            height=96,
-            camera=Camera(100, 100, 32, 48),
-            references=[Reference(3, picture, mask)],
-            plate=np.full((96, 64, 3), (60, 120, 180), np.uint8),
-        )
-        write_clip(clip, path)
-        return path
-
-    return write
 
 
 @pytest.fixture(scope="session")
@@ -180,6 +157,43 @@ def test_video_is_drawn_from_the_mesh_that_is_there_unless_it_is_of_another_clip
     decode(filmed_file, tmp_path / "other", only="video")
     assert predicted, "the other clip's mesh is of no use"
     assert sorted(description(tmp_path / "other")["files"]) == ["body", "reference", "video"]
+
+
+@pytest.fixture(scope="module")
+def own_bodies(tmp_path_factory):
+    """Two model files of a user's own, as of a woman and of a man."""
+    pytest.importorskip("smplx")
+    folder = tmp_path_factory.mktemp("bodies")
+    fields = model_fields()
+    np.savez(folder / "SMPL_FEMALE.npz", **fields)
+    np.savez(folder / "SMPL_MALE.npz", **(fields | {"v_template": 1.1 * fields["v_template"]}))
+    return folder / "SMPL_FEMALE.npz", folder / "SMPL_MALE.npz"
+
+
+@pytest.fixture
+def own_body_decoded(own_bodies, filmed_file, tmp_path):
+    """A clip of a user's own body, and the folder with its mesh as of a woman."""
+    clip = replace(read_clip(filmed_file), body="smpl", shape=np.zeros(10, np.float32))
+    write_clip(clip, tmp_path / "clip.s2d")
+    decode(tmp_path / "clip.s2d", tmp_path / "out", only="mesh", body_file=own_bodies[0])
+    assert "mesh" in description(tmp_path / "out")["files"]
+    return tmp_path / "clip.s2d", tmp_path / "out"
+
+
+def test_video_is_not_drawn_from_another_body_files_mesh(own_body_decoded, own_bodies):
+    clip, folder = own_body_decoded
+    decode(clip, folder, only="video", body_file=own_bodies[0])
+    assert {"mesh", "video"} <= set(description(folder)["files"])
+    decode(clip, folder, only="video", body_file=own_bodies[1])
+    assert sorted(description(folder)["files"]) == ["body", "reference", "video"]
+
+
+def test_video_is_not_drawn_from_the_mesh_of_a_network_that_is_gone(own_body_decoded, own_bodies):
+    clip, folder = own_body_decoded
+    made = description(folder) | {"weights": {"vertex_predictor": "0123456789ab"}}
+    (folder / "clip.json").write_text(json.dumps(made))
+    decode(clip, folder, only="video", body_file=own_bodies[0])
+    assert sorted(description(folder)["files"]) == ["body", "reference", "video"]
 
 
 def test_one_frame_is_that_frame_of_the_whole(motion_file, tmp_path):

@@ -16,6 +16,7 @@ from sparse2dense.inference.film.reader import VideoReader
 from sparse2dense.inference.film.writer import VideoWriter
 from sparse2dense.inference.format.container import read_clip, write_clip
 from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.camera import Camera
 from sparse2dense.models.errors import Cancelled, InputError
 from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
 from sparse2dense.models.mesh_motion import see_body, warp_over_plate
@@ -276,6 +277,23 @@ def test_a_person_whose_head_leaves_the_picture_is_not_lost(tmp_path, small_fram
     )
     head = [KEYPOINT_INDEX[name] for name in ("nose", "left_ear", "right_ear")]
     assert np.linalg.norm(first - second, axis=-1)[20:, head].mean() < 0.35
+
+
+def test_where_the_picture_ends_is_not_told_by_the_principal_point(tmp_path, small_frames, monkeypatch):
+    """His legs are below the picture, whether the camera's axis meets its middle or its lower edge."""
+    film = write(tmp_path / "legless.mp4", [frame[:340] for frame in small_frames[:16]])
+
+    def seen_with_axis_at(height):
+        def camera(reader, _fov):
+            return Camera(8 * reader.width, 8 * reader.width, reader.width / 2, height * reader.height)
+
+        monkeypatch.setattr(pipeline, "camera_of", camera)
+        clip = capture(film).clip
+        return clip.camera.project(clip.keypoints), clip.shape
+
+    (middle, shape), (lower, other_shape) = seen_with_axis_at(0.5), seen_with_axis_at(0.9)
+    np.testing.assert_allclose(other_shape, shape, atol=0.05)
+    assert np.linalg.norm(lower - middle, axis=-1).max() < 4
 
 
 def test_nobody_in_the_video(tmp_path, capfd):

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sparse2dense.inference.capture.motion_input import read_motion
+from sparse2dense.inference.capture.motion_input import MotionOptions, read_motion
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.errors import InputError
 from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES, REQUIRED_NAMES
+
+from ...models.made_smpl import model_fields
 
 REQUIRED = [KEYPOINT_INDEX[name] for name in REQUIRED_NAMES]
 
@@ -112,12 +114,45 @@ def test_frame_rates_stay_rational(walk, write, fps, exact):
 
 
 def test_the_camera_sets_the_canvas(walk, write):
-    camera = np.array([[500.0, 0, 320], [0, 510, 240], [0, 0, 1]])
-    clip = read_motion(write(walk[:3], camera=camera))
+    camera = np.array([[500.0, 0, 100], [0, 510, 700], [0, 0, 1]])
+    clip = read_motion(write(walk[:3], camera=camera, size=np.array([640, 480])))
     assert (clip.width, clip.height) == (640, 480)
     np.testing.assert_array_equal(clip.camera.matrix(), camera)
-    clip = read_motion(write(walk[:3], camera=camera, size=np.array([600, 500])))
-    assert (clip.width, clip.height) == (600, 500)
+
+
+def test_a_camera_needs_the_canvas_beside_it(walk, write):
+    """The principal point may lie anywhere, in the canvas or not: it does not tell how large that is."""
+    camera = np.array([[500.0, 0, 320], [0, 510, 240], [0, 0, 1]])
+    with pytest.raises(InputError, match="camera needs size") as caught:
+        read_motion(write(walk[:3], camera=camera))
+    assert caught.value.code == "bad_camera"
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "canvas", "focal"),
+    [
+        (None, {}, (256, 256), 128 / np.tan(np.radians(30))),
+        (None, {"size": 128}, (128, 128), 64 / np.tan(np.radians(30))),
+        (None, {"fov": 90}, (256, 256), 128),
+        ([600, 200], {}, (600, 200), 100 / np.tan(np.radians(30))),
+        ([600, 200], {"fov": 90, "size": 200}, (600, 200), 300),
+        ([64, 64], {"size": 64, "fov": 150}, (64, 64), 32 / np.tan(np.radians(75))),
+        ([2048, 2048], {"size": 2048, "fov": 5}, (2048, 2048), 1024 / np.tan(np.radians(2.5))),
+    ],
+)
+def test_without_a_camera_one_is_made_that_looks_straight_ahead(walk, write, size, options, canvas, focal):
+    more = {} if size is None else {"size": np.array(size)}
+    clip = read_motion(write(walk[:3], **more), MotionOptions(**options))
+    assert (clip.width, clip.height) == canvas
+    assert clip.camera.fx == clip.camera.fy == pytest.approx(focal)
+    assert (clip.camera.cx, clip.camera.cy) == (canvas[0] / 2, canvas[1] / 2)
+
+
+def test_the_body_asked_for_is_fitted(walk, write, tmp_path):
+    pytest.importorskip("smplx")
+    np.savez(tmp_path / "SMPL_NEUTRAL.npz", **model_fields())
+    clip = read_motion(write(walk[:3]), MotionOptions(body="smpl", body_path=tmp_path))
+    assert clip.body == "smpl" and clip.shape.shape == (10,) and np.abs(clip.shape).max() > 0.1
 
 
 def infinite(walk):
@@ -147,8 +182,10 @@ def infinite(walk):
         (lambda k: {"keypoints": k, "fps": np.nan}, "fps"),
         (lambda k: {"keypoints": k, "fps": 1e9}, "fps"),
         (lambda k: {"keypoints": k, "fps": "fast"}, "fps"),
-        (lambda k: {"keypoints": k, "camera": np.eye(4)}, "camera"),
-        (lambda k: {"keypoints": k, "camera": np.full((3, 3), np.nan)}, "camera"),
+        (lambda k: {"keypoints": k, "camera": np.eye(4), "size": [64, 64]}, "camera must be"),
+        (lambda k: {"keypoints": k, "camera": np.full((3, 3), np.nan), "size": [64, 64]}, "camera must be"),
+        (lambda k: {"keypoints": k, "size": [64, 64, 3]}, "size must be"),
+        (lambda k: {"keypoints": k, "size": [64.0, 64.0]}, "size must be"),
     ],
 )
 def test_what_no_person_could_do_is_refused(walk, write, change, said):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sparse2dense.inference.decoding.floor import estimate_floor
+from sparse2dense.inference.decoding.floor import Floor, estimate_floor, facing
 from sparse2dense.inference.format.container import S2DFile
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.shaped_body import ShapedBody
@@ -88,3 +88,125 @@ def test_filmed_clip_stands_on_its_treadmill(body):
     heights = floor.heights(keypoints)
     assert abs(heights.min(axis=1).mean()) < 0.05, "he stands on one foot after the other"
     assert floor.forward @ [0, 0, -1] > 0.7, "he faces the camera"
+
+
+@pytest.mark.parametrize(
+    ("motion", "fps", "up", "point", "forward"),
+    [
+        (
+            "walk",
+            30,
+            (-0.04167, -0.98742, -0.15252),
+            (0.90282, 0.52487, 5.61934),
+            (-0.49635, 0.15294, -0.85454),
+        ),
+        (
+            "jump",
+            30,
+            (-0.03959, -0.98964, -0.13802),
+            (0.29894, 0.81084, 4.16179),
+            (-0.07989, 0.14083, -0.98681),
+        ),
+        (
+            "step",
+            30,
+            (-0.04583, -0.99178, -0.11947),
+            (0.81028, 0.92031, 3.19886),
+            (-0.9916, 0.03069, 0.12562),
+        ),
+        ("stand", 30, (-0.04451, -0.98915, -0.14), (0.30323, 0.9228, 3.33138), (0.04066, 0.13823, -0.98957)),
+        (
+            "jump",
+            60,
+            (-0.03845, -0.98957, -0.1388),
+            (0.29793, 0.81029, 4.1624),
+            (-0.04321, 0.14042, -0.98915),
+        ),
+        (
+            "stand",
+            12,
+            (-0.04606, -0.98969, -0.13564),
+            (0.30458, 0.92313, 3.32757),
+            (0.02288, 0.1347, -0.99062),
+        ),
+    ],
+)
+def test_a_clip_decoded_again_stands_where_it_stood(held_out_motions, body, motion, fps, up, point, forward):
+    """Scenes keep a clip's place: another version that finds another floor would shift what they show."""
+    keypoints = held_out_motions[motion] @ camera_turn(8, -3).T + [0.3, 0.9, 3.5]
+    floor = estimate_floor(keypoints, fps, ShapedBody(body, np.zeros(body.shape_size)))
+    np.testing.assert_allclose(floor.up, up, atol=3e-5)
+    np.testing.assert_allclose(floor.point, point, atol=1e-4)
+    np.testing.assert_allclose(floor.forward, forward, atol=3e-5)
+
+
+@pytest.fixture(scope="module")
+def person(body):
+    return ShapedBody(body, np.zeros(body.shape_size))
+
+
+def test_feet_that_only_pass_below_are_no_contacts(person):
+    """Bouncing: three moments in four on the floor, then down into a pit and out of it."""
+    standing = person.keypoints + np.array([0, 0, 4])
+    depth = np.where(np.arange(120) % 20 < 15, 0, np.array([0, 0.2, 0.4, 0.4, 0.2])[np.arange(120) % 5])
+    floor = estimate_floor(standing + depth[:, None, None] * [0, 1, 0], 30, person)
+    sole = person.vertices[:, 1].max()
+    assert floor.heights(np.array([0, sole, 4])) == pytest.approx(0, abs=0.02)
+
+
+def test_a_level_camera_is_believed_where_nobody_stands_on_anything(person):
+    """Someone who hangs in the air, knees drawn up, turning over, tells nothing of where up is."""
+    curled = person.keypoints.copy()
+    curled[13:] = curled[13:15].mean(axis=0)  # legs drawn up to the hips
+    turns = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    turn = np.zeros((40, 3, 3))
+    turn[:, 0, 0] = 1
+    turn[:, 1, 1] = turn[:, 2, 2] = np.cos(turns)
+    turn[:, 2, 1] = np.sin(turns)
+    turn[:, 1, 2] = -turn[:, 2, 1]
+    falling = 3 * np.linspace(-1, 1, 40)[:, None, None] * [0, 1, 0]
+    floor = estimate_floor(curled @ np.swapaxes(turn, 1, 2) + falling + [0, 0, 5], 30, person)
+    assert floor.up @ [0, -1, 0] > np.cos(np.radians(3))
+
+
+def test_somebody_who_lies_on_one_side_is_taken_to_face_the_camera():
+    up = np.array([0, -np.cos(0.3), -np.sin(0.3)])
+    across = np.zeros((1, 23, 3))
+    across[:, [3, 13]] = up  # the left straight above the right
+    ahead = facing(across, up)
+    np.testing.assert_allclose(ahead, [0, np.sin(0.3), -np.cos(0.3)], atol=1e-6)
+    np.testing.assert_allclose([ahead @ up, np.linalg.norm(ahead)], [0, 1], atol=1e-9)
+
+
+def test_a_quarter_turn_to_the_left_is_faced_to_the_left(person):
+    """Left is the person's: at +x for the camera of one who faces it."""
+    up = np.array([0.0, -1, 0])
+    np.testing.assert_allclose(facing(person.keypoints[None], up), [0, 0, -1], atol=0.05)
+    to_the_left = person.keypoints @ np.array([[0, 0, -1], [0, 1, 0], [1, 0, 0]]).T
+    np.testing.assert_allclose(facing(to_the_left[None], up), [1, 0, 0], atol=0.05)
+
+
+def test_where_the_person_faces_is_told_by_the_first_second(person):
+    """Then they turn right round."""
+    turned = person.keypoints * np.array([-1, 1, -1])
+    keypoints = np.stack([person.keypoints] * 30 + [turned] * 90) + np.array([0, 0, 4])
+    assert estimate_floor(keypoints, 30, person).forward @ [0, 0, -1] > 0.99
+    assert estimate_floor(keypoints[10:], 20, person).forward @ [0, 0, -1] > 0.99
+    assert estimate_floor(keypoints[14:], 30, person).forward @ [0, 0, -1] > 0.99
+    assert estimate_floor(keypoints[16:], 30, person).forward @ [0, 0, -1] < -0.99
+    assert estimate_floor(keypoints[29:31], 1, person).forward @ [0, 0, -1] > 0.99
+
+
+def test_a_long_clip_is_looked_at_every_so_manieth_frame(person, held_out_motions):
+    """Eleven minutes, and the same filmed at three times the rate: more than are looked at one by one."""
+    jump = (held_out_motions["jump"] @ camera_turn(8, -3).T + [0.3, 0.9, 3.5]).astype(np.float32)
+    long = np.tile(jump, (190, 1, 1))
+    slow, fast = estimate_floor(long, 30, person), estimate_floor(np.repeat(long, 3, axis=0), 90, person)
+    np.testing.assert_allclose(fast.up, slow.up, atol=1e-5)
+    np.testing.assert_allclose(fast.point, slow.point, atol=1e-4)
+    np.testing.assert_allclose(fast.forward, slow.forward, atol=1e-5)
+
+
+def test_heights_are_metres_above_the_floor():
+    floor = Floor(np.array([0.0, -1, 0]), np.array([5.0, 1, 5]), np.array([0.0, 0, -1]))
+    np.testing.assert_array_equal(floor.heights(np.array([[0.0, 1, 0], [1, -0.5, 2]])), [0, 1.5])

@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from sparse2dense.inference.decode import decode
-from sparse2dense.inference.decoding.point_cache import read_pc2, to_blender
+from sparse2dense.inference.decoding.point_cache import read_pc2, to_blender, write_pc2
+from sparse2dense.inference.decoding.skeleton_fit import write_skeleton
 from sparse2dense.inference.format.container import write_clip
+from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.shaped_body import ShapedBody
 
 FRAMES = 20
 
@@ -57,3 +60,49 @@ def test_skeleton_at_rest_stands_on_the_floor_facing_minus_y(decoded):
     assert high[2] > 1
     assert foot[1] < -0.05
     assert left[0] > 0.03
+
+
+def scaled(body, sizes):
+    """Frames of the resting body, each of another size."""
+    return np.stack([size * body.vertices + np.float32([0, 0, 4]) for size in sizes]).astype(np.float32)
+
+
+def fit(folder, body, vertices, progress=lambda *told: None):
+    write_pc2(folder / "mesh.pc2", len(vertices), vertices.shape[1], [vertices])
+    write_skeleton(folder / "skeleton.npz", body, folder / "mesh.pc2", len(vertices), progress)
+    with np.load(folder / "skeleton.npz", allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def thigh(data):
+    names = data["names"].tolist()
+    return np.linalg.norm(data["tails"][names.index("thigh.L")] - data["heads"][names.index("thigh.L")])
+
+
+def test_bones_have_the_lengths_of_the_clip_from_its_first_frame_to_its_last(tmp_path):
+    body = ShapedBody(load_body(), np.zeros(load_body().shape_size))
+    own, larger, first, last = (
+        thigh(fit(tmp_path, body, scaled(body, sizes)))
+        for sizes in ((1, 1), (1.1, 1.1), (1.1, 1, 1), (1, 1, 1.1))
+    )
+    assert larger / own == pytest.approx(1.1, abs=0.02)
+    assert own * 1.02 < first < larger * 0.98
+    assert last == pytest.approx(first, rel=0.005)
+
+
+def test_the_work_is_told_batch_by_batch(tmp_path):
+    body, told = ShapedBody(load_body(), np.zeros(load_body().shape_size)), []
+    data = fit(tmp_path, body, scaled(body, [1] * 40), lambda *progress: told.append(progress))
+    assert told == [("skeleton", 32, 40), ("skeleton", 40, 40)]
+    assert data["rotations"].shape[0] == data["locations"].shape[0] == 40
+    kinds = {
+        name: data[name].dtype for name in ("parents", "weight_bones", "rotations", "locations", "heads")
+    }
+    assert kinds == {
+        "parents": np.int32,
+        "weight_bones": np.uint8,
+        "rotations": np.float32,
+        "locations": np.float32,
+        "heads": np.float32,
+    }
+    np.testing.assert_allclose(data["weight_values"].sum(axis=1), 1, atol=1e-5)

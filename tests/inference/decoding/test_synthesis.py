@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Frames drawn by the shipped networks: the person where the keypoints say, the plate elsewhere."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import cv2
@@ -12,6 +13,7 @@ from sparse2dense.inference.runtime.backends import load_network
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.camera import Camera
 from sparse2dense.models.errors import InputError
+from sparse2dense.models.mesh_motion import see_body
 
 CAMERA = Camera(300, 300, 128, 128)
 BODY = load_body()
@@ -182,9 +184,238 @@ def test_a_turn_past_several_references_is_drawn_without_a_jump(plate, standing)
 
 
 def test_what_cannot_be_drawn_is_said(plate, standing):
-    with pytest.raises(InputError, match="no video to draw"):
+    with pytest.raises(InputError, match="no video to draw") as caught:
         FrameSynthesiser(clip_of([], [standing], plate), BODY, [], load)
+    assert caught.value.code == "no_picture"
     reference = paint(standing, (200, 40, 40), (40, 40, 200), plate)
     odd = clip_of([reference], [standing], plate, width=252)
     with pytest.raises(InputError, match="multiples of 8"):
         FrameSynthesiser(odd, BODY, [standing], load)
+
+
+# ---- what the networks are given, and what becomes of what they draw -------------------------
+
+SQUARE = replace(BODY, faces=np.array([[0, 1, 2], [0, 2, 3], [0, 2, 1], [0, 3, 2]]), clothing=None)
+"""A card, with a front and a back."""
+
+
+def card(left, top, right, bottom, depth=3.0):
+    """The card's corners ``(4, 3)`` where the camera sees them on these pixels."""
+    corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], float)
+    return np.column_stack([(corners - (128, 128)) * depth / 300, np.full(4, depth)]).astype(np.float32)
+
+
+class Networks:
+    """Networks that note what they are given; the generator draws ``light`` everywhere."""
+
+    def __init__(self, light=1.0):
+        self.light, self.encoded, self.drawn = light, [], []
+
+    def __call__(self, name):
+        return {"reference_encoder": self.encode, "generator": self.draw}[name]
+
+    def encode(self, **inputs):
+        self.encoded.append(inputs)
+        return {"features": np.full((1, 2, 4, 4), len(self.encoded), np.float32)}
+
+    def draw(self, **inputs):
+        self.drawn.append(inputs)
+        return {"picture": np.full_like(inputs["plate"], self.light)}
+
+
+def on_black(vertices, mask=None, number=1, **changes):
+    """A clip of the card before black, its references posed as ``vertices``, and its networks."""
+    if mask is None:
+        mask = np.zeros((256, 256), np.uint8)
+    references = [(np.full((256, 256, 3), 51 * (i + 1), np.uint8), mask) for i in range(number)]
+    clip = clip_of(
+        references, [BODY.rest(np.zeros(16))[0]] * number, np.zeros((256, 256, 3), np.uint8), **changes
+    )
+    networks = Networks()
+    return FrameSynthesiser(clip, SQUARE, vertices, networks), networks, clip
+
+
+POINTS = BODY.keypoints(BODY.rest(np.zeros(16))[0]) + np.float32([0, 0, 3])
+
+
+def box_of(inputs):
+    """Left, top, right and bottom of the part of the canvas that was drawn."""
+    (left, top), (height, width) = inputs["origin"][0], inputs["plate"].shape[2:]
+    return int(left), int(top), int(left) + width, int(top) + height
+
+
+@pytest.mark.parametrize(
+    ("seen", "box"),
+    [
+        # What is seen is a pixel larger: outlines are soft. Sixteen more around, then whole blocks.
+        ((97, 81, 159, 175), (80, 64, 176, 192)),
+        ((96, 80, 160, 176), (72, 56, 184, 200)),
+        ((10, 9, 247, 250), (0, 0, 256, 256)),
+    ],
+)
+def test_the_networks_draw_the_part_around_the_person_alone(seen, box):
+    vertices = card(*seen)
+    synthesiser, networks, _ = on_black([vertices])
+    picture = synthesiser.frame(POINTS, vertices)
+    (given,) = networks.drawn
+    assert box_of(given) == box
+    left, top, right, bottom = box
+    drawn = np.zeros((256, 256), bool)
+    drawn[top:bottom, left:right] = True
+    assert (picture[~drawn] == 0).all() and (picture[drawn] > 0).all()
+
+
+def test_what_is_drawn_fades_into_the_plate_but_at_the_canvas_edge():
+    vertices = card(97, 10, 159, 175)
+    synthesiser, _, _ = on_black([vertices])
+    picture = synthesiser.frame(POINTS, vertices)[..., 0]
+    ramp = (np.arange(8) + 0.5) / 8
+    across = np.concatenate([ramp, np.ones(80), ramp[::-1]])
+    down = np.concatenate([np.ones(184), ramp[::-1]])
+    np.testing.assert_array_equal(picture[:192, 80:176], np.rint(np.outer(down, across) * 255))
+    wide = card(10, 60, 246, 120)
+    picture = on_black([wide])[0].frame(POINTS, wide)[..., 0]
+    assert (picture[100] == 255).all(), "from edge to edge"
+
+
+def test_a_part_narrower_than_two_fades_is_still_drawn():
+    vertices = card(2, 2, 4, 4)
+    synthesiser, networks, _ = on_black([vertices])
+    picture = synthesiser.frame(POINTS, vertices)[..., 0]
+    assert box_of(networks.drawn[0]) == (0, 0, 24, 24)
+    assert picture[0, 0] == 255 and picture[0, 23] == round(255 / 16) and picture[0, 24] == 0
+
+
+def test_clothes_that_stand_out_widen_the_part_by_as_much_as_they_look():
+    """By how far the mask goes beyond the body, in pixels at the distance that the frame has."""
+    seen = (97, 81, 159, 175)
+    mask = np.zeros((256, 256), np.uint8)
+    mask[100, 60:100] = 255  # 36 pixels left of what is seen, from its soft edge
+    synthesiser, networks, _ = on_black([card(*seen)], mask)
+    synthesiser.frame(POINTS, card(*seen))
+    assert box_of(networks.drawn[0]) == (40, 24, 216, 232)
+    near = card(*seen, depth=1.5)
+    synthesiser.frame(POINTS, near)
+    assert box_of(networks.drawn[1]) == (8, 0, 248, 256)
+    far = card(*seen, depth=6.0)
+    synthesiser.frame(POINTS, far)
+    assert box_of(networks.drawn[2]) == (40, 24, 216, 232), "never less than in the reference"
+    mask[100, 60:100] = 127
+    synthesiser, networks, _ = on_black([card(*seen)], mask)
+    synthesiser.frame(POINTS, card(*seen))
+    assert box_of(networks.drawn[0]) == (80, 64, 176, 192), "hardly the person's"
+
+
+def test_a_reference_that_shows_no_body_widens_nothing():
+    mask = np.full((256, 256), 255, np.uint8)
+    away = card(97, 81, 159, 175) + np.float32([9, 0, 0])
+    here = card(97, 81, 159, 175)
+    synthesiser, networks, _ = on_black([away], mask)
+    synthesiser.frame(POINTS, here)
+    assert box_of(networks.drawn[0]) == (80, 64, 176, 192)
+
+
+def test_the_networks_get_the_reference_the_plate_and_the_keypoints():
+    vertices = card(97, 81, 159, 175)
+    mask = np.zeros((256, 256), np.uint8)
+    mask[90:170, 100:150] = 255
+    synthesiser, networks, clip = on_black([vertices], mask)
+    synthesiser.frame(POINTS, vertices)
+    (encoded,), (given,) = networks.encoded, networks.drawn
+    assert {name: array.shape for name, array in encoded.items()} == {
+        "reference": (1, 3, 256, 256), "mask": (1, 1, 256, 256), "plate": (1, 3, 256, 256),
+    }  # fmt: skip
+    np.testing.assert_allclose(encoded["reference"], 0.2)
+    np.testing.assert_array_equal(encoded["mask"][0, 0], mask / 255)
+    assert not encoded["plate"].any()
+    assert {name: array.shape for name, array in given.items()} == {
+        "features": (1, 1, 2, 4, 4),
+        "references": (1, 1, 3, 256, 256),
+        "masks": (1, 1, 1, 256, 256),
+        "reference_coverage": (1, 1, 1, 256, 256),
+        "reference_keypoints": (1, 1, 23, 2),
+        "plate": (1, 3, 128, 96),
+        "motion": (1, 1, 4, 128, 96),
+        "keypoints": (1, 23, 2),
+        "origin": (1, 2),
+        "shares": (1, 1),
+    }
+    assert {array.dtype for array in given.values()} == {np.dtype(np.float32)}
+    np.testing.assert_allclose(given["keypoints"][0], CAMERA.project(POINTS), atol=1e-4)
+    np.testing.assert_allclose(
+        given["reference_keypoints"][0, 0], CAMERA.project(clip.keypoints[0]), atol=1e-4
+    )
+    np.testing.assert_array_equal(given["references"][0, 0], encoded["reference"][0])
+    assert given["shares"] == 1
+    surface = see_body(SQUARE, vertices, CAMERA.project, 256, 256)
+    np.testing.assert_array_equal(given["reference_coverage"][0, 0, 0], surface.coverage)
+    np.testing.assert_array_equal(given["motion"][0, 0], surface.motion_to(surface)[:, 64:192, 80:176])
+
+
+def test_the_picture_is_the_plate_where_the_networks_change_nothing(plate):
+    vertices, networks = card(97, 81, 159, 175), Networks()
+    networks.draw = lambda **inputs: {"picture": inputs["plate"]}
+    clip = clip_of([(plate, plate[..., 0])], [BODY.rest(np.zeros(16))[0]], plate)
+    synthesiser = FrameSynthesiser(clip, SQUARE, [vertices], networks)
+    np.testing.assert_array_equal(synthesiser.frame(POINTS, vertices), plate)
+
+
+def test_of_many_references_the_two_that_show_most_are_blended():
+    """The card turns away: what a reference shows of it goes from all to little."""
+    frame = card(60, 60, 200, 200)
+    hidden = [card(60 + shift, 60, 200 + shift, 200) for shift in (90, 0, 126, 63)]
+    synthesiser, networks, _ = on_black(hidden, number=4)
+    shown = [shares_of(frame, each) for each in hidden]
+    synthesiser.frame(POINTS, frame)
+    (given,) = networks.drawn
+    assert np.argsort(shown)[::-1].tolist() == [1, 3, 0, 2]
+    np.testing.assert_allclose(given["references"][0, :, 0, 0, 0], [0.4, 0.8], atol=1e-6)
+    np.testing.assert_array_equal(given["features"][0, :, 0, 0, 0], [2, 4])
+    assert given["motion"].shape[1] == 2
+    second = (shown[3] / shown[1]) ** 8 * min((shown[3] - shown[0]) / (0.1 * shown[1]), 1)
+    np.testing.assert_allclose(given["shares"], [[1, second]], rtol=1e-5)
+    assert 0.6 < second < 0.7
+
+
+def shares_of(frame, reference):
+    """How many pixels of what the frame shows of the card the reference shows too."""
+    there, here = (see_body(SQUARE, pose, CAMERA.project, 256, 256) for pose in (reference, frame))
+    motion = here.motion_to(there)
+    return float((motion[2] * motion[3]).sum())
+
+
+def test_a_reference_gives_way_to_another_without_a_jump():
+    """Where two others show as much as it does, its share is nothing; where it shows more, it grows."""
+    frame = card(60, 60, 200, 200)
+    for shift, expected in ((100, 0), (98, "little"), (60, "more")):
+        poses = [frame, card(60 + shift, 60, 200 + shift, 200), card(160, 60, 300, 200)]
+        synthesiser, networks, _ = on_black(poses, number=3)
+        synthesiser.frame(POINTS, frame)
+        (first, second), shown = networks.drawn[0]["shares"][0], [shares_of(frame, pose) for pose in poses]
+        assert first == 1
+        lead = np.clip((shown[1] - shown[2]) / (0.1 * shown[0]), 0, 1)
+        assert second == pytest.approx(max((shown[1] / shown[0]) ** 8 * lead, 1e-6), rel=1e-4)
+        if expected == 0:
+            assert second == pytest.approx(1e-6)
+
+
+def test_a_frame_that_no_reference_shows_is_drawn_of_the_first_two():
+    here, away = card(97, 81, 159, 175), card(97, 81, 159, 175) + np.float32([9, 0, 0])
+    synthesiser, networks, _ = on_black([away, away, away], number=3)
+    synthesiser.frame(POINTS, here)
+    (given,) = networks.drawn
+    np.testing.assert_array_equal(given["features"][0, :, 0, 0, 0], [1, 2])
+    assert np.isfinite(given["shares"]).all() and (given["shares"] > 0).all()
+
+
+def test_references_without_a_pose_each_are_refused():
+    with pytest.raises(ValueError, match="zip"):
+        on_black([card(97, 81, 159, 175)], number=2)
+
+
+def test_a_canvas_that_is_not_of_whole_blocks_is_refused_in_either_direction():
+    vertices = card(97, 81, 159, 175)
+    for width, height in ((252, 256), (256, 252), (8, 12)):
+        with pytest.raises(InputError, match=f"{width}x{height}") as caught:
+            on_black([vertices], width=width, height=height)
+        assert caught.value.code == "bad_canvas"

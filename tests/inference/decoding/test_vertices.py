@@ -3,7 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sparse2dense.inference.decoding.vertices import VertexDecoder
+from sparse2dense.inference.decoding.vertices import (
+    VertexDecoder,
+    batches,
+    untrained_warning,
+    vertex_network,
+)
 from sparse2dense.inference.runtime.backends import load_network
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.rotations import orthonormal_frames
@@ -38,6 +43,33 @@ def test_a_part_of_a_clip_gives_what_the_whole_gives(predictor, motion):
     whole = predictor(30).predict(keypoints, 0, len(keypoints))
     part = predictor(30).predict(keypoints, 17, 23)
     np.testing.assert_allclose(part, whole[17:23], atol=1e-5)
+
+
+def test_a_long_part_too(predictor, motion):
+    """It goes through the network in several batches."""
+    keypoints = motion[2]
+    whole = predictor(30).predict(keypoints, 0, len(keypoints))
+    np.testing.assert_allclose(predictor(30).predict(keypoints, 3, 42), whole[3:42], atol=1e-5)
+    assert list(batches(3, 70)) == [(3, 35), (35, 67), (67, 70)]
+
+
+def test_the_network_of_a_users_own_body_lies_beside_its_file(tmp_path, monkeypatch):
+    body = tmp_path / "SMPL_NEUTRAL.npz"
+    body.write_bytes(b"")
+    assert vertex_network("smpl", body) is vertex_network("smpl", tmp_path) is None
+    (tmp_path / "SMPL_NEUTRAL_vertex_predictor.onnx").write_bytes(b"")
+    expected = tmp_path / "SMPL_NEUTRAL_vertex_predictor"
+    assert vertex_network("smpl", body) == vertex_network("smpl", tmp_path) == expected
+    monkeypatch.chdir(tmp_path)
+    assert vertex_network("smpl", body.name) == expected, "whole, since a job may run elsewhere"
+    assert vertex_network("anny") == "vertex_predictor"
+
+
+def test_where_none_is_trained_it_is_said_how_to(tmp_path):
+    body = tmp_path / "SMPLX_NEUTRAL.npz"
+    body.write_bytes(b"")
+    said = untrained_warning("smplx", tmp_path)
+    assert str(body) in said and "s2d train vertices --body smplx" in said
 
 
 def test_a_frame_depends_on_its_radius_alone(predictor, motion):

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The parts of a decoded folder, each written by a function that is given what it needs.
+
+Everything streams: keypoints are spooled to a file, vertices go to their point cache batch by batch and come
+back from it when the pictures are drawn, so that memory does not grow with the clip's length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ...models.array_files import Stream, write_arrays
+from ...models.keypoints import BONES, KEYPOINT_NAMES
+from ..film.writer import VideoWriter
+from ..format.clip import Clip, Reference
+from ..format.container import S2DFile
+from ..format.header import Header
+from ..runtime.backends import load_network
+from ..runtime.progress import Progress
+from .decoded_folder import FILES, RestBody
+from .point_cache import read_pc2, write_pc2
+from .session import Session
+from .synthesis import FrameSynthesiser
+from .vertices import VertexDecoder, batches
+
+
+def write_body(folder: Path, body: RestBody, references: list[Reference]) -> None:
+    """Write what is there before any keypoint is decoded: the body at rest, and the reference picture."""
+    write_arrays(folder / FILES["body"], vars(body))
+    if references:
+        _write_picture(folder / FILES["reference"], references[0].picture)
+
+
+def spool_keypoints(file: S2DFile, path: Path, progress: Progress) -> np.ndarray:
+    """Decode the keypoints ``(T, 23, 3)``, metres, group by group to a file, and return that, to be read."""
+    header = file.header
+    with path.open("wb") as spool:  # not through the map: there a full disk would kill the process
+        for start in range(0, header.frames, header.group_frames):
+            stop = min(start + header.group_frames, header.frames)
+            spool.write(file.keypoints(start, stop).astype(np.float32).tobytes())
+            progress("keypoints", stop, header.frames)
+    return np.memmap(path, np.float32, "r", shape=(header.frames, len(KEYPOINT_NAMES), 3))
+
+
+def write_mesh(
+    folder: Path,
+    header: Header,
+    keypoints: np.ndarray,
+    predictor: VertexDecoder,
+    with_vertices: bool,
+    progress: Progress,
+) -> np.ndarray:
+    """Predict every frame's vertices and write both point caches, and ``mesh.npz``, which says what they are.
+
+    Returns the bounds of all vertices ``(2, 3)``, as ``clip.json`` holds them. With ``with_vertices`` all of
+    them are in ``mesh.npz`` too.
+    """
+    frames, model = len(keypoints), predictor.body.model
+    cache = folder / FILES["mesh"]
+
+    def predicted() -> Iterator[np.ndarray]:
+        for start, stop in batches(0, frames):
+            yield predictor.predict(keypoints, start, stop)
+            progress("vertices", stop, frames)
+
+    bounds = write_pc2(cache, frames, len(model.vertices_mean), predicted())
+    cut = [keypoints[start:stop] for start, stop in batches(0, frames)]
+    write_pc2(folder / FILES["keypoints"], frames, len(KEYPOINT_NAMES), cut)
+    arrays = {
+        "faces": model.faces,
+        "uv": model.uv[model.faces_uv],
+        "keypoint_names": np.array(KEYPOINT_NAMES),
+        "keypoint_bones": np.array(BONES, np.int32),
+        "camera": header.camera.matrix(),
+        "fps": np.array([header.fps.numerator, header.fps.denominator], np.int64),
+    }
+    streams: dict[str, Stream] = {"keypoints": (keypoints.shape, cut)}
+    if with_vertices:
+        read = (read_pc2(cache, start, stop) for start, stop in batches(0, frames))
+        streams["vertices"] = (frames, len(model.vertices_mean), 3), read
+    write_arrays(folder / FILES["mesh_data"], arrays, streams)
+    return bounds
+
+
+def write_video(
+    path: Path,
+    session: Session,
+    references: list[Reference],
+    keypoints: np.ndarray,
+    mesh: Path | None,
+    progress: Progress,
+) -> None:
+    """Draw every frame of a clip with pictures.
+
+    Vertices come from the point cache ``mesh``, or are predicted where there is none.
+    """
+    clip = _clip_to_draw(session.file, keypoints, references)
+    vertices = partial(read_pc2, mesh) if mesh else partial(session.predictor.predict, keypoints)
+
+    def poses() -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+        for start, stop in batches(0, clip.frames):
+            for frame, posed in enumerate(vertices(start, stop), start):
+                yield keypoints[frame], posed, frame
+
+    there = [vertices(reference.frame, reference.frame + 1)[0] for reference in references]
+    # Frames are drawn several at once, so each on one thread.
+    load = partial(load_network, device=session.device, threads=1)
+    synthesiser = FrameSynthesiser(clip, session.body.model, there, load, session.threads)
+    with VideoWriter(path, clip.fps, clip.width, clip.height) as video:
+        for done, picture in enumerate(synthesiser.frames(poses()), 1):
+            video.write(picture)
+            progress("video", done, clip.frames)
+
+
+def _clip_to_draw(file: S2DFile, keypoints: np.ndarray, references: list[Reference]) -> Clip:
+    """Return the clip with its keypoints and references, which are decoded already, and its background."""
+    header = file.header
+    plate, origin = file.plate(references)
+    return Clip(
+        fps=header.fps,
+        camera=header.camera,
+        width=header.width,
+        height=header.height,
+        keypoints=keypoints,
+        body=header.body,
+        shape=header.shape,
+        references=references,
+        plate=plate,
+        moving_camera=header.moving_camera,
+        views=file.views(0, header.frames),
+        plate_origin=origin,
+    )
+
+
+def _write_picture(path: Path, picture: np.ndarray) -> None:
+    path.write_bytes(cv2.imencode(path.suffix, np.ascontiguousarray(picture[..., ::-1]))[1].tobytes())
