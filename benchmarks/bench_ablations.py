@@ -2,7 +2,7 @@
 """What each part of the joint training is worth: ``s2d bench ablations``.
 
 Every variant of a configuration trains for as many steps, on the same examples, from the same start: the
-shipped vertex predictor and untrained networks that draw. Then each is measured as :mod:`.pictures`
+shipped vertex predictor and untrained networks that draw. Then each is measured as :mod:`.bench_pictures`
 measures, on held-out synthetic people and on the packaged filmed clip, and its vertex predictor on held-out
 motion. A run that is stopped goes on where it was; the table has the variants that are done.
 """
@@ -26,17 +26,19 @@ from ..inference.demo import PACKAGED_CLIP
 from ..inference.runtime.backends import Network, resolve_device
 from ..models.body import BodyModel
 from ..models.body_catalogue import load_body
-from ..models.fetch import fetch
 from ..models.generator import Generator, Layers
-from ..models.shipped import WEIGHTS
 from ..models.training import train_joint
+from ..models.training.checkpoints import read_checkpoint
 from ..models.training.config import JointConfig, read_config
 from ..models.training.evaluate_vertices import METRICS, held_out_clips, predict_vertices, vertex_errors
 from ..models.training.losses import Vgg
 from ..models.training.model_card import put_into_card
+from ..models.training.motion import data_dir
 from ..models.training.networks import JointNetworks, keypoint_motion
+from ..models.training.train_joint import SliceOptions
 from ..models.whole_files import write_whole
 from . import bench_pictures
+from .rate_metrics import load_vgg
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "all of it, 2 references": {},
@@ -72,19 +74,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train and measure what is not done yet, and write ``ablations.json`` and ``ablations.md``."""
-    fetch("hed")
-    vgg = Vgg(WEIGHTS / "hed" / train_joint.HED_WEIGHTS)
+    vgg = load_vgg()
     base = dataclasses.replace(read_config(args.config), references=4)
     end = time.monotonic() + 60 * args.minutes
-    _draw_examples(base, args, end)
-    scenes, results = _Scenes(args), {}
+    options = SliceOptions(
+        data=data_dir(args.data),
+        out=args.out,
+        cache=args.out / _EXAMPLES,
+        backgrounds=args.backgrounds,
+        renderers=args.renderers,
+        device=args.device,
+        threads=args.threads,
+    )
+    _draw_examples(base, options, end)
+    scenes = _Scenes(options.data, options.backgrounds, args.people, args.frames)
+    results = {}
     for title, changes in VARIANTS.items():
         config, folder = _varied(base, changes), args.out / _file_name(title)
         measured = folder / _MEASURED
         left = (end - time.monotonic()) / 60
         if not measured.exists() and left > 0:
-            _train(config, folder, args, left)
-            state = train_joint.read_checkpoint(folder / train_joint.CHECKPOINT)
+            _train(config, options, folder, left)
+            state = read_checkpoint(folder / train_joint.CHECKPOINT)
             if state["steps"] >= config.steps:
                 figures = _measure(vgg, config, state["average"], scenes)
                 write_whole(measured, json.dumps({"steps": state["steps"]} | figures, indent=2))
@@ -122,48 +133,38 @@ def _varied(base: JointConfig, changes: dict[str, Any]) -> JointConfig:
     return dataclasses.replace(base, **changes, losses=losses)
 
 
-def _draw_examples(config: JointConfig, args: argparse.Namespace, end: float) -> None:
+def _draw_examples(config: JointConfig, options: SliceOptions, end: float) -> None:
     """Draw what all variants train on, with as many references as any of them takes."""
-    for renderer in train_joint.draw_examples(
-        args, config, args.out / _EXAMPLES, resolve_device(args.device)
-    ):
+    for renderer in train_joint.draw_examples(options, config, resolve_device(options.device)):
         renderer.join(max(0.0, end - time.monotonic()))
         renderer.terminate()
 
 
-def _train(config: JointConfig, folder: Path, args: argparse.Namespace, minutes: float) -> None:
-    options = argparse.Namespace(
-        data=args.data,
-        backgrounds=args.backgrounds,
-        out=folder,
-        cache=args.out / _EXAMPLES,
-        renderers=0,
-        loaders=1,
-        minutes=minutes,
-        resume=(folder / train_joint.CHECKPOINT).exists(),
-        init=None,
-        device=args.device,
-        threads=args.threads,
-        export=None,
+def _train(config: JointConfig, options: SliceOptions, folder: Path, minutes: float) -> None:
+    """Train a variant in a folder of its own, on the examples that are drawn already."""
+    resume = (folder / train_joint.CHECKPOINT).exists()
+    train_joint.train(
+        config, dataclasses.replace(options, out=folder, renderers=0, minutes=minutes, resume=resume)
     )
-    train_joint.train(config, options)
 
 
 class _Scenes:
     """The held-out clips with some number of references, made once for all variants."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.data, self._args, self._made = args.data, args, {}
+    def __init__(self, data: Path, backgrounds: Path | None, people: int, frames: int) -> None:
+        self.data, self._backgrounds, self._people, self._frames = data, backgrounds, people, frames
+        self._made: dict[int, dict[str, list[bench_pictures.Scene]]] = {}
 
     def __call__(self, references: int) -> dict[str, Iterator[bench_pictures.Scene]]:
         """Return the scenes of each set."""
         if references not in self._made:
-            options = argparse.Namespace(**vars(self._args), seconds=_SECONDS, references=references)
+            synthetic = bench_pictures.synthetic_scenes(
+                self.data, self._backgrounds, self._people, _SECONDS, self._frames, references
+            )
+            filmed = bench_pictures.filmed_scene(PACKAGED_CLIP, self._frames, references)
             self._made[references] = {
-                "held-out synthetic people": list(bench_pictures.synthetic_scenes(options)),
-                PACKAGED_CLIP.name: [
-                    bench_pictures.filmed_scene(PACKAGED_CLIP, self._args.frames, references)
-                ],
+                "held-out synthetic people": list(synthetic),
+                PACKAGED_CLIP.name: [filmed],
             }
         # Measuring puts the decoded clip into a scene: hand out copies.
         return {name: map(dataclasses.replace, each) for name, each in self._made[references].items()}

@@ -28,7 +28,7 @@ from ..models.keypoint_motion import LARGEST_RESIDUAL, load_tables
 from ..models.keypoints import KEYPOINT_NAMES
 from ..models.training.keypoint_statistics import posed_keypoints
 from ..models.training.motion import FPS, HELD_OUT_SUBJECTS, data_dir
-from .results import OUT, write_results
+from .results import OUT, save_figure, write_results
 
 LATTICE_ERROR = 0.48  # mean 3D error of rounding to a cubic lattice, in its steps
 RAW_BITS = 96  # of a keypoint as three float32
@@ -78,7 +78,6 @@ def run(args: argparse.Namespace) -> None:
         "sets": {name: measure_set(clips, steps) for name, clips in sets.items()},
         "pictures": {"keypoints_curves.png": "Bits a keypoint and frame against the mean 3D error."},
     }
-    args.out.mkdir(parents=True, exist_ok=True)
     draw_curves(results["sets"], args.out / "keypoints_curves.png")
     print("\n".join(tables(results)))
     write_results("keypoints", results, args.out)
@@ -248,8 +247,7 @@ def draw_curves(sets: dict[str, Any], path: Path) -> None:
     panels[0, 0].set_ylim(bottom=0)  # once all curves are there: the panels share it
     panels[0, 0].set_ylabel("bits a keypoint and frame")
     panels[0, 0].legend(fontsize=7)
-    figure.savefig(path, dpi=90)
-    pyplot.close(figure)
+    save_figure(figure, path)
 
 
 def summary(results: dict[str, Any]) -> list[str]:

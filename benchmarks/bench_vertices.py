@@ -22,7 +22,7 @@ from ..inference.format.keypoint_coding import decode_group, encode_sparsely
 from ..inference.runtime.backends import load_network
 from ..models.body import BodyModel
 from ..models.body_catalogue import load_body
-from ..models.keypoints import FEET, measure_bone_lengths
+from ..models.keypoints import FEET, HIPS, measure_bone_lengths
 from ..models.shipped import weights_sha256
 from ..models.training.evaluate_vertices import (
     EXCERPT,
@@ -37,7 +37,7 @@ from ..models.training.evaluate_vertices import (
 from ..models.training.motion import FPS, HELD_OUT_SUBJECTS, TRAINING_SUBJECTS, load_motions
 from ..models.windows import VertexNetwork, denoise, follow_trunk, sample_windows
 from .body_fit import ITERATIONS, PosePrior, fit_body
-from .results import OUT, write_results
+from .results import OUT, save_figure, write_results
 
 STANDING = 0.1
 """A foot's point stands still in a frame that moves it slower than this (m/s)."""
@@ -133,7 +133,6 @@ def run(args: argparse.Namespace) -> None:
         "conditions": {},
         "pictures": {},
     }
-    args.out.mkdir(parents=True, exist_ok=True)
     for condition in conditions:
         results["conditions"][condition.name], heat = measure(rivals, clips, condition, rng)
         if condition.name == _HEAT_CONDITION:
@@ -223,7 +222,7 @@ def errors_of(body: BodyModel, predicted: np.ndarray, true: np.ndarray) -> np.nd
     """
     raw, rooted, procrustes, acceleration = vertex_errors(body, predicted, true)
     points = [body.keypoints(vertices) for vertices in (predicted, true)]
-    aligned = [k - k[:, 13:15].mean(axis=1, keepdims=True) for k in points]
+    aligned = [k - k[:, HIPS].mean(axis=1, keepdims=True) for k in points]
     joints = 1000 * np.linalg.norm(aligned[0] - aligned[1], axis=-1).mean()
     return np.array([raw, rooted, procrustes, joints, acceleration])
 
@@ -285,8 +284,7 @@ def draw_heat_map(body: BodyModel, heat: dict[str, np.ndarray], path: Path) -> N
             axes.axis("off")
     scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, top), "turbo")
     figure.colorbar(scale, ax=rows, label="mean error, mm", shrink=0.6)
-    figure.savefig(path, dpi=100)
-    pyplot.close(figure)
+    save_figure(figure, path)
 
 
 def summary(results: dict[str, Any]) -> list[str]:

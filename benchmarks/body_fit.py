@@ -17,7 +17,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from ..models.body import BodyModel, apply_readout, stack_transforms
-from ..models.rotations import relative_to_parents
+from ..models.rotations import cross_matrices, nearest_rotations, relative_to_parents
 from ..models.shaped_body import ShapedBody
 
 ITERATIONS = 15
@@ -36,8 +36,7 @@ class PosePrior:
     @classmethod
     def of_poses(cls, rotations: np.ndarray) -> PosePrior:
         """Estimate it from local rotations ``(N, B, 3, 3)``."""
-        u, _, vt = np.linalg.svd(rotations.mean(axis=0, dtype=np.float64))
-        mean = u @ vt
+        mean = nearest_rotations(rotations.mean(axis=0, dtype=np.float64))
         turns = turned_from(mean, rotations)[:, 1:].reshape(len(rotations), -1)
         covariance = turns.T @ turns / len(turns) + LEAST_TURN**2 * np.eye(turns.shape[1])
         return cls(mean, np.linalg.inv(covariance))
@@ -135,8 +134,6 @@ def log_derivative(turns: np.ndarray) -> np.ndarray:
     The inverse left Jacobian of SO(3) (Sola et al., "A micro Lie theory", equation 146).
     """
     angle = np.maximum(np.linalg.norm(turns, axis=-1), 1e-4)[..., None, None]
-    x, y, z = np.moveaxis(turns, -1, 0)
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*turns.shape, 3)
+    cross = cross_matrices(turns)
     bend = 1 / angle**2 - (1 + np.cos(angle)) / (2 * angle * np.sin(angle))
     return np.eye(3) - cross / 2 + bend * (cross @ cross)

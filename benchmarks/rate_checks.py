@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +13,9 @@ import torch
 
 from ..models.errors import S2DError
 from . import rate_clips, rate_codecs
-from .bench_rate import DEFAULT, Bench, add_arguments
 from .rate_curves import bd_rate, crossing, front
 from .rate_metrics import METRICS, PERSON_MARGIN, PictureMeter, bursts, load_vgg, vmaf
+from .rate_points import DEFAULT, Bench, RateOptions
 from .rate_summary import tables
 
 _PERFECT = {"vggcos": 0, "ssimulacra2": 100, "flip": 0, "ms_ssim": 1, "temporal": 0}
@@ -119,13 +118,9 @@ def _anchors(out: Path) -> Iterator[Check]:
 
 def _whole_way(out: Path) -> Iterator[Check]:
     """One point of ours and the points of one anchor, on 16 frames of the packaged clip."""
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    args = parser.parse_args(
-        ["--out", str(out), "--sizes", "192", "--anchors", "x264", "--modes", "ra", "--bursts", "1"]
-    )
+    options = RateOptions(out, sizes=(192,), anchors=("x264",), modes=("ra",), bursts=1)
     source = rate_clips.Source("balance", "packaged clip", rate_clips.PACKAGED)
-    bench = Bench(args, out / "rate", [source], settings=(DEFAULT,), frames=16)
+    bench = Bench(options, [source], settings=(DEFAULT,), frames=16)
     bench.measure()
     bench.report(pictures=True)
     found = json.loads((out / "rate.json").read_text(encoding="utf-8"))["clips"]["balance_192"]

@@ -25,7 +25,7 @@ from ..inference.capture.tracking import find_people, follow
 from ..inference.film.reader import VideoReader
 from ..inference.format.clip import Clip, Reference
 from ..models.camera import Camera
-from ..models.errors import InputError
+from ..models.errors import InputError, S2DError
 from ..models.fetch import fetch
 from ..models.training.people import People
 from ..models.whole_files import whole_file
@@ -147,7 +147,7 @@ def prepare(
         write_lossless(pictures, video, FPS)
     pictures = np.stack(list(VideoReader(video, size=size)))
     if len(pictures) != frames:
-        raise RuntimeError(f"{video} has {len(pictures)} frames instead of {frames}")
+        raise S2DError("frames", f"{video} has {len(pictures)} frames instead of {frames}: delete it.")
     drawn = np.load(masks)["masks"] if masks.is_file() else None
     captured = base.with_name(base.name + "_clip.npz")
     if not captured.is_file():
@@ -158,10 +158,7 @@ def prepare(
 
 def forth_and_back(count: int, wanted: int) -> np.ndarray:
     """Return ``wanted`` frame numbers of a clip of ``count``, turning round at either end."""
-    if count == 1:
-        return np.zeros(wanted, int)
-    last = count - 1
-    return last - np.abs(np.arange(wanted) % (2 * last) - last)
+    return np.pad(np.arange(count), (0, max(wanted - count, 0)), mode="reflect")[:wanted]
 
 
 def _square(path: Path, size: int, frames: int) -> np.ndarray:

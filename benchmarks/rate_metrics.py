@@ -2,9 +2,9 @@
 """How far decoded pictures are from the filmed ones, by every measure that the benches use.
 
 Each is taken on the whole picture and on the person: cut to the person's box, with the truth put back
-farther than a few pixels from the person (:func:`~..models.training.metrics.person_region`). VGGcos (HED) is
-LPIPS's construction with HED's VGG-16 and without LPIPS's weights, and is neither LPIPS nor DISTS; those two
-are measured where the user gives torchvision's VGG-16.
+farther than a few pixels from the person (:func:`~..models.training.picture_metrics.person_region`).
+VGGcos (HED) is LPIPS's construction with HED's VGG-16 and without LPIPS's weights, and is neither LPIPS nor
+DISTS; those two are measured where the user gives torchvision's VGG-16.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 import torch
 
+from ..models.errors import InputError
 from ..models.fetch import fetch
 from ..models.shipped import WEIGHTS
 from ..models.training.losses import Vgg, cosine_distances
@@ -65,9 +66,14 @@ METRICS = {
 
 
 def bursts(count: int, number: int) -> list[list[int]]:
-    """Choose ``number`` runs of :data:`BURST` neighbouring frames, evenly spread over ``count``."""
+    """Choose ``number`` runs of :data:`BURST` neighbouring frames, evenly spread over ``count``.
+
+    InputError ``bursts`` where they do not fit.
+    """
     if count < BURST * number:
-        raise ValueError(f"{count} frames are too few for {number} bursts of {BURST}")
+        raise InputError(
+            "bursts", f"{count} frames are too few for {number} bursts of {BURST}: ask for fewer."
+        )
     starts = (np.arange(number) + 0.5) * count / number - BURST / 2
     return [list(range(start, start + BURST)) for start in starts.astype(int)]
 

@@ -9,8 +9,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..models.whole_files import write_whole
 from .rate_metrics import METRICS, REGIONS
 from .rate_summary import curve
+from .results import save_figure
 
 _COLOURS = {"vvc": "tab:red", "x265": "tab:blue", "x264": "tab:green", "svtav1": "tab:purple"}
 _STYLES = {"ra": "-", "ld": ":"}
@@ -51,9 +53,7 @@ def draw_curves(entry: dict[str, Any], path: Path) -> None:
     axes[0, 0].legend(fontsize=6)
     figure.suptitle(f"{entry['title']}, {entry['size']}x{entry['size']}, {entry['fps']} frames/s")
     figure.tight_layout()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
-    pyplot.close(figure)
+    save_figure(figure, path)
 
 
 def draw_sheet(columns: list[tuple[str, list[np.ndarray]]], path: Path) -> None:
@@ -64,6 +64,5 @@ def draw_sheet(columns: list[tuple[str, list[np.ndarray]]], path: Path) -> None:
         place, font = (4, _TITLE_PIXELS - 7), cv2.FONT_HERSHEY_SIMPLEX
         cv2.putText(head, title, place, font, 0.42, (0, 0, 0), 1, cv2.LINE_AA)
         drawn.append(np.vstack([head, *frames]))
-    path.parent.mkdir(parents=True, exist_ok=True)
     coded = cv2.imencode(".png", cv2.cvtColor(np.hstack(drawn), cv2.COLOR_RGB2BGR))[1]
-    path.write_bytes(coded.tobytes())
+    write_whole(path, coded.tobytes())

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..models.whole_files import write_whole
+from ..models.whole_files import whole_file, write_whole
 
 OUT = Path("bench")
 """Where results go unless the user says otherwise."""
@@ -60,6 +60,15 @@ def read_results(name: str, out: Path) -> dict[str, Any] | None:
     """Return what :func:`write_results` wrote to ``out``, or None if that was never measured."""
     path = Path(out) / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure of matplotlib's, whole or not at all, and close it."""
+    from matplotlib import pyplot
+
+    with whole_file(path) as aside:
+        figure.savefig(aside, dpi=100)
+    pyplot.close(figure)
 
 
 def machine() -> dict[str, Any]:

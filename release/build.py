@@ -18,11 +18,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..models import fetch
+from ..models.shipped import WEIGHTS
 from .bpy_env import BpyError, blender_python
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,11 +65,7 @@ def build(out_dir: Path, platform: str, blender: Sequence[str], pythons: Sequenc
     ``blender`` is the command that takes ``build`` and ``validate``, see :func:`extension_tool`. Raises
     BuildError.
     """
-    version = next(
-        line.split('"')[1]
-        for line in (ROOT / MANIFEST).read_text().splitlines()
-        if line.startswith("version")
-    )
+    version = tomllib.loads((ROOT / MANIFEST).read_text(encoding="utf-8"))["version"]
     out_dir.mkdir(parents=True, exist_ok=True)
     target = out_dir / f"sparse2dense-{version}-{platform.replace('-', '_')}.zip"
     with tempfile.TemporaryDirectory(dir=out_dir) as folder:
@@ -116,9 +114,9 @@ def _copy_tree(staging: Path) -> None:
             shutil.copyfile(ROOT / name, staging / name)
     fetch.fetch("blazepose")
     for _, name, _ in fetch.SOURCES["blazepose"].files:
-        target = staging / fetch.WEIGHTS.relative_to(ROOT) / name
+        target = staging / WEIGHTS.relative_to(ROOT) / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(fetch.WEIGHTS / name, target)
+        shutil.copyfile(WEIGHTS / name, target)
 
 
 def _download_wheels(folder: Path, platform: str, pythons: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import bpy
 
@@ -35,45 +36,60 @@ def make_scene(clip: Path, blend: Path, picture: Path) -> dict[str, float]:
     """
     seconds: dict[str, float] = {}
     bpy.ops.wm.read_homefile(use_empty=True)
-    bpy.context.preferences.filepaths.save_version = 0  # the second save would leave a .blend1
+    preferences, active = bpy.context.preferences, bpy.context.scene
+    if preferences is None or active is None:
+        raise RuntimeError("Blender has no scene to import into: run this in a Blender of its own.")
+    preferences.filepaths.save_version = 0  # the second save would leave a .blend1
     blend.parent.mkdir(parents=True, exist_ok=True)
     with _timed(seconds, "save"):
         bpy.ops.wm.save_as_mainfile(filepath=str(blend))  # so that the decoded clip is kept beside it
     with _timed(seconds, "import"):
-        bpy.ops.s2d.import_clip(filepath=str(clip), set_scene=True, set_resolution=True)
+        operators = bpy.ops.s2d  # type: ignore[attr-defined]  # registered by the add-on
+        operators.import_clip(filepath=str(clip), set_scene=True, set_resolution=True)
     root = scene.find_root(bpy.context.object)
-    _light(bpy.context.scene, scene.find_part(root, "mesh"))
+    mesh = scene.find_part(root, "mesh") if root else None
+    if mesh is None:
+        raise RuntimeError(f"{clip} was imported without a mesh.")
+    _light(active, cast(bpy.types.Mesh, mesh.data))
     with _timed(seconds, "save"):
         bpy.ops.wm.save_mainfile()
     with _timed(seconds, "render"):
-        _render(bpy.context.scene, picture)
+        _render(active, picture)
     return seconds
 
 
-def _light(active: bpy.types.Scene, mesh: bpy.types.Object) -> None:
-    material = bpy.data.materials.new("Person")
-    mesh.data.materials.append(material)
-    active.world = bpy.data.worlds.new("Sky")
-    for owner, node, socket, colour in (
-        (material, "Principled BSDF", "Base Color", _MESH_COLOUR),
-        (active.world, "Background", "Color", _SKY_COLOUR),
-    ):
-        if not owner.node_tree:
-            owner.use_nodes = True
-        owner.node_tree.nodes[node].inputs[socket].default_value = colour
-    data = bpy.data.lights.new("Sun", "SUN")
+def _light(active: bpy.types.Scene, mesh: bpy.types.Mesh) -> None:
+    material, sky = bpy.data.materials.new("Person"), bpy.data.worlds.new("Sky")
+    mesh.materials.append(material)
+    active.world = sky
+    _colour(material, "Principled BSDF", "Base Color", _MESH_COLOUR)
+    _colour(sky, "Background", "Color", _SKY_COLOUR)
+    data = cast(bpy.types.SunLight, bpy.data.lights.new("Sun", "SUN"))
     data.energy = 2.0
     sun = bpy.data.objects.new("Sun", data)
     sun.rotation_euler = (0.8, 0.2, 0.6)
     active.collection.objects.link(sun)
-    active.view_settings.view_transform = "Standard"  # the video's colours as they are
+    settings = cast(bpy.types.ColorManagedViewSettings, active.view_settings)
+    # The video's colours as they are; which ways there are is the colour configuration's, not the stubs'.
+    settings.view_transform = "Standard"  # type: ignore[assignment]
+
+
+def _colour(
+    owner: bpy.types.Material | bpy.types.World, node: str, name: str, colour: tuple[float, ...]
+) -> None:
+    if not owner.node_tree:
+        owner.use_nodes = True
+    tree = cast(bpy.types.ShaderNodeTree, owner.node_tree)
+    socket = cast(bpy.types.NodeSocketColor, tree.nodes[node].inputs[name])
+    socket.default_value = colour  # type: ignore[assignment]  # any sequence will do
 
 
 def _render(active: bpy.types.Scene, picture: Path) -> None:
     render = active.render
-    render.engine = "CYCLES"
-    active.cycles.samples = _SAMPLES
-    active.cycles.use_denoising = False
+    render.engine = "CYCLES"  # type: ignore[assignment]  # an add-on of Blender's, as are its settings
+    cycles = active.cycles  # type: ignore[attr-defined]
+    cycles.samples = _SAMPLES
+    cycles.use_denoising = False
     render.resolution_percentage = max(round(100 * _HEIGHT / render.resolution_y), 100)
     render.image_settings.file_format = "PNG"
     render.filepath = str(picture)

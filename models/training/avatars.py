@@ -16,9 +16,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+from trimesh.geometry import faces_to_edges
+from trimesh.graph import connected_component_labels
 
 from ..body import BodyModel
 from ..errors import InputError
@@ -287,15 +287,21 @@ class Avatar:
     names: tuple[str, ...]  # of what is worn
 
 
+def _open_archive(path: Path) -> zipfile.ZipFile:
+    if not path.is_file():
+        raise InputError(
+            "no_data", f"{path} is missing: --data (or S2D_DATA) must name a folder that holds it."
+        )
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise InputError("avatars", f"{path} is damaged ({error}): fetch it again.") from error
+
+
 class Wardrobe:
     """All that the people of one split can wear, read once from the archive in ``data_dir``."""
 
     def __init__(self, body: BodyModel, data_dir: Path, split: str) -> None:
-        path = Path(data_dir) / ARCHIVE
-        if not path.is_file():
-            raise InputError(
-                "data", f"{path} is missing: --data (or S2D_DATA) must name a folder that holds it."
-            )
         self.body = body
         self._base = BaseMesh(body)
         dense = np.asarray(body.weights, np.float32)
@@ -312,7 +318,7 @@ class Wardrobe:
             stem = {n: Path(n).stem for n in names}
             return sorted(n for n in stem if (stem[n] in HELD_OUT) == (split == "held_out"))
 
-        with zipfile.ZipFile(path) as archive:
+        with _open_archive(data_dir / ARCHIVE) as archive:
             folders = {"/".join(n.split("/")[:2]) + "/" for n in archive.namelist() if n.count("/") == 2}
             chosen = wanted(folders)
             garments = {
@@ -358,7 +364,8 @@ class Wardrobe:
                 for piece, material in ((top, SUIT), (bottom, LOWER))
             ]
         clothes.append((shoes, SHOES, *_colour_cloth(shoes, shoes.fit(base), detail, rng)))
-        hair_tint = np.float32(_HAIR_COLOURS[rng.integers(len(_HAIR_COLOURS))] * rng.uniform(1.2, 2.8, 1))
+        hair_colour = np.array(_HAIR_COLOURS[rng.integers(len(_HAIR_COLOURS))])
+        hair_tint = (hair_colour * rng.uniform(1.2, 2.8, 1)).astype(np.float32)
         clothes.append((hair, HAIR, hair.details[detail], np.tile(hair_tint, (len(hair.anchors), 1))))
         worn, materials, pictures, tints = zip(*clothes, strict=True)
         fitted = [rest, *(garment.fit(base) for garment in worn)]
@@ -399,10 +406,7 @@ class Wardrobe:
 
 def _split(suit: Garment, base: BaseMesh) -> tuple[Garment, Garment] | None:
     """Return a suit's top and bottom, or None if it is of one piece."""
-    first, second, third = suit.faces.T
-    edges = np.r_[first, second], np.r_[second, third]
-    joined = coo_array((np.ones(len(edges[0]), bool), edges), shape=[len(suit.anchors)] * 2)
-    label = connected_components(joined, directed=False)[1]
+    label = connected_component_labels(faces_to_edges(suit.faces), len(suit.anchors))
     points = suit.fit(base.template)
     area = np.bincount(label, _areas(points, suit.faces))
     height = np.bincount(label, points[:, 1]) / np.bincount(label)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from ..camera import Camera
 from ..errors import InputError
@@ -220,8 +221,7 @@ class _Room:
         rng: np.random.Generator,
     ) -> None:
         self.camera, self.view, self._size = camera, view, size
-        turn = rng.uniform(-0.6, 0.6)
-        self._yaw = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
+        self._yaw = Rotation.from_euler("y", rng.uniform(-0.6, 0.6)).as_matrix()
         eye = self._stand(view)[1]
         # Distances from the room's middle to the side walls, the ceiling and the wall behind.
         self._reach = np.array([rng.uniform(2, 6), rng.uniform(1.2, 4) - eye[1], rng.uniform(1.0, 6)])

@@ -23,7 +23,7 @@ from ..windows import WINDOW
 from .config import JointConfig
 from .networks import predictor_inputs
 from .picture_cache import LABEL_CELL, load_example
-from .train_vertices import WindowSampler
+from .window_sampler import WindowSampler
 
 _DETAILS = (
     (("nose", "left_ear", "right_ear"), 0.12),
@@ -98,18 +98,19 @@ def prepare(
     mask = example["masks"][0, 0]
     top, left = _around_person(mask, config.part, 8, rng)
     rows, columns = slice(top, top + config.part[0]), slice(left, left + config.part[1])
-    made["origin"] = np.float32([left, top])
+    made["origin"] = np.array([left, top], np.float32)
     for name in ("plates", "frames", "masks"):
         made[name] = example[name][..., rows, columns]
-    cells = [slice(side.start // LABEL_CELL, side.stop // LABEL_CELL) for side in (rows, columns)]
+    rows, columns = (slice(side.start // LABEL_CELL, side.stop // LABEL_CELL) for side in (rows, columns))
     for name in ("flow", "known", "visible"):
-        made[name] = example[name][..., *cells]
+        made[name] = example[name][..., rows, columns]
 
     seen = example["windows"][:, WINDOW // 2]
     points = np.stack(
         [seen[:, [KEYPOINT_INDEX[name] for name in names]].mean(1) for names, _ in _DETAILS], 1
     )  # (T, P, 3)
-    radius = np.float32([size for _, size in _DETAILS]) * camera[0] / np.maximum(points[..., 2], 0.1)
+    sizes = np.array([size for _, size in _DETAILS], np.float32)
+    radius = sizes * camera[0] / np.maximum(points[..., 2], 0.1)
     centres = _projected(points, camera) - made["origin"]
     made["details"] = np.concatenate([centres, radius[..., None]], -1).astype(np.float32)
 
@@ -118,9 +119,8 @@ def prepare(
     side = min(side, *config.part)
     frame = int(rng.integers(len(made["frames"])))
     if rng.random() < _CLOSE_LOOKS:
-        x, y = made["details"][frame, rng.integers(len(_DETAILS)), :2]
-        room = np.array(config.part) - side
-        corner = np.clip(np.array([y, x]) - side / 2, 0, room).astype(int)
+        middle = made["details"][frame, rng.integers(len(_DETAILS)), 1::-1]  # y, x
+        corner = np.clip(middle - side / 2, 0, np.array(config.part) - side).astype(int)
     else:
         corner = _around_person(made["masks"][frame, 0], (side, side), 1, rng)
     made["look"] = np.array([frame, *corner, side])
@@ -140,12 +140,9 @@ def _projected(points: np.ndarray, camera: np.ndarray) -> np.ndarray:
 
 def _around_person(
     mask: np.ndarray, size: tuple[int, int], multiple: int, rng: np.random.Generator
-) -> tuple[int, int]:
+) -> np.ndarray:
     """Choose top and left, multiples of ``multiple``, of a part that holds a random point of the person."""
     points = np.argwhere(mask > 0.5)
     middle = points[rng.integers(len(points))] if len(points) else np.array(mask.shape) // 2
-    corner = middle - rng.integers(size)
-    return tuple(
-        int(np.clip(at, 0, limit - side) // multiple * multiple)
-        for at, limit, side in zip(corner, mask.shape, size, strict=True)
-    )
+    corner = np.clip(middle - rng.integers(size), 0, np.array(mask.shape) - size)
+    return corner // multiple * multiple

@@ -13,7 +13,9 @@ import os
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import coo_array
 from scipy.spatial import cKDTree
+from trimesh.geometry import faces_to_edges
 
 from ..body import CLOTHING_NAME, BodyModel
 from ..body_catalogue import load_body
@@ -65,11 +67,11 @@ def average_clothing(body: BodyModel, wardrobe: Wardrobe, people: int, seed: int
         mixed = rng if rng.random() < 0.75 else None
         total += stands_out(body, wardrobe.dress(rest, 2, rng, mixed))
     mean = total / people
-    first, second = np.concatenate([body.faces[:, [a, b]] for a, b in ((0, 1), (1, 2), (2, 0))]).T
+    first, second = faces_to_edges(body.faces).T
+    beside = coo_array((np.ones(len(first)), (first, second)), shape=(len(mean), len(mean))).tocsr()
+    beside = beside + beside.T
     for _ in range(_SMOOTHINGS):
-        around = np.bincount(first, mean[second], len(mean)) + np.bincount(second, mean[first], len(mean))
-        count = np.bincount(first, minlength=len(mean)) + np.bincount(second, minlength=len(mean))
-        mean = (mean + around / np.maximum(count, 1)) / 2
+        mean = (mean + beside @ mean / np.maximum(beside.sum(1), 1)) / 2
     return mean.astype(np.float32)
 
 

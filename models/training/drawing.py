@@ -12,36 +12,25 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from .. import rotations
 from ..camera import Camera
 from . import renderer
 from .avatars import CLOSED, RECESS, Avatar
-
-TOLERANCE = 0.02
-"""Metres by which a visible point may lie behind the nearest one."""
+from .renderer import TOLERANCE, Drawing
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """Frames of one avatar, and what their labels are read off."""
+def bone_transforms(turned: np.ndarray, places: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    """Return what takes each bone's points from rest to where it stands, ``(n, B, 3, 4)``.
 
-    colour: np.ndarray  # (n, H, W, 3) float32 premultiplied by the coverage, 0..255
-    coverage: np.ndarray  # (n, H, W) float32 0..1
-    distance: np.ndarray  # (n, H, W) float32 metres to what a pixel shows nearest, 0 off the person
-    points: np.ndarray  # (n, G, 3) float32 camera space; the first V are the naked body
-    posed: Any  # these points, and the samples, where the renderer keeps them
-    triangle: Any  # n of (h, w)
-    place: Any  # n of (h, w, 2)
-    depth: Any  # n of (h, w)
-
-    def __getitem__(self, frames: slice) -> Drawing:
-        """Return some of the frames."""
-        return Drawing(**{field.name: getattr(self, field.name)[frames] for field in fields(self)})
+    ``turned (n, B, 3, 3)`` and ``places (n, B, 3)`` are as forward kinematics gives them, ``joints (B, 3)``
+    at rest.
+    """
+    return np.concatenate([turned, (places - rotations.apply(turned, joints))[..., None]], axis=-1)
 
 
 class Renderer(Protocol):
@@ -77,9 +66,10 @@ def open_renderer(
 
 class _NumbaRenderer:
     def __init__(self, avatar: Avatar, camera: Camera, size: tuple[int, int]) -> None:
-        self._avatar = avatar
-        self._size, self._samples = size, [side * renderer.SAMPLES for side in size]
-        self._lens = [np.float32(renderer.SAMPLES * x) for x in (camera.fx, camera.cx, camera.cy)]
+        self._avatar, self._size = avatar, size
+        self._samples = size[0] * renderer.SAMPLES, size[1] * renderer.SAMPLES
+        focal, across, down = (np.float32(renderer.SAMPLES * x) for x in (camera.fx, camera.cx, camera.cy))
+        self._lens = focal, across, down
 
     def draw(self, transforms: Sequence[np.ndarray], light: np.ndarray) -> Drawing:
         frames = [self._draw_frame(times, lights) for times, lights in zip(transforms, light, strict=True)]
@@ -111,10 +101,10 @@ class _NumbaRenderer:
     def trace(self, drawing: Drawing, reference: Drawing) -> tuple[np.ndarray, np.ndarray]:
         traced = [
             renderer.trace(
-                *samples, self._avatar.faces, reference.points[0], reference.depth[0],
+                triangle, place, depth, self._avatar.faces, reference.points[0], reference.depth[0],
                 *self._lens, np.float32(TOLERANCE),
             )
-            for samples in zip(drawing.triangle, drawing.place, drawing.depth, strict=True)
+            for triangle, place, depth in zip(drawing.triangle, drawing.place, drawing.depth, strict=True)
         ]  # fmt: skip
         flow, visible = (np.stack(values) for values in zip(*traced, strict=True))
         return flow, visible
@@ -136,7 +126,7 @@ def main() -> None:
     data = data_dir(options.data)
     body = load_body("anny")
     wardrobe = Wardrobe(body, data, "held_out")
-    rotations, translation = load_motions(data, HELD_OUT_SUBJECTS)[0][1:]
+    turns, translation = load_motions(data, HELD_OUT_SUBJECTS)[0][1:]
     rest, joints = body.rest(np.zeros(body.shape_size, np.float32))
     side = options.size
     camera = Camera(1.5 * side, 1.5 * side, side / 2, side / 2)  # at 3 m the person is 0.8 of the canvas
@@ -147,16 +137,15 @@ def main() -> None:
     rng = np.random.default_rng(0)
     seconds = np.zeros((options.people + 1, 3))
     for person in range(options.people + 1):
-        chosen = rng.integers(len(rotations), size=options.frames)
-        turned, place = body.forward_kinematics(joints, rotations[chosen], translation[chosen])
+        chosen = rng.integers(len(turns), size=options.frames)
+        turned, place = body.forward_kinematics(joints, turns[chosen], translation[chosen])
         place += (0, 0, 3) - place[:, :1]
-        shift = place - (turned @ joints[..., None])[..., 0]
-        transforms = np.concatenate([turned, shift[..., None]], -1).astype(np.float32)
+        transforms = bone_transforms(turned, place, joints).astype(np.float32)
         times = [time.perf_counter()]
         avatar = wardrobe.dress(rest, 1, rng)
         times.append(time.perf_counter())
         drawer = open_renderer(avatar, camera, (side, side), options.device)
-        drawing = drawer.draw(transforms[:, None], lights)
+        drawing = drawer.draw(list(transforms[:, None]), lights)
         times.append(time.perf_counter())
         drawer.trace(drawing, drawing[:1])
         times.append(time.perf_counter())

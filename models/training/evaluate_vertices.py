@@ -13,20 +13,23 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..body import BodyModel
 from ..body_catalogue import load_body
-from ..keypoints import measure_bone_lengths
+from ..keypoints import HIPS, KEYPOINT_NAMES, measure_bone_lengths
 from ..shaped_body import ShapedBody
 from ..shipped import WEIGHTS
 from ..whole_files import write_whole
-from ..windows import VertexNetwork, network_inputs, predict_bones, sample_windows
+from ..windows import WINDOW, VertexNetwork, network_inputs, predict_bones, sample_windows
 from .model_card import put_into_card
 from .motion import FPS, HELD_OUT_SUBJECTS, load_motions
 from .pack_body import people_of
-from .train_vertices import CHUNK_WINDOWS, NETWORK_NAME, WindowSampler
+from .window_sampler import CHUNK_WINDOWS, WindowSampler
+
+NETWORK_NAME = "vertex_predictor"
 
 NOISE_LEVELS_MM = (0, 10, 20)
 EXCERPT = 90
@@ -64,7 +67,7 @@ def vertex_errors(body: BodyModel, predicted: np.ndarray, true: np.ndarray) -> n
     frame by frame. Acceleration: of the vertices, by second differences.
     """
     raw = np.linalg.norm(predicted - true, axis=-1).mean()
-    hips = [body.keypoints(points)[:, 13:15].mean(axis=1)[:, None] for points in (predicted, true)]
+    hips = [body.keypoints(points)[:, HIPS].mean(axis=1)[:, None] for points in (predicted, true)]
     rooted = np.linalg.norm((predicted - hips[0]) - (true - hips[1]), axis=-1).mean()
     centred = [points - points.mean(axis=1, keepdims=True) for points in (predicted, true)]
     u, scale, vt = np.linalg.svd(np.swapaxes(centred[1], 1, 2) @ centred[0])
@@ -86,7 +89,10 @@ class LinearMap:
     ) -> None:
         sampler = WindowSampler(body, folder, seed, noisy=False)
         self._body = body
-        self._gram, self._cross, self._count = 0.0, 0.0, 0
+        size = 3 * WINDOW * len(KEYPOINT_NAMES) + body.shape_size + 1
+        self._gram = np.zeros((size, size), np.float32)
+        self._cross = np.zeros((size, body.vertices_mean.size), np.float32)
+        self._count = 0
         for _ in range(batches):
             drawn = sampler.draw(128)
             rest_keypoints, joints = sampler.rest_of(drawn["shape"])
@@ -97,8 +103,8 @@ class LinearMap:
             chunks = range(0, len(features), CHUNK_WINDOWS)
             vertices = np.concatenate([self._skinned(drawn, first) for first in chunks])
             target = ((vertices - origin[:, None]) @ axes).reshape(len(features), -1)
-            self._gram = self._gram + features.T @ features
-            self._cross = self._cross + features.T @ target.astype(np.float32)
+            self._gram += features.T @ features
+            self._cross += features.T @ target.astype(np.float32)
             self._count += len(features)
 
     def _skinned(self, drawn: dict[str, np.ndarray], first: int) -> np.ndarray:
@@ -177,7 +183,7 @@ def evaluate(
     excerpt: int = EXCERPT,
     linear_batches: int = LINEAR_BATCHES,
     body: BodyModel | None = None,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Measure the network and the baselines at every noise level; see :data:`METRICS`.
 
     ``body`` is the one that the network was trained for, Anny when None. Returns what :func:`record`
@@ -219,9 +225,7 @@ def evaluate(
     }
 
 
-def record(
-    folder: Path, name: str, data: Path | None, body: BodyModel, training: dict[str, float | str]
-) -> None:
+def record(folder: Path, name: str, data: Path | None, body: BodyModel, training: dict[str, float]) -> None:
     """Measure the exported network ``name`` of ``folder``; write ``NAME.json`` beside it, print the table.
 
     ``training`` says how it was trained. The table of the shipped network goes into the model card too.
@@ -234,7 +238,7 @@ def record(
     print(table)
 
 
-def results_table(results: dict[str, object]) -> str:
+def results_table(results: dict[str, Any]) -> str:
     """Return the results as a Markdown table for the model card."""
     lines = [
         "| noise mm | method | raw mm | root-aligned mm | Procrustes mm | acceleration m/s² |",

@@ -61,7 +61,7 @@ def export_pictures(encoder: ReferenceEncoder, generator: Generator, folder: Pat
     inputs, drawn = example_inputs(96, 128, 2), example_inputs(64, 80, 2)
     inputs |= {name: drawn[name] for name in _OF_PART}
     inputs |= {"origin": torch.tensor([[16.0, 24.0]]), "shares": torch.tensor([[1.0, 0.5]])}
-    shapes = {name: {} for name in inputs}
+    shapes: dict[str, dict[int, Any]] = {name: {} for name in inputs}
     for name, value in inputs.items():
         if name not in ("plate", "keypoints", "origin"):
             shapes[name] = {1: torch.export.Dim("references", max=4)}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import correlate1d
 
 from ..body import BodyModel
 from ..keypoints import BONES
@@ -29,11 +30,9 @@ def spoil(windows: np.ndarray, rng: np.random.Generator, sigma: float = NOISE_SI
 
     noise = some(0.8, 0.0, sigma) * rng.normal(size=windows.shape)
     faulty = rng.random((count, 1, 1, 1)) < 0.5  # the other half sees independent noise alone
-    drift = rng.normal(size=windows.shape)
     kernel = np.exp(-0.5 * (np.arange(-6, 7) / 2.5) ** 2)
     kernel /= np.sqrt((kernel**2).sum())
-    padded = np.concatenate([drift[:, -6:], drift, drift[:, :6]], axis=1)
-    drift = sum(weight * padded[:, i : i + length] for i, weight in enumerate(kernel))
+    drift = correlate1d(rng.normal(size=windows.shape), kernel, axis=1, mode="wrap")
     bias = rng.normal(size=(count, 1, *windows.shape[2:]))
     noise = noise + faulty * (some(0.6, 0.0, 0.015) * drift + some(0.6, 0.0, 0.01) * bias)
     uneven = np.exp(rng.normal(0, 0.4, (count, 1, windows.shape[2], 1)))

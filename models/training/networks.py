@@ -4,7 +4,8 @@
     windows ──▶ vertex predictor ──▶ vertices ──▶ projected mesh's motion ─┐
     references, masks, plate ──▶ reference encoder ──▶ features ───────────┴─▶ generator ──▶ layers
 
-This is the way of decoding (:mod:`...inference.vertices`, :mod:`...inference.synthesis`), on batches.
+This is the way of decoding (:mod:`...inference.decoding.vertices`,
+:mod:`...inference.decoding.synthesis`), on batches.
 """
 
 from __future__ import annotations
@@ -69,6 +70,10 @@ def keypoint_motion(keypoints: Tensor, reference_keypoints: Tensor, like: Tensor
 class JointNetworks(nn.Module):
     """The vertex predictor, the reference encoder and the generator, trained together."""
 
+    faces: Tensor
+    skinning: Tensor
+    clothing: Tensor | None
+
     def __init__(self, body: BodyModel, config: JointConfig) -> None:
         super().__init__()
         self.mesh, self.joint = config.mesh, config.joint
@@ -108,12 +113,10 @@ class JointNetworks(nn.Module):
         inputs = {name: batch[f"body_{name}"] for name in INPUTS}
         rotations, places = self.vertex_predictor(**inputs)
         axes, trunk, joints = (batch[f"body_{name}"] for name in ("axes", "trunk", "joints"))
-        shift = places - (rotations @ joints[..., None])[..., 0]
-        # Bones lie in the trunk's frame: turned and moved back to the camera's after blending.
-        blend = self.skinning @ torch.cat([rotations.flatten(2), shift], -1)  # (N M, V, 12)
         rest = batch["body_rest"].repeat_interleave(len(rotations) // len(batch["body_rest"]), 0)
-        turned = (blend[..., :9].unflatten(-1, (3, 3)) * rest[..., None, :]).sum(-1)
-        vertices = (turned + blend[..., 9:]) @ axes.transpose(1, 2) + trunk[:, None]
+        # Bones lie in the trunk's frame: turned and moved back to the camera's after blending.
+        skinned = skin(self.skinning, rest, joints, rotations, places)
+        vertices = skinned @ axes.transpose(1, 2) + trunk[:, None]
         return vertices.unflatten(0, (len(batch["body_rest"]), -1))
 
     def _motion(self, batch: dict[str, Tensor], vertices: Tensor, references: int) -> tuple[Tensor, Tensor]:
@@ -153,6 +156,17 @@ class JointNetworks(nn.Module):
             for corner in self.faces.unbind(1):
                 normals.index_add_(2, corner, across)
         return vertices + self.clothing * F.normalize(normals, dim=-1)
+
+
+def skin(weights: Tensor, rest: Tensor, joints: Tensor, rotations: Tensor, places: Tensor) -> Tensor:
+    """Pose vertices ``(N, V, 3)`` by linear blend skinning with ``weights`` ``(V, B)``.
+
+    ``rest`` ``(N, V, 3)`` and ``joints`` ``(N, B, 3)`` are each body's own at rest; ``rotations``
+    ``(N, B, 3, 3)`` are since rest, and ``places`` ``(N, B, 3)`` where the joints go.
+    """
+    shift = places - (rotations @ joints[..., None])[..., 0]
+    blend = weights @ torch.cat([rotations.flatten(2), shift], -1)  # (N, V, 12)
+    return (blend[..., :9].unflatten(-1, (3, 3)) * rest[..., None, :]).sum(-1) + blend[..., 9:]
 
 
 def project(points: Tensor, camera: Tensor) -> Tensor:

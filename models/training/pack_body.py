@@ -10,17 +10,24 @@ vertices, fitted over posed bodies so that it stays on its joint whatever the po
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import nnls
+from trimesh.geometry import faces_to_edges
+from trimesh.graph import connected_component_labels
 
 from ..body import PART_INDEX, BodyModel
 from ..keypoints import KEYPOINT_INDEX, KEYPOINT_NAMES
-from ..rotations import from_vectors
+from ..rotations import apply, from_vectors
 from ..shaped_body import ShapedBody
 from ..shipped import WEIGHTS
 from ..whole_files import whole_file
+
+if TYPE_CHECKING:
+    from anny import Anny
 
 SHAPE_SIZE = 16
 
@@ -41,29 +48,32 @@ KEPT_BONES = frozenset(
     ("root", "spine05", "spine04", "spine03", "spine02", "spine01", "neck01", "neck02", "neck03", "head")
 ) | {f"{bone}.{side}" for bone in _SIDE_BONES for side in "LR"}
 
+
+def _of_side(side: str, part: str) -> str:
+    return part if part == "chest" else f"{side}_{part}"
+
+
 BONE_PARTS: dict[str, tuple[str, str, float]] = {
     "root": ("pelvis", "pelvis", 0.0),
     **{f"spine0{5 - i}": ("pelvis", "chest", (i + 1) / 5) for i in range(5)},
     **{f"neck0{i + 1}": ("chest", "head", (i + 1) / 4) for i in range(3)},
     "head": ("head", "head", 0.0),
     **{
-        f"{bone}.{side[0].upper()}": (
-            *(part if part == "chest" else f"{side}_{part}" for part in parts), blend
-        )
+        f"{bone}.{side[0].upper()}": (_of_side(side, start), _of_side(side, end), blend)
         for side in ("left", "right")
-        for bone, parts, blend in (
-            ("upperleg01", ("thigh", "thigh"), 0.0),
-            ("upperleg02", ("thigh", "thigh"), 0.0),
-            ("lowerleg01", ("shin", "shin"), 0.0),
-            ("lowerleg02", ("shin", "shin"), 0.0),
-            ("foot", ("foot", "foot"), 0.0),
-            ("clavicle", ("chest", "chest"), 0.0),
-            ("shoulder01", ("chest", "upper_arm"), 0.2),
-            ("upperarm01", ("upper_arm", "upper_arm"), 0.0),
-            ("upperarm02", ("upper_arm", "upper_arm"), 0.0),
-            ("lowerarm01", ("forearm", "forearm"), 0.0),
-            ("lowerarm02", ("forearm", "forearm_twist"), 0.5),
-            ("wrist", ("hand", "hand"), 0.0),
+        for bone, start, end, blend in (
+            ("upperleg01", "thigh", "thigh", 0.0),
+            ("upperleg02", "thigh", "thigh", 0.0),
+            ("lowerleg01", "shin", "shin", 0.0),
+            ("lowerleg02", "shin", "shin", 0.0),
+            ("foot", "foot", "foot", 0.0),
+            ("clavicle", "chest", "chest", 0.0),
+            ("shoulder01", "chest", "upper_arm", 0.2),
+            ("upperarm01", "upper_arm", "upper_arm", 0.0),
+            ("upperarm02", "upper_arm", "upper_arm", 0.0),
+            ("lowerarm01", "forearm", "forearm", 0.0),
+            ("lowerarm02", "forearm", "forearm_twist", 0.5),
+            ("wrist", "hand", "hand", 0.0),
         )
     },
 }  # fmt: skip
@@ -93,7 +103,7 @@ def sample_phenotypes(rng: np.random.Generator, count: int) -> dict[str, np.ndar
     }
 
 
-def blendshape_coefficients(model: object, phenotypes: dict[str, np.ndarray]) -> np.ndarray:
+def blendshape_coefficients(model: Anny, phenotypes: dict[str, np.ndarray]) -> np.ndarray:
     """Return Anny's coefficients ``(N, K)`` of phenotypes as :func:`sample_phenotypes` draws them."""
     import torch
 
@@ -146,6 +156,21 @@ class AnnySource:
             vertices, vertices[None, :0].reshape(0, *vertices.shape), heads[self.kept], keypoint_map
         )
 
+    def posed(
+        self, coefficients: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Put this one person into a random pose.
+
+        Returns the vertices ``(V, 3)`` float32, and of all 104 bones the rotations since rest
+        ``(104, 3, 3)`` and the heads' places ``(104, 3)``.
+        """
+        body = self.exact_body(coefficients, np.zeros((3, 0)))
+        heads, joints = self.rest(coefficients)[1], body.joints_mean.astype(np.float64)
+        rotations, still = random_rotations(rng, 1, body.bone_count, 0.5), np.zeros((1, 3))
+        vertices = ShapedBody(body, np.zeros(0)).pose(rotations, still)[0]
+        world, places = (of[0, self.group] for of in body.forward_kinematics(joints, rotations, still))
+        return vertices, world, apply(world, heads - joints[self.group]) + places
+
     def _body(
         self, mean: np.ndarray, basis: np.ndarray, joints: np.ndarray, keypoint_map: np.ndarray
     ) -> BodyModel:
@@ -185,7 +210,7 @@ def principal_components(
 
 
 def _joint_keypoint(
-    bodies: list[np.ndarray], targets: list[np.ndarray], candidates: np.ndarray
+    bodies: Sequence[np.ndarray], targets: Sequence[np.ndarray], candidates: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit non-negative vertex weights, summing to 1, that land on ``targets`` in every posed body."""
     relative = [body[candidates] - target for body, target in zip(bodies, targets, strict=True)]
@@ -205,17 +230,7 @@ def fit_keypoint_map(source: AnnySource, rng: np.random.Generator, count: int = 
     drawn = blendshape_coefficients(source.model, sample_phenotypes(rng, count))
     mean_vertices, mean_heads = source.rest(drawn.mean(axis=0))
     labels = source.model.bone_labels
-    empty = np.zeros((3, 0))
-    posed, posed_heads = [], []
-    for coefficients in drawn:
-        body = source.exact_body(coefficients, empty)
-        heads = source.rest(coefficients)[1]
-        rotations = random_rotations(rng, 1, body.bone_count, 0.5)
-        joints = body.joints_mean.astype(np.float64)
-        world, place = body.forward_kinematics(joints, rotations, np.zeros((1, 3)))
-        posed.append(ShapedBody(body, np.zeros(0)).pose(rotations, np.zeros((1, 3)))[0].astype(np.float64))
-        group = source.group
-        posed_heads.append((world[0, group] @ (heads - joints[group])[..., None])[..., 0] + place[0, group])
+    posed, _, posed_heads = zip(*(source.posed(coefficients, rng) for coefficients in drawn), strict=True)
 
     rows: list[np.ndarray] = []
 
@@ -258,14 +273,7 @@ def fit_keypoint_map(source: AnnySource, rng: np.random.Generator, count: int = 
 
 def skin_vertices(source: AnnySource) -> np.ndarray:
     """Return the indices of the outer skin: the mesh's largest connected piece."""
-    from scipy.sparse import coo_matrix
-    from scipy.sparse.csgraph import connected_components
-
-    faces = source.model.faces.numpy()
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]]])
-    count = len(source.template)
-    graph = coo_matrix((np.ones(len(edges)), edges.T), shape=(count, count))
-    label = connected_components(graph, directed=False)[1]
+    label = connected_component_labels(faces_to_edges(source.model.faces.numpy()), len(source.template))
     return np.flatnonzero(label == np.bincount(label).argmax())
 
 
@@ -303,7 +311,7 @@ def build(path: Path, seed: int = 0) -> dict[str, float]:
         "population": fit_population(source, basis, vertices, rng).astype(np.float16),
     }
     with whole_file(path) as aside:
-        np.savez_compressed(aside, **pack)
+        np.savez_compressed(aside, allow_pickle=False, **pack)
     return measure(source, basis.reshape(len(basis), -1), vertices, np.random.default_rng(seed + 1))
 
 
@@ -341,17 +349,10 @@ def measure(
     model, people = source.model, blendshape_coefficients(source.model, sample_phenotypes(rng, count))
     skinning, truncation = [], []
     for coefficients in people:
-        body = source.exact_body(coefficients, np.zeros((3, 0)))
-        rotations = random_rotations(rng, 1, body.bone_count, 0.5)
-        ours = ShapedBody(body, np.zeros(0)).pose(rotations, np.zeros((1, 3)))[0]
-        heads = source.rest(coefficients)[1]
-        joints = heads[source.kept]
-        world, place = body.forward_kinematics(joints, rotations, np.zeros((1, 3)))
-        group = source.group
-        posed_heads = (world[0, group] @ (heads - joints[group])[..., None])[..., 0] + place[0, group]
+        ours, world, posed_heads = source.posed(coefficients, rng)
         rest = model.get_rest_model(torch.as_tensor(coefficients)[None])["rest_bone_poses"][0].numpy()
         poses = rest.copy()
-        poses[:, :3, :3] = TO_CAMERA.T @ world[0, group] @ TO_CAMERA @ rest[:, :3, :3]
+        poses[:, :3, :3] = TO_CAMERA.T @ world @ TO_CAMERA @ rest[:, :3, :3]
         poses[:, :3, 3] = posed_heads @ TO_CAMERA
         forward = super(type(model), model).forward(
             torch.as_tensor(poses)[None], torch.as_tensor(coefficients)[None], pose_parameterization="world"

@@ -18,18 +18,21 @@ from typing import Any
 
 import cv2
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from ..body import BodyModel, apply_readout
 from ..body_catalogue import load_body
 from ..camera import Camera
+from ..rotations import apply
 from ..shaped_body import ShapedBody
+from ..whole_files import write_whole
 from ..windows import radius_frames
 from .avatars import Avatar, Wardrobe
 from .backgrounds import FOLDER, Backgrounds, Place
-from .drawing import Drawing, Renderer, open_renderer
+from .drawing import Renderer, bone_transforms, open_renderer
 from .motion import FPS as MOTION_FPS
 from .motion import HELD_OUT_SUBJECTS, TRAINING_SUBJECTS, data_dir, load_motions, mirrored
-from .renderer import SAMPLES
+from .renderer import SAMPLES, Drawing
 
 FPS = 25
 """Frames a second of the targets, and of the keypoint tracks around all moments."""
@@ -78,7 +81,7 @@ class _Motion:
             bones = [bone for bone, name in enumerate(body.bone_names) if name.startswith(_UPPER)]
             rotations[:, bones] = other[:, bones]
         if self.mirror:
-            rotations, translation = mirrored(body, rotations), translation * np.float32([-1, 1, 1])
+            rotations, translation = mirrored(body, rotations), translation * np.array([-1, 1, 1], np.float32)
         return rotations, translation
 
 
@@ -437,8 +440,7 @@ class People:
             seconds = np.concatenate([seconds, (seconds[drawn, None] + during).ravel()])
         transforms, path = self._pose(motion, joints, seconds)
         camera, view, views, world = self._set_camera(rest, joints, transforms, path, seconds, rng, extra)
-        others = None if views is None else views[drawn]
-        place = self._backgrounds.make(self.size, camera, view, rng, others)
+        place = self._backgrounds.make(self.size, camera, view, rng, None if views is None else views[drawn])
         avatar = self._dress(rest, camera, view, rng, extra)
         shades = (0.0, 0.0)
         if extra.random() < self.variety.shadows:
@@ -449,7 +451,7 @@ class People:
             of_moment = [view] * len(drawn)
         else:
             seen = _compose(views[:, None], world)
-            of_moment = list(others)
+            of_moment = list(views[drawn])
         blurred = seen[count:].reshape(len(drawn), len(during), *seen.shape[1:])
         moments = [
             _Moment(seen[at], one, self._needed(further, shape, camera))
@@ -478,13 +480,12 @@ class People:
         rotations = self._motions[rng.choice(len(self._motions), p=self._motion_odds)][1]
         posed = rotations[[rng.integers(len(rotations))]]
         turned, place = self.body.forward_kinematics(joints, posed, np.zeros((1, 3), np.float32))
-        moves = np.concatenate([turned, (place - (turned @ joints[..., None])[..., 0])[..., None]], axis=-1)
+        moves = bone_transforms(turned, place, joints)
         away = np.linalg.norm(view[:, 3]) * rng.uniform(1.1, 1.5) + rng.uniform(0.3, 3)
         seen = np.array([rng.uniform(-0.55, 0.55) * self.size[1] / camera.fx * away, 0, away]) - view[:, 3]
         ground = (seen @ view[:, :3]) * (1, 0, 1)
         ground[1] = -(place[..., 1].max() + rest[:, 1].max() - joints[:, 1].max())
-        angle = rng.uniform(-np.pi, np.pi)
-        yaw = np.array([[np.cos(angle), 0, np.sin(angle)], [0, 1, 0], [-np.sin(angle), 0, np.cos(angle)]])
+        yaw = _turn(rng.uniform(-np.pi, np.pi))
         return self._dress(rest, camera, view, rng, rng), _compose(np.column_stack([yaw, ground]), moves)[0]
 
     def _pose(
@@ -497,7 +498,7 @@ class People:
         around = np.concatenate([before, np.minimum(before + 1, last)])
         rotations, translation = motion.frames(self.body, around)
         turned, place = self.body.forward_kinematics(joints, rotations, translation)
-        moves = np.concatenate([turned, (place - (turned @ joints[..., None])[..., 0])[..., None]], axis=-1)
+        moves = bone_transforms(turned, place, joints)
         share = (times - before)[:, None, None, None]
         # Skinning is linear in the transforms, so blending them blends the vertices.
         transforms = moves[: len(times)] * (1 - share) + moves[len(times) :] * share
@@ -540,7 +541,7 @@ class People:
         left, right = placed[0, self._thighs[0]], placed[0, self._thighs[1]]
         facing = np.arctan2(left[2] - right[2], left[0] - right[0])
         turn = facing + (rng.normal(0, 0.6) if rng.random() < 0.8 else rng.uniform(-np.pi, np.pi))
-        yaw = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
+        yaw = _turn(turn)
         world = _compose(np.column_stack([yaw, np.zeros(3)]), transforms)
         placed = _place(world, joints)
         sole = rest[:, 1].max() - joints[:, 1].max()
@@ -574,7 +575,7 @@ class People:
             smooth = (path @ yaw.T) * keep + centre * (1 - keep) - (centre[0], floor, centre[2])
             before = (smooth - eye) @ rotation.T
             follow = -extra.uniform(0.6, 1.0) * np.arctan2(before[:, 0], before[:, 2])
-            seen = (_pan(follow) @ np.swapaxes(seen, 1, 2)).swapaxes(1, 2)
+            seen = (_turn(follow) @ np.swapaxes(seen, 1, 2)).swapaxes(1, 2)
         pixel = focal * seen[..., :2] / seen[..., 2:]
         slack = np.maximum((np.array([width, height]) - np.ptp(pixel, axis=(0, 1))) / 2 - 0.06 * height, 0)
         pan, tilt = np.arctan(rng.uniform(-0.9, 0.9, 2) * slack / focal)
@@ -583,7 +584,7 @@ class People:
         turned = _turn(pan, tilt, rng.normal(0, 0.02))
         camera = Camera(float(focal), float(focal), width / 2, height / 2)
         view = np.column_stack([turned @ rotation, -turned @ rotation @ eye])
-        views = _held_in_a_hand(turned @ _pan(follow) @ rotation, eye, seconds, extra) if moving else None
+        views = _held_in_a_hand(turned @ _turn(follow) @ rotation, eye, seconds, extra) if moving else None
         return camera, view, views, world
 
 
@@ -600,18 +601,13 @@ def _held_in_a_hand(
     swing = (np.sin(phase) * rng.normal(0, 1, (waves, 6)) / (0.4 + frequency)).sum(1)
     angles = swing[:, :3] * np.radians(np.exp(rng.uniform(np.log(0.1), np.log(0.8)))) * (1, 1, 0.6)
     eyes = eye + swing[:, 3:] * np.exp(rng.uniform(np.log(0.003), np.log(0.03)))
-    held = np.stack([_turn(*each) for each in angles]) @ rotations
+    held = _turn(*angles.T) @ rotations
     return np.concatenate([held, -held @ eyes[..., None]], axis=-1)
-
-
-def _pan(angles: np.ndarray) -> np.ndarray:
-    """Return rotations ``(n, 3, 3)`` of a camera that move what it sees right by ``angles (n,)``."""
-    return np.stack([_turn(angle, 0.0, 0.0) for angle in angles])
 
 
 def _place(transforms: np.ndarray, joints: np.ndarray) -> np.ndarray:
     """Return the joints ``(n, B, 3)`` moved by bone transforms ``(n, B, 3, 4)``."""
-    return (transforms[..., :3] @ joints[:, :, None])[..., 0] + transforms[..., 3]
+    return apply(transforms[..., :3], joints) + transforms[..., 3]
 
 
 def _compose(outer: np.ndarray, transforms: np.ndarray) -> np.ndarray:
@@ -621,13 +617,12 @@ def _compose(outer: np.ndarray, transforms: np.ndarray) -> np.ndarray:
     return composed.astype(np.float32)
 
 
-def _turn(pan: float, tilt: float, roll: float) -> np.ndarray:
-    """Return a camera's rotation ``(3, 3)`` that moves what it sees right, down and clockwise."""
-    return (
-        cv2.Rodrigues(np.array([0, 0, roll]))[0]
-        @ cv2.Rodrigues(np.array([-tilt, 0, 0]))[0]
-        @ cv2.Rodrigues(np.array([0, pan, 0.0]))[0]
-    )
+def _turn(
+    pan: float | np.ndarray, tilt: float | np.ndarray = 0.0, roll: float | np.ndarray = 0.0
+) -> np.ndarray:
+    """Return a camera's rotations ``(..., 3, 3)`` that move what it sees right, down and clockwise."""
+    angles = np.stack(np.broadcast_arrays(roll, np.negative(tilt), pan), axis=-1)
+    return Rotation.from_euler("ZXY", angles).as_matrix()
 
 
 def contact_sheet(people: People, first: int = 0, rows: int = 6) -> np.ndarray:
@@ -646,8 +641,9 @@ def contact_sheet(people: People, first: int = 0, rows: int = 6) -> np.ndarray:
                 cv2.circle(picture, (int(x), int(y)), 1, (255, 0, 0), -1)
         flow, visible = sample["flow"][0, 0], sample["visible"][0]
         height, width = flow.shape[:2]
-        at = flow + np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-        warped = cv2.remap(sample["references"][0], at, None, cv2.INTER_LINEAR) * visible[0, ..., None]
+        x = flow[..., 0] + np.arange(width, dtype=np.float32)
+        y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+        warped = cv2.remap(sample["references"][0], x, y, cv2.INTER_LINEAR) * visible[0, ..., None]
         hue = np.uint8(np.arctan2(flow[..., 1], flow[..., 0]) / np.pi * 89 + 90)
         speed = np.uint8(np.clip(np.hypot(flow[..., 0], flow[..., 1]) * 8, 0, 255))
         colours = cv2.cvtColor(np.dstack([hue, np.full_like(hue, 255), speed]), cv2.COLOR_HSV2RGB)
@@ -683,4 +679,4 @@ def run(args: argparse.Namespace) -> None:
     data, size = data_dir(args.data), tuple(args.size)
     people = People(data, args.split, size, 0, args.references, 1, args.backgrounds, variety)
     picture = cv2.imencode(".png", cv2.cvtColor(contact_sheet(people, args.first), cv2.COLOR_RGB2BGR))[1]
-    args.output.write_bytes(picture.tobytes())
+    write_whole(args.output, picture.tobytes())

@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -73,11 +74,11 @@ class Rendering:
     device: str | None = None  # what draws, as PyTorch names it; numba if None
 
 
-def start_renderers(rendering: Rendering, processes: int) -> list[multiprocessing.Process]:
+def start_renderers(rendering: Rendering, processes: int) -> list[BaseProcess]:
     """Start processes that fill the folder; they end when it is full, or with this process."""
     rendering.folder.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
-    running = [
+    running: list[BaseProcess] = [
         context.Process(target=_render, args=(rendering, first, processes), daemon=True)
         for first in range(processes)
     ]
@@ -95,7 +96,7 @@ def _render(rendering: Rendering, first: int, step: int) -> None:
         path = rendering.folder / f"{index:06d}.npz"
         if path.exists():
             continue
-        if not parent.is_alive():
+        if parent is not None and not parent.is_alive():
             return
         if people is None:
             people = People(
@@ -112,7 +113,7 @@ def _render(rendering: Rendering, first: int, step: int) -> None:
         example = make_example(people.sample(index), people.body, rng)
         if example is not None:
             with whole_file(path) as aside, aside.open("wb") as file:
-                np.savez(file, **example)
+                np.savez(file, allow_pickle=False, **example)
 
 
 def make_example(
@@ -288,7 +289,7 @@ def _as_coded(
         coarse.append(cv2.resize(solid, (width, height), interpolation=cv2.INTER_LINEAR))
     reach = 4 * _MASK_CELL + 1
     hidden = cv2.dilate(coarse[0], np.ones((reach, reach), np.uint8))
-    share = cv2.blur(np.float32(hidden > 0), (9, 9))[..., None]
+    share = cv2.blur((hidden > 0).astype(np.float32), (9, 9))[..., None]
     behind = np.rint(plate * share + references[0] * (1 - share)).astype(np.uint8)
     return references, coarse, behind
 
@@ -314,7 +315,7 @@ def _warped(
 def _through_avif(picture: np.ndarray, quality: int) -> np.ndarray:
     options = [cv2.IMWRITE_AVIF_QUALITY, quality, cv2.IMWRITE_AVIF_SPEED, 9]
     coded = cv2.imencode(".avif", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1]
-    return cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR_RGB))
 
 
 def _halve(values: np.ndarray) -> np.ndarray:
@@ -349,7 +350,7 @@ def _vary(example: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str,
     for name in ("vertices", "reference_vertices"):
         varied[name] = example[name].astype(np.float32) + example["root"]
     if mirror:
-        aside = np.float32([-1, 1, 1])
+        aside = np.array([-1, 1, 1], np.float32)
         varied["flow"] = varied["flow"][..., ::-1] * aside[:2, None, None]
         for name, order in (("windows", MIRRORED), ("vertices", _mirrored_vertices())):
             for each in (name, f"reference_{name}"):
@@ -368,4 +369,4 @@ def _vary(example: dict[str, np.ndarray], rng: np.random.Generator) -> dict[str,
 def _mirrored_vertices() -> np.ndarray:
     """Return each vertex's opposite ``(V,)``; all shapes are symmetric, so a mirrored body is a body."""
     mean = load_body("anny").vertices_mean
-    return cKDTree(mean).query(mean * np.float32([-1, 1, 1]))[1]
+    return cKDTree(mean).query(mean * np.array([-1, 1, 1], np.float32))[1]

@@ -8,6 +8,9 @@ picture by construction. Compiled by numba for one core; workers run one each. T
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -23,10 +26,31 @@ NEAR = 0.1
 SHADOW_CELL = 0.025
 """Metres along the edge of a shadow map's cell."""
 
+TOLERANCE = 0.02
+"""Metres by which a visible point may lie behind the nearest one."""
+
 AMBIENT = np.array(
     [[0, -1, 0], *([np.cos(a) * 0.87, -0.5, np.sin(a) * 0.87] for a in (0.4, 1.97, 3.54, 5.11))], np.float32
 )
 """Directions from which the light of sky and surroundings comes when points are asked how open they are."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Frames of one avatar, and what their labels are read off."""
+
+    colour: np.ndarray  # (n, H, W, 3) float32 premultiplied by the coverage, 0..255
+    coverage: np.ndarray  # (n, H, W) float32 0..1
+    distance: np.ndarray  # (n, H, W) float32 metres to what a pixel shows nearest, 0 off the person
+    points: np.ndarray  # (n, G, 3) float32 camera space; the first V are the naked body
+    posed: Any  # these points, and the samples, where the renderer keeps them
+    triangle: Any  # n of (h, w)
+    place: Any  # n of (h, w, 2)
+    depth: Any  # n of (h, w)
+
+    def __getitem__(self, frames: slice) -> Drawing:
+        """Return some of the frames."""
+        return Drawing(**{field.name: getattr(self, field.name)[frames] for field in fields(self)})
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -93,9 +117,9 @@ def rasterise(  # noqa: PLR0915 - one loop, and numba kernels are cheapest whole
     recess: np.ndarray,
     closed: np.ndarray,
     textures: np.ndarray,
-    focal: float,
-    centre_x: float,
-    centre_y: float,
+    focal: np.float32,
+    centre_x: np.float32,
+    centre_y: np.float32,
     height: int,
     width: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -248,6 +272,18 @@ def openness(points: np.ndarray, normals: np.ndarray, light: np.ndarray) -> np.n
 
 
 @njit(cache=True, nogil=True, fastmath=True)
+def _between(
+    values: np.ndarray, i: int, j: int, k: int, p0: np.float32, p1: np.float32, p2: np.float32
+) -> tuple[np.float32, np.float32, np.float32]:
+    """Return what lies between three of ``values (G, 3)``, by their weights."""
+    return (
+        p0 * values[i, 0] + p1 * values[j, 0] + p2 * values[k, 0],
+        p0 * values[i, 1] + p1 * values[j, 1] + p2 * values[k, 1],
+        p0 * values[i, 2] + p1 * values[j, 2] + p2 * values[k, 2],
+    )
+
+
+@njit(cache=True, nogil=True, fastmath=True)
 def shade(
     triangle: np.ndarray,
     place: np.ndarray,
@@ -286,9 +322,7 @@ def shade(
             i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
             p1, p2 = place[row, column, 0], place[row, column, 1]
             p0 = one - p1 - p2
-            nx = p0 * normals[i, 0] + p1 * normals[j, 0] + p2 * normals[k, 0]
-            ny = p0 * normals[i, 1] + p1 * normals[j, 1] + p2 * normals[k, 1]
-            nz = p0 * normals[i, 2] + p1 * normals[j, 2] + p2 * normals[k, 2]
+            nx, ny, nz = _between(normals, i, j, k, p0, p1, p2)
             length = np.sqrt(nx * nx + ny * ny + nz * nz) + np.float32(1e-12)
             # Cloth is one sheet: seen from inside, its normal must face the camera too.
             if nx * points[i, 0] + ny * points[i, 1] + nz * points[i, 2] > 0:
@@ -345,10 +379,10 @@ def trace(
     faces: np.ndarray,
     reference_points: np.ndarray,
     reference_depth: np.ndarray,
-    focal: float,
-    centre_x: float,
-    centre_y: float,
-    tolerance: float,
+    focal: np.float32,
+    centre_x: np.float32,
+    centre_y: np.float32,
+    tolerance: np.float32,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Find where each pixel of a target picture lies in the reference picture.
 
@@ -376,10 +410,7 @@ def trace(
             f = triangle[r, c]
             p1, p2 = place[r, c, 0], place[r, c, 1]
             p0 = np.float32(1) - p1 - p2
-            i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-            x = p0 * reference_points[i, 0] + p1 * reference_points[j, 0] + p2 * reference_points[k, 0]
-            y = p0 * reference_points[i, 1] + p1 * reference_points[j, 1] + p2 * reference_points[k, 1]
-            z = p0 * reference_points[i, 2] + p1 * reference_points[j, 2] + p2 * reference_points[k, 2]
+            x, y, z = _between(reference_points, faces[f, 0], faces[f, 1], faces[f, 2], p0, p1, p2)
             z = max(z, np.float32(NEAR))
             sx, sy = x / z * focal + centre_x, y / z * focal + centre_y
             flow[row, column, 0] = (sx - (c + np.float32(0.5))) / SAMPLES

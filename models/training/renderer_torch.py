@@ -19,8 +19,7 @@ from torch import Tensor
 
 from ..camera import Camera
 from .avatars import CLOSED, RECESS, Avatar
-from .drawing import TOLERANCE, Drawing
-from .renderer import AMBIENT, FAR, NEAR, SAMPLES, SHADOW_CELL
+from .renderer import AMBIENT, FAR, NEAR, SAMPLES, SHADOW_CELL, TOLERANCE, Drawing
 
 CANDIDATES = 1 << 21
 """Samples in bounding boxes that are tried at a time: half a gigabyte of device memory."""
@@ -45,8 +44,8 @@ class TorchRenderer:
         )
         self._mesh = self._faces, uv, material
         self._substance = recess, closed, textures
-        self._lens = [SAMPLES * x for x in (camera.fx, camera.cx, camera.cy)]
-        self._samples = [SAMPLES * side for side in size]
+        self._lens = SAMPLES * camera.fx, SAMPLES * camera.cx, SAMPLES * camera.cy
+        self._samples = SAMPLES * size[0], SAMPLES * size[1]
 
     def _upload(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(self._device)
@@ -70,8 +69,10 @@ class TorchRenderer:
         points, triangle, place, depth = (values[first] for values in (points, *samples))
         nearest = _pixels(depth).amin(-1)
         distance = torch.where(nearest < FAR, nearest, 0)
-        seen = (values.cpu().numpy() for values in (colour, coverage, distance, points))
-        return Drawing(*seen, points, triangle, place, depth)
+        colours, covered, distances, seen = (
+            values.cpu().numpy() for values in (colour, coverage, distance, points)
+        )
+        return Drawing(colours, covered, distances, seen, points, triangle, place, depth)
 
     @torch.no_grad()
     def trace(self, drawing: Drawing, reference: Drawing) -> tuple[np.ndarray, np.ndarray]:

@@ -15,18 +15,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
-import math
-import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TypeVar, cast
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, distributed, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from ...inference.runtime.backends import resolve_device
 from ..body import BodyModel
@@ -34,17 +36,20 @@ from ..body_catalogue import load_body
 from ..errors import InputError, S2DError
 from ..fetch import fetch
 from ..shipped import WEIGHTS
-from ..whole_files import whole_file
+from ..whole_files import write_whole
 from .adversary import Discriminator, discriminator_loss, generator_losses
 from .batches import StepBatches
+from .checkpoints import check_writable, of_this_training, read_checkpoint, write_checkpoint
 from .config import JointConfig, read_config
-from .evaluate_vertices import record
+from .evaluate_vertices import NETWORK_NAME, record
 from .export_pictures import export_pictures
 from .losses import Target, Vgg, cosine_distances, picture_losses, vertex_loss
 from .networks import Drawn, JointNetworks
 from .picture_cache import Rendering, start_renderers
-from .train_vertices import NETWORK_NAME, WindowLoss, WindowSampler
+from .schedule import running_average, warm_cosine
+from .train_vertices import WindowLoss
 from .train_vertices import export as export_predictor
+from .window_sampler import WindowSampler
 
 CHECKPOINT = "joint.pt"
 HED_WEIGHTS = "hed_bsds500.weights.h5"
@@ -53,15 +58,22 @@ _CLIP = 1.0  # largest norm of the gradient of the networks that draw
 _CLIP_PREDICTOR = 0.1
 _MAX_BAD_STEPS = 20
 _WARM_UP = 100  # steps
-_AVERAGING = 0.998
+_LEAST_RATE = 0.02  # share of the largest learning rates
+_AVERAGING, _AVERAGING_RAMP = 0.998, 5
 _SAVE_EVERY = 40.0  # seconds
 _SHEET_EVERY = 300.0  # seconds
 _FILES = {"encoder": "reference_encoder"}  # parts that are called otherwise as files
 _TORCHRUN = {"WORLD_SIZE": "1", "RANK": "0", "LOCAL_RANK": "0"}
 
 
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
 class Joint:
-    """Networks, adversary and optimisers, a step of learning, and their state on disk."""
+    """Networks, adversary and optimisers, a step of learning, and their state on disk.
+
+    ``average`` are the networks with the running average of their weights, which is what is exported.
+    """
 
     def __init__(
         self,
@@ -72,11 +84,12 @@ class Joint:
     ) -> None:
         self.config, self.device = config, torch.device(device)
         torch.manual_seed(0)
-        self.networks = JointNetworks(body, config).to(self.device, memory_format=torch.channels_last)
+        self.networks = _channels_last(JointNetworks(body, config), self.device)
         self.judge = Discriminator().to(self.device) if config.losses.adversarial else None
-        self.vgg = vgg.to(self.device, memory_format=torch.channels_last)
+        self.vgg = _channels_last(vgg, self.device)
         self._window_loss = WindowLoss(body, self.device)
-        self.average = copy.deepcopy(self.networks).requires_grad_(False)
+        self._running = running_average(self.networks, _AVERAGING, _AVERAGING_RAMP)
+        self.average = cast(JointNetworks, self._running.module)
         drawing = [*self.networks.encoder.parameters(), *self.networks.generator.parameters()]
         predicting = list(self.networks.vertex_predictor.parameters())
         groups = [
@@ -87,11 +100,14 @@ class Joint:
             judging = list(self.judge.parameters())
             groups.append({"params": judging, "lr": config.discriminator_learning_rate, "limit": _CLIP})
         self.optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.99))
-        self._rates = [group["lr"] for group in self.optimiser.param_groups]
         if config.compile and self.device.type == "cuda":
             self.networks.encoder.compile()
-            self.networks.generator.layers = torch.compile(self.networks.generator.layers)
+            generator = self.networks.generator
+            generator.layers = torch.compile(generator.layers)  # type: ignore[method-assign]
         self.steps, self.seconds, self._bad_steps = 0, 0.0, 0
+        self.schedule = LambdaLR(
+            self.optimiser, lambda step: warm_cosine(step, self.done, _WARM_UP, _LEAST_RATE)
+        )
 
     # ---- state ---------------------------------------------------------------------------------
 
@@ -126,23 +142,20 @@ class Joint:
             "steps": self.steps,
             "seconds": self.seconds,
         }
-        with whole_file(path) as aside:
-            torch.save(state, aside)
+        write_checkpoint(path, state)
 
     def load(self, path: Path) -> None:
-        """Go on from the checkpoint."""
+        """Go on from the checkpoint; InputError ``checkpoint`` where it is of another configuration."""
         state = read_checkpoint(path, self.device)
-        try:
+        with of_this_training(path):
             self.networks.load_state_dict(state["networks"])
             self.average.load_state_dict(state["average"])
             if self.judge is not None:
                 self.judge.load_state_dict(state["judge"])
             self.optimiser.load_state_dict(state["optimiser"])
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise InputError(
-                "checkpoint", f"{path} was written with another configuration: go on with that one."
-            ) from error
-        self.steps, self.seconds = state["steps"], state["seconds"]
+            self.steps, self.seconds = state["steps"], state["seconds"]
+        self._running.n_averaged.fill_(self.steps)
+        self.schedule.last_epoch = self.steps
 
     # ---- learning ------------------------------------------------------------------------------
 
@@ -157,17 +170,12 @@ class Joint:
 
         A step whose gradient is not finite is left out, and returns nothing; S2DError after many in a row.
         """
-        share = min(1.0, (self.steps + 1) / _WARM_UP) * (
-            0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.done))
-        )
-        for group, rate in zip(self.optimiser.param_groups, self._rates, strict=True):
-            group["lr"] = rate * share
         drawn = self.networks(batch)
         losses, judged = self.losses(batch, drawn)
         total = torch.stack(list(losses.values())).sum()
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
-        if judged is not None:
+        if self.judge is not None and judged is not None:
             self.judge.zero_grad(set_to_none=True)  # what reached it so far was the generator's
             discriminator_loss(self.judge, *judged).backward()
         self.seconds += self._average_over_processes(seconds)
@@ -182,10 +190,8 @@ class Joint:
         self._bad_steps = 0
         self.optimiser.step()
         self.steps += 1
-        keep = min(_AVERAGING, 1 - 1 / (self.steps / 5 + 1))
-        with torch.no_grad():
-            ours, averages = ([*net.parameters()] for net in (self.networks, self.average))
-            torch._foreach_lerp_(averages, ours, 1 - keep)
+        self.schedule.step()
+        self._running.update_parameters(self.networks)
         return {name: float(value.detach()) for name, value in (losses | {"total": total}).items()}
 
     def losses(
@@ -193,18 +199,15 @@ class Joint:
     ) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor] | None]:
         """Return the weighted parts of the loss, and the drawn and true parts that the adversary judges."""
         weights = self.config.losses
-        target = Target(
-            *(
-                batch[name].flatten(0, 1)
-                for name in ("frames", "masks", "flow", "known", "visible", "details")
-            ),
-            frames=batch["frames"].shape[1],
+        picture, mask, flow, known, visible, details = (
+            batch[name].flatten(0, 1) for name in ("frames", "masks", "flow", "known", "visible", "details")
         )
+        target = Target(picture, mask, flow, known, visible, details, batch["frames"].shape[1])
         losses = picture_losses(drawn.layers, target, weights)
         close = self._looked_at(drawn.layers.picture, batch), self._looked_at(target.picture, batch)
         if weights.perceptual:
             losses["perceptual"] = weights.perceptual * self._perceptual(*close)
-        if weights.adversarial:
+        if self.judge is not None:
             adversarial, features = generator_losses(self.judge, *close)
             losses["adversarial"] = weights.adversarial * adversarial
             losses["features"] = weights.features * features
@@ -215,7 +218,7 @@ class Joint:
         if weights.windows and drawn_windows:
             of_windows = self._window_loss(self.networks.vertex_predictor, drawn_windows)
             losses["windows"] = weights.windows * of_windows
-        return losses, close if weights.adversarial else None
+        return losses, None if self.judge is None else close
 
     def _looked_at(self, pictures: Tensor, batch: dict[str, Tensor]) -> Tensor:
         """Cut out of ``pictures`` ``(N T, 3, H, W)`` the square an example that is looked at closely."""
@@ -268,14 +271,9 @@ class Joint:
         return (torch.cat(rows, 1).permute(1, 2, 0).float().cpu().numpy() * 255).round().astype(np.uint8)
 
 
-def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict:
-    """Read a checkpoint's tensors and numbers, nothing else; InputError where it holds anything else."""
-    try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except OSError:
-        raise
-    except Exception as error:  # torch raises whatever the damage leads to
-        raise InputError("checkpoint", f"{path} is no checkpoint of this training, or is damaged.") from error
+def _channels_last(module: _Module, device: torch.device) -> _Module:
+    # A way of calling it that PyTorch documents and its types lack.
+    return module.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 # ---- the command -------------------------------------------------------------------------------
@@ -305,49 +303,103 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--export", type=Path, metavar="DIR", help="write the weights there after this slice")
 
 
+@dataclass(frozen=True)
+class SliceOptions:
+    """What one slice of a training is told beside its configuration.
+
+    Attributes:
+        data: folder of the assets.
+        out: folder of the checkpoint, curves and sheets.
+        cache: folder of the drawn examples.
+        backgrounds: folder of photographs to stand people before; without it, the data's, if there are any.
+        renderers, loaders: processes that draw examples, and that make batches of them; may be 0.
+        minutes: of this slice.
+        resume: go on from the checkpoint in ``out``.
+        init: what to start from: checkpoints, and folders of exported weights.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        threads: of the processor; as PyTorch has them where None.
+        export: folder to write the weights to after this slice.
+    """
+
+    data: Path
+    out: Path
+    cache: Path
+    backgrounds: Path | None = None
+    renderers: int = 1
+    loaders: int = 1
+    minutes: float = 9
+    resume: bool = False
+    init: tuple[Path, ...] = ()
+    device: str = "auto"
+    threads: int | None = None
+    export: Path | None = None
+
+
 def run(args: argparse.Namespace) -> None:
     """Train one slice of the configuration that was asked for."""
-    train(read_config(args.config), args)
-
-
-def train(config: JointConfig, args: argparse.Namespace) -> None:
-    """Train one slice; ``args`` as :func:`add_arguments` declares them."""
     if args.data is None:
         raise InputError(
             "no_data", "Say where the data is: --data DIR, or the environment variable S2D_DATA."
         )
-    checkpoint = args.out / CHECKPOINT
-    if checkpoint.exists() != args.resume:
-        found = "holds no checkpoint" if args.resume else "holds a checkpoint already: use --resume"
-        raise InputError("checkpoint", f"{args.out} {found}.")
-    torch.set_num_threads(args.threads)
-    args.out.mkdir(parents=True, exist_ok=True)
-    with _processes(args.device) as (device, rank, world):
+    options = SliceOptions(
+        data=Path(args.data),
+        out=args.out,
+        cache=args.cache or args.out / "examples",
+        backgrounds=args.backgrounds,
+        renderers=args.renderers,
+        loaders=args.loaders,
+        minutes=args.minutes,
+        resume=args.resume,
+        init=tuple(args.init or ()),
+        device=args.device,
+        threads=args.threads,
+        export=args.export,
+    )
+    train(read_config(args.config), options)
+
+
+def train(config: JointConfig, options: SliceOptions) -> None:
+    """Train one slice.
+
+    InputError ``checkpoint`` where there is one and it is not to be gone on from, or the other way round;
+    ``output_unwritable`` where a folder cannot be written.
+    """
+    checkpoint = options.out / CHECKPOINT
+    if checkpoint.exists() != options.resume:
+        found = "holds no checkpoint" if options.resume else "holds a checkpoint already: use --resume"
+        raise InputError("checkpoint", f"{options.out} {found}.")
+    check_writable(options.out, options.export)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    with _processes(options.device) as (device, rank, world):
         if config.people % world:
             raise InputError("config", f"{config.people} people cannot be shared by {world} processes.")
-        vgg = Vgg(hed_weights(args.data), config.perceptual_stages)
+        vgg = Vgg(hed_weights(options.data), config.perceptual_stages)
         body = load_body()
         training = Joint(config, body, device, vgg)
-        if args.resume:
+        if options.resume:
             training.load(checkpoint)
         else:
-            _initialise(training, args.init)
-        with _examples(args, config, device, draws=rank == 0) as cache:
+            _initialise(training, options.init)
+        with _examples(options, config, device, draws=rank == 0):
             each = config.people // world
-            windows = WindowSampler(body, args.data, 0) if config.motion_windows else None
+            windows = WindowSampler(body, options.data, 0) if config.motion_windows else None
             share = slice(rank * each, (rank + 1) * each)
-            batches = StepBatches(cache, body, config, windows, share)
-            shown = StepBatches(cache, body, config, seed=1)[config.references - 1]
-            if training.steps == 0 and not (config.pretrained_predictor or args.init):
+            batches = StepBatches(options.cache, body, config, windows, share)
+            shown = StepBatches(options.cache, body, config, seed=1)[config.references - 1]
+            if training.steps == 0 and not (config.pretrained_predictor or options.init):
                 training.standardise(shown)
-            _train_slice(training, batches, shown, args, rank)
-        if args.export and rank == 0:
-            export(training, args.export)
-            if training.done >= 1 or not args.minutes:
-                told = {"joint steps": training.steps, "minutes": round(training.seconds / 60, 1)}
-                if args.init and len(args.init) > 1:
-                    told["started from the average of"] = len(args.init)
-                record(args.export, NETWORK_NAME, args.data, body, told)
+            _train_slice(training, batches, shown, options, rank)
+        if options.export and rank == 0:
+            export(training, options.export)
+            if training.done >= 1 or not options.minutes:
+                told: dict[str, float] = {
+                    "joint steps": training.steps,
+                    "minutes": round(training.seconds / 60, 1),
+                }
+                if len(options.init) > 1:
+                    told["started from the average of"] = len(options.init)
+                record(options.export, NETWORK_NAME, options.data, body, told)
 
 
 def export(training: Joint, folder: Path) -> None:
@@ -366,7 +418,7 @@ def hed_weights(data: Path) -> Path:
     return WEIGHTS / "hed" / HED_WEIGHTS
 
 
-def _initialise(training: Joint, init: list[Path] | None) -> None:
+def _initialise(training: Joint, init: Sequence[Path]) -> None:
     """Give the networks their first weights: of several trainings the average.
 
     Networks that were trained on from one another lie in one basin, where the average of the weights is about
@@ -374,7 +426,7 @@ def _initialise(training: Joint, init: list[Path] | None) -> None:
     """
     if training.config.pretrained_predictor:
         training.start_from(_exported(WEIGHTS, "vertex_predictor"), WEIGHTS)
-    for count, path in enumerate(init or (), start=1):
+    for count, path in enumerate(init, start=1):
         if path.is_dir():
             parts = [_exported(path, part) for part in ("vertex_predictor", "encoder", "generator")]
             found = {name: value for part in parts for name, value in part.items()}
@@ -425,51 +477,48 @@ def _processes(device: str) -> Iterator[tuple[torch.device, int, int]]:
         distributed.destroy_process_group()
 
 
-def draw_examples(
-    args: argparse.Namespace, config: JointConfig, cache: Path, device: str
-) -> list[multiprocessing.Process]:
-    """Start the processes that fill ``cache`` with the configuration's examples; ``device`` is a type."""
+def draw_examples(options: SliceOptions, config: JointConfig, device: str) -> list[BaseProcess]:
+    """Start the processes that draw the configuration's examples; ``device`` is a type, such as ``cuda``."""
     rendering = Rendering(
-        args.data,
-        cache,
+        options.data,
+        options.cache,
         config.examples,
-        args.backgrounds,
+        options.backgrounds,
         targets=config.targets,
         references=config.references,
         device="cuda" if device == "cuda" else None,
     )
-    return start_renderers(rendering, args.renderers)
+    return start_renderers(rendering, options.renderers)
 
 
 @contextlib.contextmanager
 def _examples(
-    args: argparse.Namespace, config: JointConfig, device: torch.device, draws: bool
-) -> Iterator[Path]:
-    """Have the examples drawn while the training goes on; yields their folder once there are enough."""
-    cache = args.cache or args.out / "examples"
-    renderers = draw_examples(args, config, cache, device.type) if draws else []
+    options: SliceOptions, config: JointConfig, device: torch.device, draws: bool
+) -> Iterator[None]:
+    """Have the examples drawn while the training goes on; begins once there are enough."""
+    renderers = draw_examples(options, config, device.type) if draws else []
     try:
-        while len(list(cache.glob("*.npz"))) < min(config.first, config.examples):
+        while len(list(options.cache.glob("*.npz"))) < min(config.first, config.examples):
             if draws and not any(renderer.is_alive() for renderer in renderers):
                 raise S2DError(
-                    "no_examples", f"Drawing the examples in {cache} failed, or nothing draws them."
+                    "no_examples", f"Drawing the examples in {options.cache} failed, or nothing draws them."
                 )
             time.sleep(1)
-        yield cache
+        yield
     finally:
         for renderer in renderers:
             renderer.terminate()
 
 
 def _train_slice(
-    training: Joint, batches: StepBatches, shown: dict[str, Tensor], args: argparse.Namespace, rank: int
+    training: Joint, batches: StepBatches, shown: dict[str, Tensor], options: SliceOptions, rank: int
 ) -> None:
     def on_device(batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: value.to(training.device) for name, value in batch.items()}
 
-    source = batches.from_step(training.steps, args.loaders)
-    with _Record(args.out, training, on_device(shown), rank) as record:
-        deadline, before = training.seconds + 60 * args.minutes, time.monotonic()
+    source = batches.from_step(training.steps, options.loaders)
+    with _Record(options.out, training, on_device(shown), rank) as record:
+        deadline, before = training.seconds + 60 * options.minutes, time.monotonic()
         while training.done < 1 and training.seconds < deadline:
             batch = on_device(next(source))
             now = time.monotonic()
@@ -528,4 +577,4 @@ class _Record:
         sheet = self._training.sheet(self._shown)
         self._writer.add_image("sheet", sheet, self._training.steps, dataformats="HWC")
         coded = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1]
-        (self._folder / f"sheet_{self._training.steps:06d}.jpg").write_bytes(coded.tobytes())
+        write_whole(self._folder / f"sheet_{self._training.steps:06d}.jpg", coded.tobytes())

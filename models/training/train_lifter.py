@@ -10,9 +10,7 @@ of the held-out split. ``--export DIR`` writes the weights that capture loads.
 from __future__ import annotations
 
 import argparse
-import copy
 import json
-import math
 import multiprocessing
 import os
 import time
@@ -20,11 +18,13 @@ import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from ...inference.capture.blazepose import PoseDetector, PoseLandmarker
 from ...inference.capture.camera_space import look_along
@@ -41,19 +41,20 @@ from ...inference.capture.pose_lifter import (
 from ...inference.capture.tracking import find_people, follow
 from ...inference.runtime.backends import OnnxNetwork
 from ..camera import Camera
-from ..errors import InputError
-from ..keypoints import MIRRORED
+from ..errors import InputError, S2DError
+from ..keypoints import MIRRORED, TRUNK
 from ..pose_lifter import PoseLifter
 from ..shipped import WEIGHTS
-from ..whole_files import whole_file
-from ..windows import TRUNK
+from ..whole_files import whole_file, write_whole
+from .checkpoints import check_writable
 from .model_card import put_into_card
 from .motion import data_dir
 from .people import People
+from .schedule import running_average, warm_cosine
 
 NETWORK_NAME = "pose_lifter"
 FRAMES = 64
-"""Of a clip, at :data:`..inference.capture.lifter.RATE` a second."""
+"""Of a clip, at :data:`...inference.capture.pose_lifter.RATE` a second."""
 SIZES = ((256, 256), (256, 256), (384, 384), (320, 320), (448, 256), (256, 448))
 """Canvases ``(H, W)`` that clips are filmed on, in turn."""
 HELD_OUT_CLIPS = 48
@@ -62,7 +63,8 @@ METRICS = ("image_mm", "depth_mm", "pose_mm", "acceleration_mm")
 _SEED = 4242  # of the people
 _CLIPS_A_STEP = 12
 _LEARNING_RATE, _WEIGHT_DECAY, _WARM_UP = 1e-3, 1e-2, 100
-_AVERAGING = 0.995
+_LEAST_RATE = 0.01  # share of the largest learning rate
+_AVERAGING, _AVERAGING_RAMP = 0.995, 5
 _IMAGE, _ACROSS, _DEPTH, _CHANGE = 0.03, 0.03, 0.06, 0.033  # metres of error that weigh as much each
 _OUTSIDE, _UNSEEN = 0.1, 0.2  # weight of points outside the picture, and of frames without the person
 _LEAST_SEEN = 0.6  # of a clip's frames
@@ -81,8 +83,8 @@ def film(
     true ``keypoints`` ``(T, 23, 3)`` in camera space.
     """
     detector, landmarker = estimators
-    head, drawn = people.clip(index, FRAMES, RATE)
-    drawn = list(drawn)
+    head, frames = people.clip(index, FRAMES, RATE)
+    drawn = list(frames)
     pictures = [frame["frame"] for frame in drawn]
     landmarks = Landmarks.unseen(FRAMES)
     found, _ = find_people(pictures, RATE, detector)
@@ -98,14 +100,36 @@ def film(
     }
 
 
-def collect(args: argparse.Namespace, split: str, clips: int, deadline: float) -> list[Path]:
-    """Film what is missing of ``clips`` clips of a split; return the files that there are after that."""
-    folder = args.out / split
+@dataclass(frozen=True)
+class Filming:
+    """Where clips are filmed to and from what.
+
+    Attributes:
+        data: folder of the assets.
+        out: folder of the filmed clips, one folder a split.
+        backgrounds: folder of photographs to stand people before.
+        renderers: processes that film.
+        deadline: seconds since the epoch after which no clip is begun.
+    """
+
+    data: Path
+    out: Path
+    backgrounds: Path | None
+    renderers: int
+    deadline: float
+
+
+def collect(filming: Filming, split: str, clips: int) -> list[Path]:
+    """Film what is missing of ``clips`` clips of a split; return the files that there are after that.
+
+    S2DError ``filming`` where a process that films fails.
+    """
+    folder = filming.out / split
     folder.mkdir(parents=True, exist_ok=True)
     start = multiprocessing.get_context("spawn").Process
-    shares = [range(first, clips, args.renderers) for first in range(args.renderers)]
+    shares = [range(first, clips, filming.renderers) for first in range(filming.renderers)]
     workers = [
-        start(target=_film_share, args=(args.data, args.backgrounds, folder, split, share, deadline))
+        start(target=_film_share, args=(filming, folder, split, share))
         for share in shares
         if any(not _file(folder, index).is_file() for index in share)
     ]
@@ -113,8 +137,10 @@ def collect(args: argparse.Namespace, split: str, clips: int, deadline: float) -
         worker.start()
     for worker in workers:
         worker.join()
-        if worker.exitcode:
-            raise SystemExit(worker.exitcode)
+    if any(worker.exitcode for worker in workers):
+        raise S2DError(
+            "filming", f"Filming clips to {folder} failed: run it again with --debug to see why, or go on."
+        )
     return [path for path in (_file(folder, index) for index in range(clips)) if path.is_file()]
 
 
@@ -122,9 +148,7 @@ def _file(folder: Path, index: int) -> Path:
     return folder / f"{index:05d}.npz"
 
 
-def _film_share(
-    data: Path, backgrounds: Path | None, folder: Path, split: str, indices: range, deadline: float
-) -> None:
+def _film_share(filming: Filming, folder: Path, split: str, indices: range) -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     estimators = PoseDetector(1), PoseLandmarker(1)
@@ -133,14 +157,15 @@ def _film_share(
         path = _file(folder, index)
         if path.is_file():
             continue
-        if time.time() > deadline:
+        if time.time() > filming.deadline:
             return
         size = SIZES[index % len(SIZES)]
         if size not in people:
-            people[size] = People(data, split, size, _SEED, backgrounds=backgrounds)
+            people[size] = People(filming.data, split, size, _SEED, backgrounds=filming.backgrounds)
         filmed = film(people[size], index, estimators)
         with whole_file(path) as aside:
-            np.savez(aside, **{name: value.astype(np.float32) for name, value in filmed.items()})
+            values = {name: value.astype(np.float32) for name, value in filmed.items()}
+            np.savez(aside, allow_pickle=False, **values)
 
 
 # ---- examples ----------------------------------------------------------------------------------
@@ -247,24 +272,21 @@ def train(examples: list[Example], steps: int, seed: int = 0) -> PoseLifter:
     rng = np.random.default_rng(seed)
     network = PoseLifter(FEATURES)
     network.standardise(torch.from_numpy(np.concatenate([example.features for example in examples])))
-    average = copy.deepcopy(network)
+    average = running_average(network, _AVERAGING, _AVERAGING_RAMP)
     optimiser = torch.optim.AdamW(network.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
+    schedule = LambdaLR(optimiser, lambda step: warm_cosine(step, step / steps, _WARM_UP, _LEAST_RATE))
     for step in range(steps):
-        share = min(1.0, (step + 1) / _WARM_UP) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
-        for group in optimiser.param_groups:
-            group["lr"] = _LEARNING_RATE * share
         chosen = [vary(examples[i], rng) for i in rng.integers(0, len(examples), _CLIPS_A_STEP)]
         loss = loss_of(network, chosen)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        keep = min(_AVERAGING, 1 - 1 / (step / 5 + 1))
-        with torch.no_grad():
-            torch._foreach_lerp_([*average.parameters()], [*network.parameters()], 1 - keep)
+        schedule.step()
+        average.update_parameters(network)
         if step % 250 == 249 or step == steps - 1:
             print(f"step {step + 1} of {steps}: loss {float(loss.detach()):.3f}", flush=True)
-    return average.eval()
+    return cast(PoseLifter, average.module.eval())
 
 
 def export(network: PoseLifter, folder: Path) -> None:
@@ -347,25 +369,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Film what is missing, and once all is there train, export and measure."""
-    args.data = data_dir(args.data)
-    PoseLandmarker(1)  # what is missing is said here, once, and not by every process
     deadline = time.time() + 60 * args.minutes
-    files = collect(args, "train", args.clips, deadline)
-    measured = collect(args, "held_out", args.held_out, deadline)
+    filming = Filming(data_dir(args.data), args.out, args.backgrounds, args.renderers, deadline)
+    PoseLandmarker(1)  # what is missing is said here, once, and not by every process
+    check_writable(args.out)
+    files = collect(filming, "train", args.clips)
+    measured = collect(filming, "held_out", args.held_out)
     if len(files) < args.clips or len(measured) < args.held_out:
         print(
             f"{len(files)} of {args.clips} clips, {len(measured)} of {args.held_out} held out: run it again"
         )
         return
+    folder = args.export or WEIGHTS
+    check_writable(folder)
     torch.set_num_threads(args.threads)
     examples = [example for example in map(load_example, files) if example is not None]
-    folder = args.export or WEIGHTS
     started = time.monotonic()
     export(train(examples, args.steps), folder)
     minutes = (time.monotonic() - started) / 60
     results = evaluate(measured, folder)
     results["training"] = {"clips": len(examples), "steps": args.steps, "minutes": round(minutes, 1)}
-    (folder / f"{NETWORK_NAME}.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder / f"{NETWORK_NAME}.json", json.dumps(results, indent=2) + "\n")
     if folder == WEIGHTS:
         put_into_card(WEIGHTS / "MODEL_CARD.md", "lifter table", [results_table(results)])
     print(results_table(results))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Each variant differs from the others in what its title says, and is measured as it was trained."""
 
-import argparse
 import dataclasses
 
 import numpy as np
@@ -24,6 +23,7 @@ from sparse2dense.models.training import train_joint
 from sparse2dense.models.training.config import read_config
 from sparse2dense.models.training.export_pictures import example_inputs
 from sparse2dense.models.training.networks import JointNetworks
+from sparse2dense.models.training.train_joint import SliceOptions
 
 
 def test_variants_differ_from_the_whole_in_one_thing_each():
@@ -61,15 +61,14 @@ def test_all_variants_train_on_the_same_examples(tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr(train_joint, "start_renderers", lambda *drawn: told.append(drawn) or [])
     monkeypatch.setattr(train_joint, "train", lambda config, options: told.append((config, options)))
-    options = argparse.Namespace(
-        data=tmp_path, backgrounds=None, out=tmp_path, renderers=2, device="cpu", threads=1
-    )
+    options = SliceOptions(tmp_path, tmp_path, tmp_path / "examples", renderers=2, device="cpu")
     base = dataclasses.replace(read_config("tiny"), references=4)
     _draw_examples(base, options, end=0.0)
-    _train(_varied(base, {"references": 1}), tmp_path / "one", options, 1.0)
+    _train(_varied(base, {"references": 1}), options, tmp_path / "one", 1.0)
     (rendering, processes), (config, given) = told
     assert (rendering.references, processes, config.references, given.renderers) == (4, 2, 1, 0)
     assert given.cache == rendering.folder
+    assert (given.out, given.minutes, given.resume) == (tmp_path / "one", 1.0, False)
 
 
 def test_a_table_has_a_row_a_variant():

@@ -32,6 +32,7 @@ def test_the_quick_form_finds_the_measuring_right(tmp_path, capsys):
 def test_a_short_clip_is_played_forth_and_back():
     assert forth_and_back(4, 9).tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
     assert forth_and_back(300, 5).tolist() == [0, 1, 2, 3, 4]
+    assert forth_and_back(1, 3).tolist() == [0, 0, 0]
 
 
 def test_a_filmed_person_is_found_on_the_film_alone():
@@ -53,7 +54,7 @@ def test_a_filmed_person_is_found_on_the_film_alone():
 def test_bursts_are_neighbours_spread_over_the_clip():
     runs = bursts(250, 4)
     assert runs == [[29, 30, 31], [92, 93, 94], [154, 155, 156], [217, 218, 219]]
-    with pytest.raises(ValueError, match="too few"):
+    with pytest.raises(InputError, match="too few"):
         bursts(11, 4)
 
 

@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The zips as a repository that Blender can subscribe to."""
+"""What the zips hold, and the zips as a repository that Blender can subscribe to."""
 
+import ast
 import hashlib
 import json
 import os
+import shutil
 import subprocess
+import tomllib
+import zipfile
+from pathlib import Path
 
 import pytest
 from sparse2dense.release import build
 from sparse2dense.release.bpy_env import ensure_bpy, newest
 
-pytestmark = [pytest.mark.blender, pytest.mark.slow]
+ROOT = Path(build.__file__).parents[1]
+TOP_LEVEL = {
+    "CHANGELOG.md", "LICENSE", "README.md", "THIRD_PARTY.md", "__init__.py", "blender_manifest.toml",
+    "inference", "models", "s2d_addon", "wheels",
+}  # fmt: skip
 
 SUBSCRIBE = """
 import os, sys, bpy
@@ -26,6 +35,48 @@ os._exit(0)  # some versions of bpy never come back from ending Python
 """
 
 
+def imported(name, source):
+    """Yield the modules of the zip that a module of it imports, as paths without an ending."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            package = name.split("/")[: -node.level]
+            found = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from ("/".join([*package, *module.split(".")]) for module in found)
+
+
+@pytest.mark.blender
+@pytest.mark.slow
+def test_the_zip_holds_what_the_add_on_imports_and_nothing_that_only_developers_need(extension_zip):
+    with zipfile.ZipFile(extension_zip) as packed:
+        names = [name for name in packed.namelist() if not name.endswith("/")]
+        sources = {name: packed.read(name) for name in names if name.endswith(".py")}
+        manifest = tomllib.loads(packed.read("blender_manifest.toml").decode())
+    assert {name.split("/")[0] for name in names} == TOP_LEVEL
+    unwanted = ("benchmarks/", "docs/", "inference/data/", "models/training/", "release/", "tests/")
+    assert not [name for name in names if name.startswith(unwanted)]
+    for name, source in sources.items():
+        for module in imported(name, source):
+            assert {f"{module}.py", f"{module}/__init__.py"} & sources.keys(), f"{name} imports {module}"
+    assert manifest["wheels"] == sorted(f"./{name}" for name in names if name.startswith("wheels/"))
+    weights = {name for name in names if name.startswith("models/weights/")}
+    for network in ("vertex_predictor", "reference_encoder", "generator", "pose_lifter"):
+        assert f"models/weights/{network}.onnx" in weights
+    assert {"models/weights/blazepose/pose_detection.tflite", "models/weights/anny.npz"} < weights
+
+
+@pytest.mark.skipif(shutil.which("git") is None or not (ROOT / ".git").exists(), reason="needs a checkout")
+def test_what_is_left_out_of_the_zip_is_there_or_made_here():
+    """A pattern of the manifest that names neither is left over from something that was moved."""
+    manifest = tomllib.loads((ROOT / build.MANIFEST).read_text(encoding="utf-8"))
+    for pattern in manifest["build"]["paths_exclude_pattern"]:
+        if pattern.startswith("/") and "*" not in pattern:
+            command = ["git", "-C", str(ROOT), "check-ignore", "--quiet", pattern[1:]]
+            ignored = subprocess.run(command, check=False).returncode == 0
+            assert ignored or (ROOT / pattern[1:]).exists(), pattern
+
+
+@pytest.mark.blender
+@pytest.mark.slow
 def test_blender_subscribes_to_the_index_and_installs_from_it(extension_zip, cut_off, tmp_path):
     index = build.index(extension_zip.parent, build.extension_tool())
     (listed,) = json.loads(index.read_text())["data"]

@@ -6,8 +6,9 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from sparse2dense.models.errors import InputError
 from sparse2dense.models.generator import Layers
-from sparse2dense.models.training.losses import LossWeights, Target, picture_losses, vertex_loss
+from sparse2dense.models.training.losses import LossWeights, Target, Vgg, picture_losses, vertex_loss
 
 SIZE = (32, 24)
 HALF = (16, 12)
@@ -121,3 +122,38 @@ def test_vertices_are_compared_with_their_middles_together():
     bent = body.clone()
     bent[:, :25, 0] += 0.1
     torch.testing.assert_close(vertex_loss(bent, body), torch.tensor(0.05))
+
+
+@pytest.fixture
+def first_stage(tmp_path):
+    """The first stage of VGG-16 alone, as Keras writes it, with random weights."""
+    h5py = pytest.importorskip("h5py")
+    path, channels = tmp_path / "hed.h5", 3
+    with h5py.File(path, "w") as file:
+        for index in range(2):
+            group = f"block1/layers/conv2d{f'_{index}' if index else ''}/vars"
+            file[f"{group}/0"] = torch.randn(3, 3, channels, 64).numpy()
+            file[f"{group}/1"] = torch.randn(64).numpy()
+            channels = 64
+    return path
+
+
+def test_features_are_those_of_the_file_s_convolutions(first_stage):
+    h5py = pytest.importorskip("h5py")
+    x = torch.rand(2, 3, 8, 6)
+    [found] = Vgg(first_stage, 1)(x)
+    x = 255 * x.flip(1) - torch.tensor([104.00699, 116.66877, 122.67892]).view(3, 1, 1)
+    with h5py.File(first_stage) as file:
+        for name in ("conv2d", "conv2d_1"):
+            kernel, bias = (torch.from_numpy(file[f"block1/layers/{name}/vars/{i}"][()]) for i in "01")
+            x = torch.nn.functional.conv2d(x, kernel.permute(3, 2, 0, 1), bias, padding=1).relu()
+    torch.testing.assert_close(found, x)
+
+
+def test_a_file_without_the_features_that_are_compared_is_refused(first_stage, tmp_path):
+    with pytest.raises(InputError, match="does not hold 2 stages") as refused:
+        Vgg(first_stage, 2)
+    assert refused.value.code == "hed"
+    (tmp_path / "other.h5").write_bytes(b"no weights")
+    with pytest.raises(InputError, match=r"other\.h5 does not hold"):
+        Vgg(tmp_path / "other.h5", 1)

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+import zipfile
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from sparse2dense.models.errors import InputError
 from sparse2dense.models.keypoints import KEYPOINT_INDEX
 from sparse2dense.models.shaped_body import ShapedBody
-from sparse2dense.models.training.motion import load_motions, parse_bvh, repair
+from sparse2dense.models.training.motion import ARCHIVE, load_motions, parse_bvh, repair
 
 BVH = """HIERARCHY
 ROOT hip
@@ -51,6 +54,24 @@ def test_a_file_that_is_no_bvh_is_refused():
         parse_bvh("HIERARCHY\nMOTION\n")
     with pytest.raises(ValueError, match="values a frame"):
         parse_bvh(BVH.replace("1 2 3 0 0 0 90 0 0", "1 2 3").replace("1 2 4 0 90 0 10 20 30", "1 2 4"))
+
+
+def test_data_that_are_missing_or_damaged_are_named(tmp_path, monkeypatch):
+    monkeypatch.delenv("S2D_DATA", raising=False)
+    with pytest.raises(InputError, match="Say where the data is") as refused:
+        load_motions()
+    assert refused.value.code == "no_data"
+    with pytest.raises(InputError, match=ARCHIVE) as refused:
+        load_motions(tmp_path)
+    assert refused.value.code == "no_data"
+    with zipfile.ZipFile(tmp_path / ARCHIVE, "w") as archive:
+        archive.writestr("01/01_01.bvh", "HIERARCHY")
+        archive.writestr("99/99_01.bvh", "HIERARCHY")
+    monkeypatch.setenv("S2D_DATA", str(tmp_path))
+    with pytest.raises(InputError, match=rf"{ARCHIVE} is damaged \(Not a BVH file") as refused:
+        load_motions(subjects=["01"])
+    assert refused.value.code == "motion"
+    assert load_motions(subjects=["02"]) == []
 
 
 def still(frames):

@@ -17,7 +17,7 @@ from sparse2dense.models.camera import Camera
 from sparse2dense.models.errors import InputError
 from sparse2dense.models.keypoints import KEYPOINT_INDEX
 from sparse2dense.models.shaped_body import ShapedBody
-from sparse2dense.models.training import evaluate_vertices, train_vertices
+from sparse2dense.models.training import evaluate_vertices, train_vertices, window_sampler
 from sparse2dense.models.training.evaluate_vertices import evaluate, measure_speed
 from sparse2dense.models.training.motion import ARCHIVE, HELD_OUT_SUBJECTS, load_motions, mirrored
 
@@ -99,7 +99,7 @@ def decoded_error(clip, folder, body_folder, true):
 def test_it_is_trained_in_slices_and_decoding_finds_it(
     little_data, body_folder, tmp_path, monkeypatch, capfd
 ):
-    monkeypatch.setattr(train_vertices, "FIT_POOL", 50)
+    monkeypatch.setattr(window_sampler, "FIT_POOL", 50)
     monkeypatch.setattr(train_vertices, "BATCH", 32)
     monkeypatch.setattr(train_vertices, "WARM_UP", 5)
     monkeypatch.setattr(evaluate_vertices, "evaluate", partial(evaluate, excerpt=10, linear_batches=2))

@@ -292,8 +292,12 @@ def test_pytorch_draws_the_same_sample(people, samples):
     np.testing.assert_allclose(ours["vertices"], theirs["vertices"], atol=1e-4)
 
 
-def test_missing_data_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"mh_cc0_avatars\.zip is missing"):
+def test_missing_and_damaged_data_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"mh_cc0_avatars\.zip is missing") as refused:
+        People(tmp_path)
+    assert refused.value.code == "no_data"
+    (tmp_path / avatars.ARCHIVE).write_bytes(b"no archive")
+    with pytest.raises(InputError, match=r"mh_cc0_avatars\.zip is damaged"):
         People(tmp_path)
 
 

@@ -26,10 +26,11 @@ from sparse2dense.models.shaped_body import ShapedBody
 from sparse2dense.models.shipped import WEIGHTS
 from sparse2dense.models.training import train_joint
 from sparse2dense.models.training.batches import StepBatches
+from sparse2dense.models.training.checkpoints import read_checkpoint
 from sparse2dense.models.training.config import FOLDER, JointConfig, read_config
 from sparse2dense.models.training.losses import LossWeights, Vgg
 from sparse2dense.models.training.networks import predictor_inputs
-from sparse2dense.models.training.train_vertices import WindowSampler
+from sparse2dense.models.training.window_sampler import WindowSampler
 from sparse2dense.models.windows import sample_windows
 
 EXPORTED = {"vertex_predictor": "vertex_predictor", "reference_encoder": "encoder", "generator": "generator"}
@@ -244,6 +245,49 @@ def test_steps_lower_the_loss_and_a_checkpoint_goes_on_exactly(training, cache, 
         torch.testing.assert_close(value, subject.average.state_dict()[name], rtol=0, atol=0)
 
 
+def test_a_checkpoint_of_earlier_versions_is_gone_on_from(training, cache, body, tmp_path):
+    """They kept the rate of the last step with the optimiser, and nothing else of the schedule."""
+    subject = training(people=1, minutes=1.0)
+    for step in range(2):
+        subject.step(batch_of(cache, body, step, subject.config), 15.0)
+    subject.save(tmp_path / "new.pt")
+    state = torch.load(tmp_path / "new.pt", weights_only=True)
+    assert set(state) == {"networks", "average", "judge", "optimiser", "steps", "seconds"}
+    for group in state["optimiser"]["param_groups"]:
+        del group["initial_lr"]
+    torch.save(state, tmp_path / "old.pt")
+    again = training(people=1, minutes=1.0)
+    again.load(tmp_path / "old.pt")
+    for step in range(2, 4):
+        for each in (subject, again):
+            each.step(batch_of(cache, body, step, subject.config), 15.0)
+    for one, other in ((subject.networks, again.networks), (subject.average, again.average)):
+        for name, value in parameters(one).items():
+            torch.testing.assert_close(other.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_rates_rise_first_and_fall_with_steps_or_with_time(training, cache, body, monkeypatch):
+    monkeypatch.setattr(train_joint, "_WARM_UP", 2)
+    subject = training(people=1, steps=8, minutes=1.0)
+    largest = [CONFIG.learning_rate, CONFIG.predictor_learning_rate]
+
+    def shares():
+        rates = [group["lr"] for group in subject.optimiser.param_groups]
+        return [rate / most for rate, most in zip(rates, largest, strict=True)]
+
+    batch = batch_of(cache, body, config=subject.config)
+    assert shares() == pytest.approx([0.5, 0.5])
+    subject.step(batch, 0.0)
+    assert subject.done == 1 / 8
+    assert shares() == pytest.approx([0.02 + 0.49 * (1 + np.cos(np.pi / 8))] * 2)
+    subject.step(batch, 30.0)  # half of its time, a quarter of its steps
+    assert subject.done == 0.5
+    assert shares() == pytest.approx([0.51, 0.51])
+    subject.step(batch, 30.0)
+    assert subject.done == 1.0
+    assert shares() == pytest.approx([0.02, 0.02])
+
+
 def test_a_step_that_is_not_finite_changes_nothing_and_many_end_the_training(
     training, cache, body, monkeypatch
 ):
@@ -319,7 +363,7 @@ def test_slices_train_to_the_end_and_leave_curves_and_sheets(arguments, cache, t
     with pytest.raises(InputError, match="--resume"):
         run_command(arguments(config))
     run_command(arguments(config, "--resume", "--export", str(tmp_path / "weights")))
-    state = train_joint.read_checkpoint(tmp_path / "run" / train_joint.CHECKPOINT)
+    state = read_checkpoint(tmp_path / "run" / train_joint.CHECKPOINT)
     assert state["steps"] == 4
     assert state["average"]["vertex_predictor.window_mean"].any()  # it starts from nothing here
     assert len(list((tmp_path / "run").glob("sheet_*.jpg"))) == 2
@@ -339,7 +383,7 @@ def test_what_is_no_checkpoint_is_refused(arguments, tmp_path):
 
 def test_it_goes_on_from_the_shipped_weights(arguments, tmp_path):
     run_command(arguments(dataclasses.replace(CONFIG, steps=1), "--init", str(WEIGHTS)))
-    state = train_joint.read_checkpoint(tmp_path / "run" / train_joint.CHECKPOINT)["networks"]
+    state = read_checkpoint(tmp_path / "run" / train_joint.CHECKPOINT)["networks"]
     for name in ("reference_encoder", "generator"):
         for key, value in load_file(WEIGHTS / f"{name}.safetensors").items():
             torch.testing.assert_close(state[f"{EXPORTED[name]}.{key}"], value, atol=1e-3, rtol=0)
@@ -353,7 +397,7 @@ def test_it_starts_from_the_average_of_several_trainings(arguments, tmp_path):
         save_file({key: value + 2 for key, value in weights.items()}, tmp_path / f"{name}.safetensors")
     several = ("--init", str(WEIGHTS), str(WEIGHTS), str(tmp_path))
     run_command(arguments(dataclasses.replace(CONFIG, steps=1), *several, "--minutes", "0"))
-    state = train_joint.read_checkpoint(tmp_path / "run" / train_joint.CHECKPOINT)["average"]
+    state = read_checkpoint(tmp_path / "run" / train_joint.CHECKPOINT)["average"]
     for name, weights in shipped.items():
         for key, value in weights.items():
             found = state[f"{EXPORTED[name]}.{key}"]
@@ -365,7 +409,7 @@ def test_two_processes_give_what_one_gives(arguments, tmp_path):
     config = dataclasses.replace(CONFIG, steps=3)
     command = arguments(config)
     run_command(command)
-    alone = train_joint.read_checkpoint(tmp_path / "run" / train_joint.CHECKPOINT)
+    alone = read_checkpoint(tmp_path / "run" / train_joint.CHECKPOINT)
     command[command.index("--out") + 1] = str(tmp_path / "shared")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     subprocess.run(
@@ -375,7 +419,7 @@ def test_two_processes_give_what_one_gives(arguments, tmp_path):
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         cwd=Path(tmp_path),
     )
-    shared = train_joint.read_checkpoint(tmp_path / "shared" / train_joint.CHECKPOINT)
+    shared = read_checkpoint(tmp_path / "shared" / train_joint.CHECKPOINT)
     assert shared["steps"] == alone["steps"] == 3
     for name, value in alone["networks"].items():
         torch.testing.assert_close(shared["networks"][name], value, rtol=1e-3, atol=2e-5)

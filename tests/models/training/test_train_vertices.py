@@ -3,9 +3,10 @@ import json
 
 import numpy as np
 import pytest
-from sparse2dense.models.body import apply_readout, stack_transforms
+from sparse2dense.models.errors import InputError
 from sparse2dense.models.shipped import WEIGHTS
 from sparse2dense.models.training import train_vertices as training
+from sparse2dense.models.training import window_sampler
 from sparse2dense.models.training.evaluate_vertices import (
     evaluate,
     exported_network,
@@ -25,8 +26,8 @@ def small_training(held_out):
     """Train on the excerpt in tests/data alone, with few fitted shapes: seconds instead of an hour."""
     patch = pytest.MonkeyPatch()
     motion = ("excerpt", held_out["rotations"], held_out["translation"])
-    patch.setattr(training, "load_motions", lambda folder, subjects, body: [motion])
-    patch.setattr(training, "FIT_POOL", 20)
+    patch.setattr(window_sampler, "load_motions", lambda folder, subjects, body: [motion])
+    patch.setattr(window_sampler, "FIT_POOL", 20)
     patch.setattr(training, "BATCH", 32)
     patch.setattr(training, "WARM_UP", 5)
     yield lambda steps=15, seed=0: training.Trainer(None, seed, steps)
@@ -45,18 +46,6 @@ def noisy(keypoints, millimetres):
 
 def tensors(inputs):
     return {name: torch.from_numpy(value) for name, value in inputs.items()}
-
-
-def test_drawn_windows_fit_their_own_bones(small_training):
-    trainer = small_training()
-    trainer.sampler.noisy = False
-    drawn = trainer.sampler.draw(8)
-    body = trainer.body
-    for i in range(8):
-        joints = body.rest(drawn["shape"][i])[1]
-        transforms = stack_transforms(drawn["rotations"][i : i + 1], drawn["positions"][i : i + 1], joints)
-        keypoints = apply_readout(body.keypoint_skinning(drawn["shape"][i]), transforms)[0]
-        np.testing.assert_allclose(keypoints, drawn["windows"][i, training.WINDOW // 2], atol=1e-4)
 
 
 def test_the_loss_falls_and_a_slice_resumes_exactly(small_training, tmp_path):
@@ -81,6 +70,55 @@ def test_the_loss_falls_and_a_slice_resumes_exactly(small_training, tmp_path):
     resumed.train(5, tmp_path / "ignored.pt")
     for name, value in resumed.network.state_dict().items():
         torch.testing.assert_close(value, part.network.state_dict()[name], rtol=0, atol=0)
+
+
+def test_a_checkpoint_of_earlier_versions_is_gone_on_from(small_training, tmp_path):
+    """They kept the rate of the last step with the optimiser, and nothing else of the schedule."""
+    part = small_training()
+    part.train(0, tmp_path / "new.pt")
+    state = torch.load(tmp_path / "new.pt", weights_only=True)
+    for group in state["optimiser"]["param_groups"]:
+        del group["initial_lr"]
+    del state["body"]
+    torch.save(state, tmp_path / "old.pt")
+    resumed = small_training(seed=5)
+    resumed.resume(tmp_path / "old.pt")
+    part.train(5, tmp_path / "ignored.pt")
+    resumed.train(5, tmp_path / "ignored.pt")
+    assert resumed.step == part.step == 15
+    for name, value in resumed.averaged().state_dict().items():
+        torch.testing.assert_close(value, part.averaged().state_dict()[name], rtol=0, atol=0)
+
+
+def test_the_rate_of_the_last_steps_is_the_least(small_training, tmp_path):
+    trainer, rates = small_training(), []
+    loss = trainer.loss
+    trainer.loss = lambda: rates.append(trainer.optimiser.param_groups[0]["lr"]) or loss()
+    trainer.train(5, tmp_path / "vertices.pt")
+    assert rates[0] == pytest.approx(2e-3 / 5)
+    assert max(rates) == rates[4] == pytest.approx(1e-3 * (1 + np.cos(np.pi * 4 / 15)))
+    assert rates[-1] == pytest.approx(1e-3 * (1 + np.cos(np.pi * 14 / 15)))
+    assert trainer.optimiser.param_groups[0]["lr"] == pytest.approx(1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"body": "smplx"}, "is a training of the body smplx, not anny"),
+        ({"network": {}}, "another configuration"),
+        ({"optimiser": {}}, "another configuration"),
+    ],
+)
+def test_a_checkpoint_of_another_training_is_refused(small_training, tmp_path, changes, said):
+    path = tmp_path / "vertices.pt"
+    small_training().save(path)
+    torch.save(torch.load(path, weights_only=True) | changes, path)
+    with pytest.raises(InputError, match=said) as refused:
+        small_training().resume(path)
+    assert refused.value.code == "checkpoint"
+    with pytest.raises(InputError, match="no checkpoint") as refused:
+        small_training().resume(tmp_path / "none.pt")
+    assert refused.value.code == "checkpoint"
 
 
 def test_the_exported_network_equals_the_trained_one(small_training, tmp_path):
@@ -145,7 +183,7 @@ def test_the_model_card_holds_the_measured_table():
 
 @pytest.mark.slow
 def test_held_out_subjects_are_met_as_the_card_says(network, data_folder, monkeypatch):
-    monkeypatch.setattr(training, "FIT_POOL", 20)
+    monkeypatch.setattr(window_sampler, "FIT_POOL", 20)
     measured = evaluate(network, data_folder, excerpt=20, linear_batches=4)
     for level, bar in BARS_MM.items():
         methods = measured["noise_mm"][str(level)]

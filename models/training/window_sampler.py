@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keypoint windows to train on: bodies of all shapes in mixed motions, seen with an estimator's faults.
+
+They are made while training: poses are cached local rotations, and a keypoint is a fixed combination of bone
+transforms, so that no mesh is posed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ..body import BodyModel, stack_transforms
+from ..rotations import from_vectors
+from ..windows import WINDOW, network_inputs
+from .keypoint_faults import fitted_shape, spoil
+from .motion import TRAINING_SUBJECTS, bone_roles, load_motions, mirrored
+from .pack_body import people_of
+
+CHUNK_WINDOWS, CHUNK_SPACING = 4, 6
+"""Windows cut from one posed stretch of motion, and frames between them (posing is dear)."""
+LOSS_VERTICES = 256
+FIT_POOL = 3000
+
+WOBBLE = {
+    "spine04": 0.08, "neck02": 0.1, "head": 0.1,
+    **{
+        f"{bone}.{side}": sigma
+        for side in "LR"
+        for bone, sigma in (
+            ("clavicle", 0.08), ("upperarm01", 0.15), ("lowerarm01", 0.1), ("wrist", 0.15),
+            ("upperleg01", 0.1), ("lowerleg01", 0.08), ("foot", 0.12),
+        )
+    },
+}  # fmt: skip
+"""Radians by which a bone may be turned, the same through a window, beyond the captured poses."""
+
+LIMB_GROUPS = ("spine", "neck", "head"), ("clavicle", "shoulder", "upperarm", "lowerarm", "wrist")
+
+
+class WindowSampler:
+    """Draws training windows: poses of mixed motions, shapes, and keypoints with an estimator's faults."""
+
+    def __init__(self, body: BodyModel, folder: Path | None, seed: int, noisy: bool = True) -> None:
+        self.body, self.noisy = body, noisy
+        self.rng = np.random.default_rng(seed)
+        motions = load_motions(folder, TRAINING_SUBJECTS, body)
+        roles = bone_roles(body)
+        pieces = [piece for _, piece, _ in motions]
+        pieces += [mirrored(body, piece) for piece in pieces]
+        places = [place for _, _, place in motions]
+        self.places = np.concatenate(places + [place * np.array([-1, 1, 1], np.float32) for place in places])
+        self.legs = [roles.index(role) for role in ("upperleg01.L", "foot.L")]
+        lengths = np.array([len(piece) for piece in pieces])
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        self.rotations = np.concatenate(pieces)
+        self.piece_start, self.piece_stop = np.repeat(starts, lengths), np.repeat(starts + lengths, lengths)
+        groups = np.zeros(body.bone_count, np.int64)  # legs and root
+        for bone, role in enumerate(roles):
+            if role.startswith(LIMB_GROUPS[0]):
+                groups[bone] = 1
+            elif role.startswith(LIMB_GROUPS[1]):
+                groups[bone] = 2 if role.endswith(".L") else 3
+        self.groups = groups
+        # What rides on a bone of the same role (fingers, toes, eyes) turns with it alone.
+        self.wobbling = [
+            bone for bone, role in enumerate(roles) if role in WOBBLE and roles.index(role) == bone
+        ]
+        self.wobble = np.array([WOBBLE[roles[bone]] for bone in self.wobbling])
+        people = people_of(body, held_out=False)
+        pool = np.random.default_rng(0)  # the same whatever the seed, so that a checkpoint finds it again
+        self.shapes = people[pool.integers(0, len(people), FIT_POOL)]
+        self.shapes = (self.shapes + pool.normal(0, 0.3, self.shapes.shape)).astype(np.float32)
+        self.fitted = np.stack([fitted_shape(body, shape, pool) for shape in self.shapes])
+        self.keypoint_mean = body.keypoint_skinning(np.zeros(body.shape_size))
+        self.keypoint_basis = np.stack(
+            [body.keypoint_skinning(unit) - self.keypoint_mean for unit in np.eye(body.shape_size)]
+        )
+        corners = body.vertices_mean[body.faces]
+        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
+        share = np.cumsum(np.bincount(body.faces.ravel(), np.repeat(area, 3), len(body.vertices_mean)))
+        self._area = share / share[-1]
+
+    def rest_of(self, shapes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return keypoints ``(N, 23, 3)`` and joints ``(N, B, 3)`` at rest of shapes ``(N, S)``."""
+        joints = self.body.joints_mean + np.tensordot(shapes, self.body.joints_basis, 1)
+        readout = self.keypoint_mean + np.tensordot(shapes, self.keypoint_basis, 1)
+        eye = np.broadcast_to(np.eye(3, dtype=np.float32), (*joints.shape, 3))
+        return np.matmul(readout, stack_transforms(eye, joints, joints)), joints
+
+    def batch(self, count: int) -> dict[str, np.ndarray]:
+        """Draw ``count`` windows with all that :class:`.train_vertices.WindowLoss` needs of them.
+
+        That is the network's inputs (:data:`..vertex_predictor.INPUTS`), the bones' truth in the trunk's
+        frame, the ``true_shape``, and which vertices to look at (``chosen``).
+        """
+        drawn = self.draw(count)
+        inputs, axes, origin = self.inputs(drawn)
+        # Half of them by area: the mesh is densest in face and hands, and the trunk must not drown in them.
+        uniform = self.rng.integers(0, len(self._area), LOSS_VERTICES // 2)
+        by_area = np.searchsorted(self._area, self.rng.random(LOSS_VERTICES // 2))
+        truth = {
+            "true_shape": drawn["shape"],
+            "true_rotations": np.swapaxes(axes, 1, 2)[:, None] @ drawn["rotations"],
+            "true_positions": (drawn["positions"] - origin[:, None]) @ axes,
+        }
+        chosen = np.concatenate([uniform, by_area])
+        return inputs | {name: x.astype(np.float32) for name, x in truth.items()} | {"chosen": chosen}
+
+    def inputs(self, drawn: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+        """Turn drawn windows into the network's inputs, and the trunk frames that lead back."""
+        rest_keypoints, joints = self.rest_of(drawn["known_shape"])
+        return network_inputs(self.body, drawn["windows"], drawn["known_shape"], rest_keypoints, joints)
+
+    def draw(self, count: int) -> dict[str, np.ndarray]:
+        """Draw ``count`` windows (a multiple of ``CHUNK_WINDOWS``).
+
+        Returns keypoints ``windows (N, 15, 23, 3)``, the true ``shape`` and what is known of it
+        (``known_shape``), and the true bone ``rotations``, ``positions`` and ``joints`` in the middle.
+        """
+        rng, body, bones = self.rng, self.body, self.body.bone_count
+        chunks, length = count // CHUNK_WINDOWS, WINDOW + (CHUNK_WINDOWS - 1) * CHUNK_SPACING
+        centre = rng.integers(0, len(self.rotations), (chunks, 4))
+        mixed = rng.random((chunks, 3)) < np.array([0.25, 0.15, 0.15])
+        centre[:, 1] = np.where(mixed[:, 0], centre[:, 1], centre[:, 0])  # a trunk of another motion
+        centre[:, 2] = np.where(mixed[:, 1], centre[:, 2], centre[:, 1])  # an arm of another one still
+        centre[:, 3] = np.where(mixed[:, 2], centre[:, 3], centre[:, 1])
+        stride = np.where(rng.random(chunks) < 0.15, 2, 1)
+        moments = (np.arange(length) - length // 2) * stride[:, None]
+        frames = centre[:, None] + moments[..., None]
+        frames = np.clip(frames, self.piece_start[centre][:, None], self.piece_stop[centre][:, None] - 1)
+        local = self.rotations[frames[..., self.groups], np.arange(bones)]  # (C, length, B, 3, 3)
+        sigma = self.wobble * (rng.random((chunks, 1)) < 0.5)
+        turn = from_vectors(rng.normal(size=(chunks, len(self.wobbling), 3)) * sigma[..., None])
+        local[:, :, self.wobbling] = local[:, :, self.wobbling] @ turn[:, None].astype(np.float32)
+
+        person = rng.integers(0, len(self.shapes), chunks)
+        shape = self.shapes[person]
+        known = np.where((rng.random(chunks) < 0.5)[:, None], shape, self.fitted[person])
+        joints = body.joints_mean + np.tensordot(shape, body.joints_basis, 1)
+        flat_joints = np.repeat(joints, length, axis=0)
+        leg, mean_leg = (
+            np.linalg.norm(np.diff(j[..., self.legs, :], axis=-2), axis=-1)
+            for j in (joints, body.joints_mean)
+        )
+        travel = (self.places[frames[..., 0]] - self.places[centre[:, :1]]) * (leg / mean_leg)[..., None]
+        world, place = body.forward_kinematics(
+            flat_joints, local.reshape(-1, bones, 3, 3), travel.reshape(-1, 3).astype(np.float32)
+        )
+        readout = self.keypoint_mean + np.tensordot(shape, self.keypoint_basis, 1)
+        stacked = stack_transforms(world, place, flat_joints).reshape(chunks, length, -1, 3)
+        keypoints = np.matmul(readout[:, None], stacked)
+        starts = np.arange(CHUNK_WINDOWS) * CHUNK_SPACING
+        windows = keypoints[:, starts[:, None] + np.arange(WINDOW)].reshape(count, WINDOW, -1, 3)
+        middle = starts + WINDOW // 2
+        return {
+            "windows": (spoil(windows, rng) if self.noisy else windows).astype(np.float32),
+            "shape": np.repeat(shape, CHUNK_WINDOWS, axis=0),
+            "known_shape": np.repeat(known, CHUNK_WINDOWS, axis=0).astype(np.float32),
+            "rotations": world.reshape(chunks, length, bones, 3, 3)[:, middle].reshape(count, bones, 3, 3),
+            "positions": place.reshape(chunks, length, bones, 3)[:, middle].reshape(count, bones, 3),
+        }
