@@ -36,9 +36,13 @@ def orthonormal_frames(primary: np.ndarray, secondary: np.ndarray) -> np.ndarray
 def swing(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """Return the smallest rotations ``(..., 3, 3)`` from directions ``start (..., 3)`` to ``end``.
 
-    Opposite directions are half a turn apart, about any axis across.
+    Opposite directions are half a turn apart, about any axis across. What has no length is no direction:
+    from it, and to it, nothing turns.
     """
     start, end = unit(start), unit(end)
+    known = (np.linalg.norm(start, axis=-1) > 0.5) & (np.linalg.norm(end, axis=-1) > 0.5)
+    anywhere = np.array([1, 0, 0], start.dtype)
+    start, end = (np.where(known[..., None], direction, anywhere) for direction in (start, end))
     half = start + end
     length = np.linalg.norm(half, axis=-1, keepdims=True)
     least = np.eye(3, dtype=half.dtype)[np.abs(start).argmin(axis=-1)]
@@ -80,9 +84,12 @@ def nearest_rotations(matrices: np.ndarray) -> np.ndarray:
 
 
 def angles_between(rotations: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the angles ``(...)``, radians, between rotations ``(..., 3, 3)``."""
-    cosine = (np.sum(rotations * others, axis=(-2, -1)) - 1) / 2
-    return np.arccos(np.clip(cosine, -1, 1))
+    """Return the angles ``(...)``, radians, between rotations ``(..., 3, 3)``; of equal ones, 0 exactly.
+
+    From the chord between them: a cosine near 1 knows no angle below 1e-8.
+    """
+    chord = np.linalg.norm(rotations - others, axis=(-2, -1)) / np.sqrt(8)
+    return 2 * np.arcsin(np.minimum(chord, 1))
 
 
 def to_quaternions(matrices: np.ndarray) -> np.ndarray:

@@ -4,22 +4,30 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated, Literal
 
 import bpy
 import numpy as np
 
+from ...models.errors import InputError
 from ..clip import scene
-from ..clip.ui import ClipOperator, ClipPanel
+from ..clip.ui import ClipOperator, ClipPanel, active_clip
 from ..engine.decoded import open_point_cache
+from ..registering import registration
+from ..typed import OperatorResult, mesh_of, present
 from . import armature, scene_files, shape_keys
+from .keys import Progress
+from .outcome import MANY_SHAPE_KEYS, Baked
+from .skeleton import read_skeleton
 
 BAKED = "clip_baked"  # on the clip's empty: what the last bake made, for the panel
 _MESH_FILE = "mesh.pc2"
-_SLOW_KEYS = 300
-_KINDS = (
+_Icon = Literal["SHAPEKEY_DATA", "ARMATURE_DATA", "FILE"]
+_KINDS: tuple[tuple[str, str, str, _Icon, int], ...] = (
     (
         "EXPORTABLE",
         "Exportable Shape Keys",
@@ -61,14 +69,14 @@ class _MotionOperator(ClipOperator):
         """Allow it on a clip whose mesh is there and decoded."""
         if not super().poll(context):
             return False
-        mesh = scene.find_part(scene.find_root(context.object), "mesh")
+        mesh = scene.find_part(active_clip(context), "mesh")
         if mesh is None:
             cls.poll_message_set("The clip's mesh was deleted: import the clip again")
             return False
-        if mesh.data.library:
+        if mesh_of(mesh).library:
             cls.poll_message_set("The clip's mesh belongs to another file: bake it there")
             return False
-        if scene.WAITING in mesh:
+        if mesh.get(scene.WAITING):
             cls.poll_message_set("The clip's motion is still being decoded")
             return False
         return True
@@ -81,39 +89,48 @@ class S2D_OT_bake(_MotionOperator):
     bl_label = "Bake to Keyframes"
     bl_options = {"REGISTER", "UNDO"}
 
-    kind: bpy.props.EnumProperty(name="Kind", description="What the motion is turned into", items=_KINDS)
-    tolerance: bpy.props.FloatProperty(
-        name="Tolerance (mm)",
-        description="How far a vertex may stray between two keys. 0: a key for every frame",
-        default=5.0,
-        min=0.0,
-        soft_max=20.0,
-    )
-    filepath: bpy.props.StringProperty(
-        name="File",
-        description="Where the Alembic or USD file goes",
-        subtype="FILE_PATH",
-        options={"SKIP_SAVE"},
-    )
-    filter_glob: bpy.props.StringProperty(default="*.abc;*.usdc", options={"HIDDEN"})
+    kind: Annotated[
+        str,
+        bpy.props.EnumProperty(name="Kind", description="What the motion is turned into", items=_KINDS),
+    ]
+    tolerance: Annotated[
+        float,
+        bpy.props.FloatProperty(
+            name="Tolerance (mm)",
+            description="How far a vertex may stray between two keys. 0: a key for every frame",
+            default=5.0,
+            min=0.0,
+            soft_max=20.0,
+        ),
+    ]
+    filepath: Annotated[
+        str,
+        bpy.props.StringProperty(
+            name="File",
+            description="Where the Alembic or USD file goes",
+            subtype="FILE_PATH",
+            options={"SKIP_SAVE"},
+        ),
+    ]
+    filter_glob: Annotated[str, bpy.props.StringProperty(default="*.abc;*.usdc", options={"HIDDEN"})]
 
     @classmethod
     def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
         """Say what the button's kind is."""
         return next(kind[2] for kind in _KINDS if kind[0] == properties.kind)
 
-    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Ask for a file where one is to be written."""
         if self.kind not in scene_files.SUFFIXES:
             return self.execute(context)
-        name = scene.find_root(context.object).name
+        name = active_clip(context).name
         self.filepath = bpy.path.ensure_ext(bpy.path.clean_name(name), scene_files.SUFFIXES[self.kind])
-        context.window_manager.fileselect_add(self)
+        present(context.window_manager).fileselect_add(self)
         return {"RUNNING_MODAL"}
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Bake, and say how well it went."""
-        root = scene.find_root(context.object)
+        root = active_clip(context)
         to_file = self.kind in scene_files.SUFFIXES
         if to_file and not self.filepath:
             self.report({"ERROR"}, "No file was chosen: choose where the motion is to be written.")
@@ -121,34 +138,28 @@ class S2D_OT_bake(_MotionOperator):
         try:
             with _progress(context) as progress:
                 baked = self._export(root, context) if to_file else self._bake(root, context, progress)
-        except ValueError as error:
+        except InputError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         except OSError as error:
             cure = "Choose another folder." if to_file else "Relink the clip's folder, or import it again."
             self.report({"ERROR"}, f"{error.filename}: {error.strerror}. {cure}")
             return {"CANCELLED"}
-        label = next(kind[1] for kind in _KINDS if kind[0] == self.kind)
-        off = f"{baked.mean * 1000:.2f} mm off on average, {baked.worst * 1000:.2f} mm at most"
-        outcome = f"{label}: {baked.frames} frames, {baked.keys} keys, {off}"
-        if to_file:
-            outcome = f"{label}: {baked.frames} frames, {off}"
-        else:
+        outcome = baked.describe(next(kind[1] for kind in _KINDS if kind[0] == self.kind))
+        if not to_file:
             root[BAKED] = outcome
         self.report({"INFO"}, f"{outcome}.")
-        if self.kind == "EXPORTABLE" and baked.keys > _SLOW_KEYS:
+        if self.kind == "EXPORTABLE" and baked.keys and baked.keys > MANY_SHAPE_KEYS:
             self.report({"WARNING"}, f"{baked.keys} shape keys play slowly: allow a greater tolerance.")
         return {"FINISHED"}
 
-    def _bake(
-        self, root: bpy.types.Object, context: bpy.types.Context, progress: shape_keys.Progress
-    ) -> shape_keys.Baked:
-        mesh, frames = scene.find_part(root, "mesh"), np.array(scene.frames_shown(root))
+    def _bake(self, root: bpy.types.Object, context: bpy.types.Context, progress: Progress) -> Baked:
+        mesh, frames = present(scene.find_part(root, "mesh")), np.array(scene.frames_shown(root))
         folder, tolerance = scene.motion_folder(root), self.tolerance / 1000
-        points = open_point_cache(folder / _MESH_FILE)[frames[0] : frames[-1] + 1]
-        times = scene.scene_frames(root, frames, context.scene)
+        points = _read_points(folder / _MESH_FILE)[frames[0] : frames[-1] + 1]
+        times = scene.scene_frames(root, frames, present(context.scene))
         if self.kind == "ARMATURE":
-            skeleton = armature.read_skeleton(folder, frames)
+            skeleton = read_skeleton(folder, frames)
             _unbake(root, mesh)
             item, baked = armature.bake_armature(
                 mesh, skeleton, points, times, context, tolerance=tolerance, progress=progress
@@ -160,11 +171,20 @@ class S2D_OT_bake(_MotionOperator):
             mesh, points, times, absolute=self.kind == "FAST", tolerance=tolerance, progress=progress
         )
 
-    def _export(self, root: bpy.types.Object, context: bpy.types.Context) -> shape_keys.Baked:
+    def _export(self, root: bpy.types.Object, context: bpy.types.Context) -> Baked:
         path = Path(bpy.path.abspath(self.filepath)).with_suffix(scene_files.SUFFIXES[self.kind])
-        first, last = scene.scene_frames(root, np.array(scene.frames_shown(root))[[0, -1]], context.scene)
+        ends = np.array(scene.frames_shown(root))[[0, -1]]
+        first, last = scene.scene_frames(root, ends, present(context.scene))
         frames = range(math.floor(first), math.ceil(last - 1e-3) + 1)
-        return scene_files.export_mesh(scene.find_part(root, "mesh"), path, frames, context)
+        return scene_files.export_mesh(present(scene.find_part(root, "mesh")), path, frames, context)
+
+
+def _read_points(path: Path) -> np.ndarray:
+    """Map the clip's vertices ``(T, V, 3)`` into memory. InputError ``motion_damaged`` where that fails."""
+    try:
+        return open_point_cache(path)
+    except (struct.error, ValueError) as error:
+        raise InputError("motion_damaged", f"{path} is damaged: import the clip again.") from error
 
 
 class S2D_OT_unbake(_MotionOperator):
@@ -179,19 +199,19 @@ class S2D_OT_unbake(_MotionOperator):
         """Allow it on a baked clip."""
         if not super().poll(context):
             return False
-        if BAKED not in scene.find_root(context.object):
+        if not active_clip(context).get(BAKED):
             cls.poll_message_set("The clip is not baked")
             return False
         return True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Play the point cache again."""
-        root = scene.find_root(context.object)
+        root = active_clip(context)
         cache = scene.motion_folder(root) / _MESH_FILE
         if not cache.is_file():
             self.report({"ERROR"}, f"{cache} is missing: relink the clip's folder, or import the clip again.")
             return {"CANCELLED"}
-        _unbake(root, scene.find_part(root, "mesh"))
+        _unbake(root, present(scene.find_part(root, "mesh")))
         scene.play_motion(root, cache)
         return {"FINISHED"}
 
@@ -202,16 +222,16 @@ def _unbake(root: bpy.types.Object, mesh: bpy.types.Object) -> None:
     if modifier:
         mesh.driver_remove(f'modifiers["{modifier.name}"].eval_frame')
         mesh.modifiers.remove(modifier)
-    if BAKED in root:
+    if root.get(BAKED):
         shape_keys.remove_shape_keys(mesh)
         armature.remove_armature(mesh, scene.find_parts(root, "armature"))
         del root[BAKED]
 
 
 @contextmanager
-def _progress(context: bpy.types.Context) -> Iterator[shape_keys.Progress]:
+def _progress(context: bpy.types.Context) -> Iterator[Progress]:
     """Show the share of the work that is done beside the pointer."""
-    manager = context.window_manager
+    manager = present(context.window_manager)
     manager.progress_begin(0, 1)
     try:
         yield manager.progress_update
@@ -219,24 +239,22 @@ def _progress(context: bpy.types.Context) -> Iterator[shape_keys.Progress]:
         manager.progress_end()
 
 
-class S2D_PT_bake(ClipPanel, bpy.types.Panel):
+class S2D_PT_bake(ClipPanel):
     """Baking of the active clip."""
 
     bl_label = "Bake"
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw a button a kind, and how the last bake went."""
-        layout, root = self.layout, scene.find_root(context.object)
+        layout, baked = self.layout, active_clip(context).get(BAKED)
         column = layout.column(align=True)
         for kind, text, _, icon, _ in _KINDS:
-            column.operator(S2D_OT_bake.bl_idname, text=text, icon=icon).kind = kind
-        if BAKED in root:
+            present(column.operator(S2D_OT_bake.bl_idname, text=text, icon=icon)).kind = kind
+        if baked:
             box = layout.box().column(align=True)
-            for i, line in enumerate(root[BAKED].split(", ")):
+            for i, line in enumerate(baked.split(", ")):
                 box.label(text=line, icon="CHECKMARK" if i == 0 else "BLANK1")
             layout.operator(S2D_OT_unbake.bl_idname, icon="LOOP_BACK")
 
 
-_CLASSES = (S2D_OT_bake, S2D_OT_unbake, S2D_PT_bake)
-
-register, unregister = bpy.utils.register_classes_factory(_CLASSES)
+register, unregister = registration((S2D_OT_bake, S2D_OT_unbake, S2D_PT_bake))

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import bpy
 import numpy as np
 
+from ...models.errors import InputError
 from ...models.whole_files import whole_file
-from .shape_keys import Baked
+from ..typed import present
+from .outcome import Baked
 
 SUFFIXES = {"ALEMBIC": ".abc", "USD": ".usdc"}
 _MEASURED_FRAMES = 12
@@ -21,18 +23,20 @@ def export_mesh(mesh: bpy.types.Object, path: Path, frames: range, context: bpy.
     """Write ``mesh`` alone, in the world's space, at the scene frames ``frames`` to ``path``.
 
     The kind is told by ``path``'s ending. Frames spread over the range are read back and compared. Raises
-    OSError where the file cannot be written, ValueError where the mesh is hidden, which is then not written.
+    OSError where the file cannot be written, InputError ``hidden`` where the mesh is: then it would not be.
     """
     if not mesh.visible_get():
-        raise ValueError("The clip's mesh is hidden: show it to have it written.")
-    writer = _write_alembic if path.suffix == SUFFIXES["ALEMBIC"] else _write_usd
-    reader = bpy.ops.wm.alembic_import if writer is _write_alembic else bpy.ops.wm.usd_import
+        raise InputError("hidden", "The clip's mesh is hidden: show it to have it written.")
+    scene, alembic = present(context.scene), path.suffix == SUFFIXES["ALEMBIC"]
+    write = _write_alembic if alembic else _write_usd
     with whole_file(path) as staged:
         _try(staged, path)
-        with _alone(mesh, context), _kept_time(context.scene):
-            writer(str(staged), frames, context.scene)
-            mean, worst = _differences(mesh, staged, reader, frames, context)
-    return Baked(len(frames), len(frames), mean, worst)
+        with _alone(mesh, context), _kept_time(scene):
+            write(str(staged), frames, scene)
+            before = _contents()
+            (bpy.ops.wm.alembic_import if alembic else bpy.ops.wm.usd_import)(filepath=str(staged))
+            mean, worst = _differences(mesh, _contents() - before, frames, context)
+    return Baked(len(frames), mean, worst)
 
 
 def _try(staged: Path, path: Path) -> None:
@@ -64,12 +68,12 @@ def _write_usd(path: str, frames: range, scene: bpy.types.Scene) -> None:
 @contextmanager
 def _alone(mesh: bpy.types.Object, context: bpy.types.Context) -> Iterator[None]:
     """Let ``mesh`` be all that is selected."""
-    layer = context.view_layer
-    selected, active = list(context.selected_objects), layer.objects.active
+    objects = present(context.view_layer).objects
+    selected, active = list(context.selected_objects), objects.active
     for item in selected:
         item.select_set(False)
     mesh.select_set(True)
-    layer.objects.active = mesh
+    objects.active = mesh
     try:
         yield
     finally:
@@ -77,7 +81,7 @@ def _alone(mesh: bpy.types.Object, context: bpy.types.Context) -> Iterator[None]
             item.select_set(False)
         for item in selected:
             item.select_set(True)
-        layer.objects.active = active
+        objects.active = active
 
 
 @contextmanager
@@ -91,21 +95,17 @@ def _kept_time(scene: bpy.types.Scene) -> Iterator[None]:
 
 
 def _differences(
-    mesh: bpy.types.Object,
-    path: Path,
-    reader: Callable[..., set[str]],
-    frames: range,
-    context: bpy.types.Context,
+    mesh: bpy.types.Object, made: set[bpy.types.ID], frames: range, context: bpy.types.Context
 ) -> tuple[float, float]:
-    """Read a file back and return the vertices' mean and largest distance from the mesh's, in metres."""
-    before = _contents()
-    reader(filepath=str(path))
-    made = _contents() - before
+    """Return the mean and largest distance, in metres, of vertices read back from a file from the mesh's.
+
+    What reading ``made`` is taken out of the blend file again.
+    """
     try:
         copy = next(item for item in made if isinstance(item, bpy.types.Object) and item.type == "MESH")
         distances = []
         for frame in np.unique(np.linspace(frames[0], frames[-1], _MEASURED_FRAMES).astype(int)):
-            context.scene.frame_set(int(frame))
+            present(context.scene).frame_set(int(frame))
             shown = [_world_vertices(item, context) for item in (mesh, copy)]
             distances.append(np.linalg.norm(shown[0] - shown[1], axis=1))
     finally:
@@ -121,7 +121,7 @@ def _contents() -> set[bpy.types.ID]:
 
 def _world_vertices(item: bpy.types.Object, context: bpy.types.Context) -> np.ndarray:
     shown = item.evaluated_get(context.evaluated_depsgraph_get())
-    data = shown.to_mesh()
+    data = present(shown.to_mesh())
     points = np.empty(3 * len(data.vertices), np.float32)
     data.vertices.foreach_get("co", points)
     shown.to_mesh_clear()

@@ -8,29 +8,14 @@ keys both go in a straight line, so frames that lie on that line within a tolera
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import bpy
 import numpy as np
 
 from .. import compat
-from .keyframes import add_curve
-
-Progress = Callable[[float], None]
-"""Called with the share of the work that is done, 0 to 1."""
-
-
-@dataclass(frozen=True)
-class Baked:
-    """What a bake made: keys for frames, and vertices' mean and largest distance from the clip's, metres."""
-
-    keys: int
-    frames: int
-    mean: float
-    worst: float
+from ..typed import mesh_of, present
+from .curves import add_curve
+from .keys import Progress, vertex_errors, vertex_keys
+from .outcome import Baked
 
 
 def bake_shape_keys(
@@ -46,59 +31,22 @@ def bake_shape_keys(
 
     ``times`` is ``(T,)``, ``tolerance`` in metres; 0 makes a key for every frame.
     """
-    kept = keyframes_within(points, tolerance, lambda done: progress(0.5 * done))
-    mean, worst = interpolation_error(points, kept)
-    mesh.data.vertices.foreach_set("co", np.ascontiguousarray(points[0]).ravel())
+    kept = vertex_keys(points, tolerance, lambda done: progress(0.5 * done))
+    mean, worst = vertex_errors(points, kept)
+    mesh_of(mesh).vertices.foreach_set("co", np.ascontiguousarray(points[0]).ravel())
     make = _absolute_keys if absolute else _relative_keys
     make(mesh, points, kept, times[kept], lambda done: progress(0.5 + 0.5 * done))
-    return Baked(len(kept), len(points), mean, worst)
+    return Baked(len(points), mean, worst, len(kept))
 
 
 def remove_shape_keys(mesh: bpy.types.Object) -> None:
     """Take the shape keys off ``mesh`` again, and their curves out of the file."""
-    keys = mesh.data.shape_keys
+    keys = mesh_of(mesh).shape_keys
     if keys:
         action = keys.animation_data.action if keys.animation_data else None
         mesh.shape_key_clear()
         if action and not action.users:
             bpy.data.actions.remove(action)
-
-
-def keyframes_within(points: np.ndarray, tolerance: float, progress: Progress) -> list[int]:
-    """Choose frames of ``(T, V, 3)`` so that straight lines between them stay within ``tolerance`` metres.
-
-    One pass (a swing door): the slopes that would still pass every frame since the last key are narrowed
-    frame by frame, a key is set where the next frame no longer lies among them.
-    """
-    if tolerance == 0:
-        return list(range(len(points)))
-    slack = tolerance / math.sqrt(3)  # a coordinate's share, so that the distance stays within
-    kept = [0]
-    origin = points[0]
-    lowest, highest = np.full_like(origin, -np.inf), np.full_like(origin, np.inf)
-    for frame in range(1, len(points)):
-        slope = (points[frame] - origin) / (frame - kept[-1])
-        if not ((slope >= lowest) & (slope <= highest)).all():
-            kept.append(frame - 1)
-            origin = points[frame - 1]
-            slope = points[frame] - origin
-            lowest, highest = np.full_like(origin, -np.inf), np.full_like(origin, np.inf)
-        reach = slack / (frame - kept[-1])
-        lowest, highest = np.maximum(lowest, slope - reach), np.minimum(highest, slope + reach)
-        progress(frame / len(points))
-    return kept if kept[-1] == len(points) - 1 else [*kept, len(points) - 1]
-
-
-def interpolation_error(points: np.ndarray, kept: list[int]) -> tuple[float, float]:
-    """Return the vertices' mean and largest distance from the straight lines between the ``kept`` frames."""
-    total, worst = 0.0, 0.0
-    for start, stop in itertools.pairwise(kept):
-        for frame in range(start + 1, stop):
-            share = (frame - start) / (stop - start)
-            line = points[start] + share * (points[stop] - points[start])
-            distances = np.linalg.norm(points[frame] - line, axis=1)
-            total, worst = total + float(distances.mean()), max(worst, float(distances.max()))
-    return total / len(points), worst
 
 
 def _add_key(mesh: bpy.types.Object, points: np.ndarray, frame: int) -> bpy.types.ShapeKey:
@@ -108,13 +56,13 @@ def _add_key(mesh: bpy.types.Object, points: np.ndarray, frame: int) -> bpy.type
 
 
 def _absolute_keys(
-    mesh: bpy.types.Object, points: np.ndarray, kept: list[int], times: np.ndarray, progress: Progress
+    mesh: bpy.types.Object, points: np.ndarray, kept: np.ndarray, times: np.ndarray, progress: Progress
 ) -> None:
     keys = []
     for frame in kept:
         keys.append(_add_key(mesh, points, frame))
         progress(len(keys) / len(kept))
-    data = mesh.data.shape_keys
+    data = present(mesh_of(mesh).shape_keys)
     data.use_relative = False
     for key in keys:
         key.interpolation = "KEY_LINEAR"
@@ -123,10 +71,10 @@ def _absolute_keys(
 
 
 def _relative_keys(
-    mesh: bpy.types.Object, points: np.ndarray, kept: list[int], times: np.ndarray, progress: Progress
+    mesh: bpy.types.Object, points: np.ndarray, kept: np.ndarray, times: np.ndarray, progress: Progress
 ) -> None:
     mesh.shape_key_add(name="Basis", from_mix=False)
-    curves = compat.new_fcurves(mesh.data.shape_keys, mesh.name)
+    curves = compat.new_fcurves(present(mesh_of(mesh).shape_keys), mesh.name)
     for i in range(1, len(kept)):
         key = _add_key(mesh, points, kept[i])
         around = times[i - 1 : i + 2]

@@ -13,16 +13,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...models.errors import InputError
 from ...models.whole_files import write_whole
 
-TRUNK = ("spine", "spine.001", "spine.002", "spine.003", "spine.004", "spine.005", "spine.006")
-LIMBS = ("shoulder", "upper_arm", "forearm", "hand", "thigh", "shin", "foot", "toe")
-BONES = TRUNK + tuple(f"{limb}.{side}" for side in "LR" for limb in LIMBS)
+TRUNK_BONES = ("spine", "spine.001", "spine.002", "spine.003", "spine.004", "spine.005", "spine.006")
+LIMB_BONES = ("shoulder", "upper_arm", "forearm", "hand", "thigh", "shin", "foot", "toe")
+BONES = TRUNK_BONES + tuple(f"{limb}.{side}" for side in "LR" for limb in LIMB_BONES)
 """All bones that can be mapped, from the hips up, then the left and the right limbs."""
 
 _TRUNK_LABELS = ("Hips", "Spine", "Spine 2", "Chest", "Neck", "Neck 2", "Head")
 
-SUFFIX = ".json"
+_SUFFIX = ".json"
 _MOST_BYTES = 1 << 20
 _LONGEST_NAME = 255
 _ENOUGH = 0.6  # of a preset's bones must be there to choose it by itself
@@ -30,7 +31,7 @@ _ENOUGH = 0.6  # of a preset's bones must be there to choose it by itself
 
 @dataclass(frozen=True)
 class Preset:
-    """Names of a kind of rig, in the order of :data:`TRUNK` and :data:`LIMBS`, ``-`` where it has none.
+    """Names of a kind of rig, ordered as :data:`TRUNK_BONES` and :data:`LIMB_BONES`, ``-`` where it has none.
 
     In the limbs' names ``*`` stands for the left one of ``sides``, or the right.
     """
@@ -43,9 +44,9 @@ class Preset:
     @property
     def bones(self) -> dict[str, str]:
         """The rig's name of each bone of the clip's skeleton that it has."""
-        names = dict(zip(TRUNK, self.trunk.split(), strict=True))
+        names = dict(zip(TRUNK_BONES, self.trunk.split(), strict=True))
         for letter, side in zip("LR", self.sides, strict=True):
-            for limb, name in zip(LIMBS, self.limbs.split(), strict=True):
+            for limb, name in zip(LIMB_BONES, self.limbs.split(), strict=True):
                 names[f"{limb}.{letter}"] = name.replace("*", side)
         return {ours: theirs for ours, theirs in names.items() if theirs != "-"}
 
@@ -60,11 +61,11 @@ PRESETS = (
         "shoulder.* upper_arm_fk.* forearm_fk.* hand_fk.* thigh_fk.* shin_fk.* foot_fk.* toe_fk.*",
         ("L", "R"),
     ),
-    Preset("Rigify Metarig", " ".join(TRUNK), " ".join(f"{limb}.*" for limb in LIMBS), ("L", "R")),
+    Preset("Rigify Metarig", " ".join(TRUNK_BONES), " ".join(f"{limb}.*" for limb in LIMB_BONES), ("L", "R")),
     Preset(
         "Rigify Deform Bones",
-        " ".join(f"DEF-{name}" for name in TRUNK),
-        " ".join(f"DEF-{limb}.*" for limb in LIMBS),
+        " ".join(f"DEF-{name}" for name in TRUNK_BONES),
+        " ".join(f"DEF-{limb}.*" for limb in LIMB_BONES),
         ("L", "R"),
     ),
     Preset("Mixamo", "Hips Spine Spine1 Spine2 Neck - Head", _MIXAMO_LIMBS, ("Left", "Right")),
@@ -99,8 +100,8 @@ RESTING = ("hips", "chest")
 
 def label(ours: str) -> str:
     """Return what animators call a bone of the clip's skeleton."""
-    if ours in TRUNK:
-        return _TRUNK_LABELS[TRUNK.index(ours)]
+    if ours in TRUNK_BONES:
+        return _TRUNK_LABELS[TRUNK_BONES.index(ours)]
     return ours.replace("_", " ").title()
 
 
@@ -126,9 +127,55 @@ def detect(names: Iterable[str]) -> Preset | None:
     return best if share(best) >= _ENOUGH else None
 
 
+def check(bones: dict[str, str], rig: str, connected: dict[str, bool], *, keep_feet: bool) -> None:
+    """Raise InputError ``bone_map`` where a motion cannot be carried over by a map.
+
+    ``connected`` says of each bone of the armature, which the user calls ``rig``, whether it is connected to
+    its parent. With ``keep_feet`` there has to be a foot.
+    """
+    hips = bones.get(TRUNK_BONES[0], "")
+    if gone := [theirs for theirs in bones.values() if theirs not in connected]:
+        raise InputError("bone_map", f'"{rig}" has no bone "{gone[0]}": pick another in the list.')
+    if twice := [theirs for theirs in bones.values() if list(bones.values()).count(theirs) > 1]:
+        raise InputError("bone_map", f'"{twice[0]}" is in the list twice: keep one, empty the other.')
+    if not hips:
+        raise InputError("bone_map", "The hips are not mapped: pick a bone for them in the list.")
+    if keep_feet and not {"foot.L", "foot.R"} & bones.keys():
+        raise InputError(
+            "bone_map", 'No foot is mapped: pick a bone for one, or switch "Keep Feet on Floor" off.'
+        )
+    if connected[hips]:
+        raise InputError(
+            "bone_map",
+            f'"{hips}" is connected to its parent and cannot travel: disconnect it in Edit Mode, or map the '
+            "hips to another bone.",
+        )
+
+
 def _plain(name: str) -> str:
     """Return a name in small letters without a namespace."""
     return re.sub(r"^(.*:|mixamorig\d*_?)", "", name.lower())
+
+
+# ---- by name ---------------------------------------------------------------------------------
+
+
+def find(name: str, rig: str, names: Iterable[str], own: Path) -> tuple[str, dict[str, str]]:
+    """Return what the map of the preset ``name`` is called, and the map; of no name, the one that fits best.
+
+    ``rig`` is what the user calls the armature, whose bones have ``names``; ``own`` is the folder of the
+    user's own presets. InputError ``bone_map`` where none fits or a file holds none, OSError where it cannot
+    be read.
+    """
+    if not name:
+        preset = detect(names)
+        if preset is None:
+            raise InputError("bone_map", f'No preset fits "{rig}": choose one, or pick bones in the list.')
+        return preset.label, preset.bones
+    for preset in PRESETS:
+        if preset.label == name:
+            return name, preset.bones
+    return name, load(own / f"{name}{_SUFFIX}")
 
 
 # ---- the user's own --------------------------------------------------------------------------
@@ -136,27 +183,33 @@ def _plain(name: str) -> str:
 
 def own_presets(folder: Path) -> list[str]:
     """Return the names of the maps that were saved in ``folder``."""
-    return sorted(path.stem for path in folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
+    return sorted(path.stem for path in folder.glob(f"*{_SUFFIX}")) if folder.is_dir() else []
 
 
 def save(folder: Path, name: str, bones: dict[str, str]) -> Path:
-    """Write a map as JSON, whole or not at all. Raises ValueError for a name that no file can have."""
+    """Write a map as JSON, whole or not at all. InputError ``bone_map`` for a name that no file can have."""
     if not name.strip() or name != name.strip(". ") or re.search(r'[\\/:*?"<>|\x00-\x1f]', name):
-        raise ValueError(f'"{name}" cannot be a file\'s name: use letters, digits, spaces, - and _.')
-    path = folder / f"{name}{SUFFIX}"
+        raise InputError(
+            "bone_map", f'"{name}" cannot be a file\'s name: use letters, digits, spaces, - and _.'
+        )
+    path = folder / f"{name}{_SUFFIX}"
     write_whole(path, json.dumps({"bones": bones}, indent=2, ensure_ascii=False))
     return path
 
 
 def load(path: Path) -> dict[str, str]:
-    """Read a map. Raises OSError where it cannot be read, ValueError where it is none."""
+    """Read a map. OSError where it cannot be read, InputError ``bone_map`` where it is none."""
     if path.stat().st_size > _MOST_BYTES:
-        raise ValueError(f"{path.name} is too large to be a bone map: choose another file.")
+        raise InputError("bone_map", f"{path.name} is too large to be a bone map: choose another file.")
     try:
         bones = json.loads(path.read_text(encoding="utf-8"))["bones"]
         entries = [(ours, theirs) for ours, theirs in bones.items() if ours in BONES]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path.name} is no bone map: save one to see what it looks like.") from error
+        raise InputError(
+            "bone_map", f"{path.name} is no bone map: save one to see what it looks like."
+        ) from error
     if not all(isinstance(theirs, str) and len(theirs) <= _LONGEST_NAME for _, theirs in entries):
-        raise ValueError(f"{path.name} has something else than names of bones: mend or delete it.")
+        raise InputError(
+            "bone_map", f"{path.name} has something else than names of bones: mend or delete it."
+        )
     return dict(entries)

@@ -94,6 +94,8 @@ def armature_keys_are_thinned_within_the_tolerance():
     imported()
     bpy.ops.s2d.bake(kind="ARMATURE", tolerance=0)
     every, keys = [shown_vertices(START + frame) for frame in range(FRAMES)], key_count()
+    bpy.ops.s2d.bake(kind="ARMATURE", tolerance=1e-9)  # less than can be told apart
+    assert distances(truth=every).max() < 1e-6
     bpy.ops.s2d.bake(kind="ARMATURE", tolerance=20)
     assert key_count() < 0.8 * keys
     strayed = distances(truth=every).max()

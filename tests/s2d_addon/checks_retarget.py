@@ -366,8 +366,9 @@ def keys_are_fewer_within_the_tolerance():
     counts = []
     for mode in ("QUATERNION", "XZY", "AXIS_ANGLE"):
         item, parts = new_rig("Mixamo", mode=mode)
+        apply(item, place="CLIP", angle=1e-9, distance=1e-9)  # less than can be told apart
         for angle in (0.0, 2.0):
-            settings = apply(item, place="CLIP", angle=math.radians(angle))
+            settings = apply(item, place="CLIP", angle=math.radians(angle), distance=2.0)
             curves = fcurves(item)
             counts.append(sum(len(curve.keyframe_points) for curve in curves))
             off = worst_angle(person, item, parts, frames())

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a bake made, and how people are told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MANY_SHAPE_KEYS = 300
+"""Beyond so many, relative shape keys play slowly."""
+
+
+@dataclass(frozen=True)
+class Baked:
+    """What a bake made of ``frames`` frames: vertices' ``mean`` and ``worst`` distance from the clip's in
+    metres, and how many ``keys`` there are (None in a file, which has every frame)."""
+
+    frames: int
+    mean: float
+    worst: float
+    keys: int | None = None
+
+    def describe(self, kind: str) -> str:
+        """Return it in words, parted by commas; ``kind`` is what the user calls the kind of bake."""
+        parts = [f"{kind}: {self.frames} frames"]
+        if self.keys is not None:
+            parts.append(f"{self.keys} keys")
+        return ", ".join(
+            [
+                *parts,
+                f"{self.mean * 1000:.2f} mm off on average",
+                f"{self.worst * 1000:.2f} mm at most",
+            ]
+        )

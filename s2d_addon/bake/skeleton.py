@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A decoded clip's skeleton, ``skeleton.npz``, which the engine fitted to the vertices. NumPy alone."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...models.errors import InputError
+from ...models.rotations import to_matrices
+from .keys import Progress
+from .rig import Motion, pose, simple_rig
+
+_SKELETON_FILE = "skeleton.npz"
+_FRAMES_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A skeleton's rest pose and skin, and its motion in T frames: the arrays of ``skeleton.npz``."""
+
+    names: list[str]
+    parents: np.ndarray
+    heads: np.ndarray
+    tails: np.ndarray
+    matrices: np.ndarray
+    rest_vertices: np.ndarray
+    weight_bones: np.ndarray
+    weight_values: np.ndarray
+    rotations: np.ndarray
+    locations: np.ndarray
+
+    def channels(self) -> list[np.ndarray]:
+        """Return what pose bones do: quaternions ``(T, 4)`` of each, last the root's location ``(T, 3)``."""
+        rest = self.matrices[0]
+        return [*np.swapaxes(self.rotations, 0, 1), (self.locations - rest[:3, 3]) @ rest[:3, :3]]
+
+    def move(self, channels: list[np.ndarray]) -> Motion:
+        """Pose the bones by such channels."""
+        *rotations, location = channels
+        rig = simple_rig(self.names, self.parents, self.matrices, self.tails)
+        turns = (to_matrices(values) for values in rotations)
+        return pose(rig, dict(zip(self.names, turns, strict=True)), self.names[0], location)
+
+
+def read_skeleton(folder: Path, frames: np.ndarray) -> Skeleton:
+    """Read the skeleton in a decoded clip's folder, and its motion in the given frames.
+
+    InputError ``no_skeleton`` where it is missing or damaged.
+    """
+    path = folder / _SKELETON_FILE
+    if not path.is_file():
+        raise InputError(
+            "no_skeleton", "The clip's skeleton is not there yet: wait for the import's end, or import again."
+        )
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            data = {name: arrays[name] for name in Skeleton.__dataclass_fields__}
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError("no_skeleton", f"{path} is damaged: import the clip again.") from error
+    for name in ("matrices", "rotations", "locations"):
+        data[name] = data[name].astype(np.float64)
+    data |= {name: data[name][frames] for name in ("rotations", "locations")}
+    return Skeleton(**data | {"names": data["names"].tolist()})
+
+
+def skinned_errors(
+    skeleton: Skeleton, motion: Motion, points: np.ndarray, progress: Progress
+) -> tuple[float, float]:
+    """Return the skinned vertices' mean and largest distance from ``points`` ``(T, V, 3)``."""
+    bones = len(skeleton.names)
+    weights = np.zeros((len(skeleton.rest_vertices), bones), np.float32)
+    np.put_along_axis(weights, skeleton.weight_bones.astype(np.int64), skeleton.weight_values, axis=1)
+    ones = np.ones((len(weights), 1), np.float32)
+    rest = np.concatenate([skeleton.rest_vertices, ones], axis=1)
+    readout = (weights[:, :, None] * rest[:, None]).reshape(len(weights), -1)
+    turns = motion.rotations @ np.swapaxes(skeleton.matrices[:, :3, :3], -1, -2)
+    shifts = motion.heads - (turns @ skeleton.heads[..., None])[..., 0]
+    stacked = np.concatenate([np.swapaxes(turns, -1, -2), shifts[:, :, None]], axis=2).astype(np.float32)
+    total, worst = 0.0, 0.0
+    for start in range(0, len(points), _FRAMES_AT_ONCE):
+        some = stacked[start : start + _FRAMES_AT_ONCE]
+        wide = readout @ some.reshape(len(some), 4 * bones, 3).transpose(1, 0, 2).reshape(4 * bones, -1)
+        shown = wide.reshape(-1, len(some), 3).transpose(1, 0, 2)
+        distances = np.linalg.norm(shown - points[start : start + len(some)], axis=-1)
+        total, worst = total + float(distances.sum()), max(worst, float(distances.max()))
+        progress(start / len(points))
+    return total / (len(points) * len(weights)), worst

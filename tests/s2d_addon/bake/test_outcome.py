@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from sparse2dense.s2d_addon.bake.outcome import Baked
+
+
+def test_what_was_baked_is_told_in_millimetres_with_its_keys():
+    said = Baked(frames=100, mean=0.001234, worst=0.0456, keys=17).describe("Armature")
+    assert said == "Armature: 100 frames, 17 keys, 1.23 mm off on average, 45.60 mm at most"
+
+
+def test_a_file_has_no_keys():
+    said = Baked(frames=3, mean=0.0, worst=0.00001).describe("USD")
+    assert said == "USD: 3 frames, 0.00 mm off on average, 0.01 mm at most"
