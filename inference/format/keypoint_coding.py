@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The keypoint track as bytes: closed-loop prediction (:mod:`..models.keypoint_motion`) and range coding.
+"""The keypoint track as bytes: closed-loop prediction (:mod:`...models.keypoint_motion`) and range coding.
 
 A group of frames decodes alone: its first frame and its rare large residuals stand as plain numbers, and the
 residuals of the other frames are range coded over ``constriction``, with integer frequencies that the decoder
