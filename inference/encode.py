@@ -71,7 +71,7 @@ def encode_motion(
 ) -> EncodeResult:
     """Read named 3D keypoints from an ``.npz`` file and write a ``.s2d`` without pictures.
 
-    The file is described in :mod:`.motion_input`, which estimates the points that it lacks.
+    The file is described in :mod:`.capture.motion_input`, which estimates the points that it lacks.
     Raises InputError for a file that is not as described, options that do not fit it, or an output that
     cannot be written.
     """
