@@ -73,10 +73,10 @@ def decode(
     ``finished`` with its name, ``body``, ``mesh``, ``skeleton`` or ``video``.
     ``only`` is ``mesh``, ``video`` or None for both; ``video`` draws from the ``mesh.pc2`` that the folder
     has of the same clip, made with the same weights and body, and predicts the vertices where it has none.
-    ``edits`` clean the motion up (:mod:`.decoding.edits`); they go with ``only="mesh"``, since the video shows
-    the clip as it was filmed.
-    ``device`` and ``threads``: see :func:`.runtime.backends.load_network`. ``body_file`` is the user's own model
-    file where the clip's body is one of the SMPL family. Raises InputError for a bad file or folder and
+    ``edits`` clean the motion up (:mod:`.decoding.edits`); they go with ``only="mesh"``, since the video
+    shows the clip as it was filmed.
+    ``device`` and ``threads``: see :func:`.runtime.backends.load_network`. ``body_file`` is the user's own
+    model file where the clip's body is one of the SMPL family. Raises InputError for a bad file or folder and
     S2DError where the disk is full; parts that were finished before stay, no other file is left.
     """
     if only not in (None, "mesh", "video"):
