@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import os
 import shlex
 import shutil
 import subprocess
@@ -25,6 +24,7 @@ from pathlib import Path
 
 from ..models import fetch
 from ..models.shipped import WEIGHTS
+from ..models.whole_files import publish, whole_file
 from .bpy_env import BpyError, blender_python
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -80,7 +80,7 @@ def build(out_dir: Path, platform: str, blender: Sequence[str], pythons: Sequenc
             raise BuildError(
                 f"{target.name} would be {built.stat().st_size / 1e6:.0f} MB; 200 MB are allowed."
             )
-        os.replace(built, target)
+        publish(built, out_dir)
     return target
 
 
@@ -143,15 +143,17 @@ def _leave_out(wheel: Path, patterns: Sequence[str]) -> None:
 
     if not patterns:
         return
-    slim = wheel.with_suffix(".slim")
-    with zipfile.ZipFile(wheel) as whole, zipfile.ZipFile(slim, "w", zipfile.ZIP_DEFLATED) as rest:
+    with (
+        whole_file(wheel) as slim,
+        zipfile.ZipFile(wheel) as whole,
+        zipfile.ZipFile(slim, "w", zipfile.ZIP_DEFLATED) as rest,
+    ):
         for member in filter(lambda member: kept(member.filename), whole.infolist()):
             data = whole.read(member)
             if member.filename.endswith(".dist-info/RECORD"):
                 lines = data.decode().splitlines(keepends=True)
                 data = "".join(line for line in lines if kept(line.split(",")[0])).encode()
             rest.writestr(member, data)
-    os.replace(slim, wheel)
 
 
 def _complete_manifest(staging: Path, platform: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import platform
 import sys
+import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -226,8 +227,7 @@ class S2D_OT_copy_diagnostics(bpy.types.Operator):
 
 def diagnostics() -> str:
     """Return the versions, the settings and the last import's errors, as lines of text."""
-    manifest = _MANIFEST.read_text(encoding="utf-8").splitlines()
-    version = next(line.split('"')[1] for line in manifest if line.startswith("version"))
+    version = tomllib.loads(_MANIFEST.read_text(encoding="utf-8"))["version"]
     chosen, job = settings(), IMPORTING.current
     lines = [
         f"Sparse2Dense {version}",
