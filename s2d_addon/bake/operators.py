@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Annotated, Literal
 import bpy
 import numpy as np
 
+from ...inference.decoding.decoded_folder import FILES
 from ...models.errors import InputError
 from ..clip import scene
 from ..clip.ui import ClipOperator, ClipPanel, active_clip
@@ -21,11 +21,10 @@ from ..registering import registration
 from ..typed import OperatorResult, mesh_of, present
 from . import armature, scene_files, shape_keys
 from .keys import Progress
-from .outcome import MANY_SHAPE_KEYS, Baked
+from .outcome import MANY_SHAPE_KEYS, Baked, told
 from .skeleton import read_skeleton
 
 BAKED = "clip_baked"  # on the clip's empty: what the last bake made, for the panel
-_MESH_FILE = "mesh.pc2"
 _Icon = Literal["SHAPEKEY_DATA", "ARMATURE_DATA", "FILE"]
 _KINDS: tuple[tuple[str, str, str, _Icon, int], ...] = (
     (
@@ -138,12 +137,9 @@ class S2D_OT_bake(_MotionOperator):
         try:
             with _progress(context) as progress:
                 baked = self._export(root, context) if to_file else self._bake(root, context, progress)
-        except InputError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        except OSError as error:
+        except (InputError, OSError) as error:
             cure = "Choose another folder." if to_file else "Relink the clip's folder, or import it again."
-            self.report({"ERROR"}, f"{error.filename}: {error.strerror}. {cure}")
+            self.report({"ERROR"}, told(error, cure))
             return {"CANCELLED"}
         outcome = baked.describe(next(kind[1] for kind in _KINDS if kind[0] == self.kind))
         if not to_file:
@@ -156,7 +152,7 @@ class S2D_OT_bake(_MotionOperator):
     def _bake(self, root: bpy.types.Object, context: bpy.types.Context, progress: Progress) -> Baked:
         mesh, frames = present(scene.find_part(root, "mesh")), np.array(scene.frames_shown(root))
         folder, tolerance = scene.motion_folder(root), self.tolerance / 1000
-        points = _read_points(folder / _MESH_FILE)[frames[0] : frames[-1] + 1]
+        points = open_point_cache(folder / FILES["mesh"])[frames[0] : frames[-1] + 1]
         times = scene.scene_frames(root, frames, present(context.scene))
         if self.kind == "ARMATURE":
             skeleton = read_skeleton(folder, frames)
@@ -179,14 +175,6 @@ class S2D_OT_bake(_MotionOperator):
         return scene_files.export_mesh(present(scene.find_part(root, "mesh")), path, frames, context)
 
 
-def _read_points(path: Path) -> np.ndarray:
-    """Map the clip's vertices ``(T, V, 3)`` into memory. InputError ``motion_damaged`` where that fails."""
-    try:
-        return open_point_cache(path)
-    except (struct.error, ValueError) as error:
-        raise InputError("motion_damaged", f"{path} is damaged: import the clip again.") from error
-
-
 class S2D_OT_unbake(_MotionOperator):
     """Let the mesh play the decoded clip again: baked keys and armature are removed"""
 
@@ -207,7 +195,7 @@ class S2D_OT_unbake(_MotionOperator):
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Play the point cache again."""
         root = active_clip(context)
-        cache = scene.motion_folder(root) / _MESH_FILE
+        cache = scene.motion_folder(root) / FILES["mesh"]
         if not cache.is_file():
             self.report({"ERROR"}, f"{cache} is missing: relink the clip's folder, or import the clip again.")
             return {"CANCELLED"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a bake made, and how people are told."""
+"""What a bake made or what went wrong, and how people are told."""
 
 from __future__ import annotations
 
@@ -31,3 +31,10 @@ class Baked:
                 f"{self.worst * 1000:.2f} mm at most",
             ]
         )
+
+
+def told(error: Exception, cure: str) -> str:
+    """Return one line for people: what went wrong, where, and what to do: ``cure`` where it is a file."""
+    if not isinstance(error, OSError):
+        return str(error)
+    return f"{error.filename}: {error.strerror}. {cure}" if error.strerror else f"{error}. {cure}"

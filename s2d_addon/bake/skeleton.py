@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
-import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
+from ...inference.decoding.decoded_folder import FILES
+from ...models.array_files import read_arrays
 from ...models.errors import InputError
 from ...models.rotations import to_matrices
 from .keys import Progress
 from .rig import Motion, pose, simple_rig
 
-_SKELETON_FILE = "skeleton.npz"
 _FRAMES_AT_ONCE = 32
 
 
@@ -51,15 +51,15 @@ def read_skeleton(folder: Path, frames: np.ndarray) -> Skeleton:
 
     InputError ``no_skeleton`` where it is missing or damaged.
     """
-    path = folder / _SKELETON_FILE
+    path = folder / FILES["skeleton"]
     if not path.is_file():
         raise InputError(
             "no_skeleton", "The clip's skeleton is not there yet: wait for the import's end, or import again."
         )
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            data = {name: arrays[name] for name in Skeleton.__dataclass_fields__}
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        found = read_arrays(path, [field.name for field in fields(Skeleton)])
+        data = {field.name: found[field.name] for field in fields(Skeleton)}
+    except (ValueError, KeyError) as error:
         raise InputError("no_skeleton", f"{path} is damaged: import the clip again.") from error
     for name in ("matrices", "rotations", "locations"):
         data[name] = data[name].astype(np.float64)

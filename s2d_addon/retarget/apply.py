@@ -50,7 +50,8 @@ def apply_motion(
 ) -> Applied:
     """Apply the clip's motion, from its in to its out point, to the armature of ``settings``.
 
-    InputError where the clip's skeleton, the map or the armature does not allow it.
+    InputError where the clip's skeleton, the map or the armature does not allow it, OSError where a file
+    cannot be read.
     """
     target, bone_map = present(settings.target), mapped_bones(settings)
     frames = np.array(scene.frames_shown(root))

@@ -9,13 +9,13 @@ import bpy
 
 from ...models.errors import InputError
 from ..bake.armature import armature_of
+from ..bake.outcome import told
 from ..clip import scene
 from ..clip.ui import ClipOperator, ClipPanel, active_clip, draw_messages
 from ..registering import registration
 from ..typed import OperatorResult, present
 from . import bone_maps
 from .apply import apply_motion
-from .outcome import told
 from .settings import (
     S2DBonePair,
     S2DRetargetSettings,
@@ -190,8 +190,8 @@ class S2D_OT_retarget(MapOperator):
         settings = retarget_settings(context)
         try:
             applied = apply_motion(active_clip(context), settings, context)
-        except InputError as error:
-            self.report({"ERROR"}, str(error))
+        except (InputError, OSError) as error:
+            self.report({"ERROR"}, told(error, "Relink the clip's folder, or import it again."))
             return {"CANCELLED"}
         for warning in applied.warnings:
             self.report({"WARNING"}, warning)

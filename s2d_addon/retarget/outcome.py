@@ -68,10 +68,3 @@ def held_elsewhere(errors: dict[str, np.ndarray]) -> list[str]:
         f'Constraints or drivers turn "{name}" and the bones on it by {errors[name].max():.0f}° away from '
         "the motion: mute them, or map the bones that control these."
     ]
-
-
-def told(error: Exception, cure: str) -> str:
-    """Return one line for people: what went wrong, where, and what to do."""
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}. {cure}"
-    return str(error)

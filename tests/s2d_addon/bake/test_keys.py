@@ -129,6 +129,7 @@ def test_vertices_that_go_straight_need_no_keys_between_their_turns():
 def test_no_tolerance_keeps_every_frame_of_vertices(frames):
     assert keys.vertex_keys(vertices(frames), 0, lambda _: None).tolist() == list(range(frames))
     assert keys.vertex_keys(vertices(frames), 1e-12, lambda _: None).tolist() == list(range(frames))
+    assert keys.vertex_keys(np.zeros((frames, 4, 3)), 0, lambda _: None).tolist() == list(range(frames))
     ends = np.unique([0, frames - 1]).tolist()
     assert keys.vertex_keys(vertices(frames), 1e6, lambda _: None).tolist() == ends
 
@@ -136,8 +137,16 @@ def test_no_tolerance_keeps_every_frame_of_vertices(frames):
 def test_a_vertex_may_stray_in_all_directions_at_once():
     points = np.zeros((5, 1, 3))
     points[2] = 1.0  # the square root of 3 away from the line
-    assert keys.vertex_keys(points, 2.01 * np.sqrt(3), lambda _: None).tolist() == [0, 4]
+    assert keys.vertex_keys(points, 1.01 * np.sqrt(3), lambda _: None).tolist() == [0, 4]
     assert len(keys.vertex_keys(points, 0.9 * np.sqrt(3), lambda _: None)) > 2
+
+
+def test_late_vertices_may_stray_as_far_as_early_ones():
+    frames = np.arange(60)
+    wiggle = np.where(frames % 2, 0.4, -0.4)
+    points = np.zeros((60, 1, 3))
+    points[:, 0, 0] = np.interp(frames, [0, 20, 40, 59], [0, 30, -30, 30]) + wiggle
+    assert len(keys.vertex_keys(points, 1.5, lambda _: None)) <= 7
 
 
 def test_errors_of_vertices_are_means_over_all_frames_and_the_largest():

@@ -180,12 +180,21 @@ def test_applying_tells_how_well_it_fits(addon, stage, monkeypatch):
 
 
 def test_what_forbids_applying_is_told(addon, stage, monkeypatch):
+    errors = [
+        InputError("bone_map", "The hips are not mapped."),
+        OSError(errno.EACCES, "Permission denied", "skeleton.npz"),
+    ]
+
     def refuse(*_args):
-        raise InputError("bone_map", "The hips are not mapped.")
+        raise errors[len(stage.said)]
 
     monkeypatch.setattr(addon.operators, "apply_motion", refuse)
-    assert stage.press(addon.operators.S2D_OT_retarget) == {"CANCELLED"}
-    assert stage.said == [("ERROR", "The hips are not mapped.")]
+    for _ in errors:
+        assert stage.press(addon.operators.S2D_OT_retarget) == {"CANCELLED"}
+    assert stage.said == [
+        ("ERROR", "The hips are not mapped."),
+        ("ERROR", "skeleton.npz: Permission denied. Relink the clip's folder, or import it again."),
+    ]
     assert stage.settings.outcome == ""
 
 

@@ -1,12 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How far a motion that was applied is from the person's, and how people are told."""
 
-import errno
-
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from sparse2dense.models.errors import InputError
 from sparse2dense.s2d_addon.bake.rig import pose, simple_rig
 from sparse2dense.s2d_addon.retarget import outcome
 
@@ -65,12 +62,3 @@ def test_what_nobody_would_notice_is_not_told():
 def test_what_was_applied_is_told_in_one_line():
     said = outcome.Applied(120, 19, 345, 0.456, 3.21, "Hüfte", ()).describe()
     assert said == ("120 frames, 19 bones, 345 keys: bones point 0.46° off on average, 3.21° at most (Hüfte)")
-
-
-def test_errors_say_where_and_what_to_do():
-    error = OSError(errno.EACCES, "Permission denied", "/maps/a.json")
-    assert outcome.told(error, "Free it.") == "/maps/a.json: Permission denied. Free it."
-    assert (
-        outcome.told(InputError("bone_map", "No such map: choose one."), "Free it.")
-        == "No such map: choose one."
-    )
