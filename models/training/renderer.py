@@ -43,7 +43,8 @@ class Drawing:
     coverage: np.ndarray  # (n, H, W) float32 0..1
     distance: np.ndarray  # (n, H, W) float32 metres to what a pixel shows nearest, 0 off the person
     points: np.ndarray  # (n, G, 3) float32 camera space; the first V are the naked body
-    posed: Any  # these points, and the samples, where the renderer keeps them
+    # These points, and the samples, where the renderer keeps them: arrays, or tensors on a device.
+    posed: Any
     triangle: Any  # n of (h, w)
     place: Any  # n of (h, w, 2)
     depth: Any  # n of (h, w)
