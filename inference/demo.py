@@ -15,6 +15,7 @@ from .decode import decode
 from .encode import encode_video
 from .format.container import S2DFile
 from .format.info import bytes_table, file_info
+from .runtime.progress import Progress
 
 PACKAGED_CLIP = Path(__file__).resolve().parent / "data" / "balance.mp4"
 
@@ -22,9 +23,7 @@ _PACKAGE = __package__.rpartition(".")[0]
 _BLENDER_SECONDS = 1800  # the first time, Blender itself is downloaded
 
 
-def run_demo(
-    folder: Path, progress: Callable[[str, int, int], None], show: Callable[[str], None] = print
-) -> None:
+def run_demo(folder: Path, progress: Progress, show: Callable[[str], None] = print) -> None:
     """Fill ``folder``, and show a table of what was made and how long it took, line by line.
 
     Leaves ``balance.s2d``, the decoded ``mesh.*``, ``video.webm``, ``reference.png`` and ``clip.json``,

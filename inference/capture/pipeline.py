@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -24,6 +24,7 @@ from ..film.reader import VideoReader
 from ..format.clip import Clip, Reference
 from ..format.header import MAX_REFERENCES
 from ..runtime.backends import load_network
+from ..runtime.progress import Progress, unwatched
 from .alignment import outline_offsets, picture_offsets
 from .background import (
     Sample,
@@ -62,7 +63,6 @@ _LEAST_WEIGHT = 0.02  # of a hidden landmark, which the network still guesses we
 _GUESS_WEIGHT = 0.05  # at most, of a landmark outside the picture
 _EDGE, _VISIBLE = 0.1, 0.5  # of the picture's shorter side, within which a landmark less visible is outside
 
-Progress = Callable[[str, int, int], None]
 _T = TypeVar("_T")
 
 
@@ -132,7 +132,7 @@ class _Film:
 def capture(
     video_path: str | Path,
     options: CaptureOptions = CaptureOptions(),
-    progress: Progress = lambda stage, done, total: None,
+    progress: Progress = unwatched,
 ) -> Capture:
     """Capture one person's motion from a video.
 

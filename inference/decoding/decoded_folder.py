@@ -30,6 +30,7 @@ from ...models.array_files import read_arrays
 from ...models.camera import Camera
 from ...models.whole_files import publish, staging_folder
 from .floor import Floor
+from .point_cache import open_pc2
 
 DESCRIPTION_FILE = "clip.json"
 
@@ -354,10 +355,13 @@ def open_folder(
 
 
 def _earlier(folder: Path, model: str) -> Description | None:
-    """Return what was decoded to a folder before; None where nothing was, or the body was another's."""
+    """Return what was decoded to a folder before; None where nothing whole was, or with another body."""
     try:
         before = read_description(folder)
         body = read_rest_body(folder / before.files.get("body", FILES["body"]))
+        mesh = folder / before.files.get("mesh", FILES["mesh"])
+        if mesh.exists():
+            open_pc2(mesh)
     except OSError:
         return None
     return before if body.model == model else None

@@ -338,7 +338,7 @@ def _lock_feet(keypoints: np.ndarray, fps: float, floor: Floor, strength: float)
     heights, along, rising = _sole_motion(keypoints, fps, floor)
     planted = _contacts(heights, along, rising, fps)
     locks = [_lock_point(keypoints[:, FEET[point]], planted[:, point], fps) for point in range(len(FEET))]
-    shifts, holds = (np.stack(part, axis=1) for part in zip(*locks, strict=True))
+    shifts, holds = (np.stack([lock[part] for lock in locks], axis=1) for part in (0, 1))
     shifts *= strength
     result = np.empty_like(keypoints)
     mobility, bones = _leg_mobility(), np.array(BONES)[_LEG_BONES]

@@ -32,7 +32,7 @@ def export_mesh(path: Path, vertices: np.ndarray, body: BodyModel) -> None:
     points, normals = (np.stack([vertices, body.normals(vertices)]) * _TURN)[:, pairs[:, 0]]
     mesh = Trimesh(
         points,
-        faces.reshape(-1, 3),
+        faces.reshape(body.faces.shape),
         vertex_normals=normals,
         visual=TextureVisuals(uv=body.uv[pairs[:, 1]], material=PBRMaterial()),
         process=False,

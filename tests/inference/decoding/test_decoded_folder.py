@@ -20,6 +20,7 @@ from sparse2dense.inference.decoding.decoded_folder import (
     read_rest_body,
 )
 from sparse2dense.inference.decoding.floor import Floor
+from sparse2dense.inference.decoding.point_cache import write_pc2
 from sparse2dense.models.array_files import write_arrays
 from sparse2dense.models.camera import Camera
 
@@ -377,12 +378,18 @@ def decoded(tmp_path, description):
     with open_folder(tmp_path, replace(description, files={})) as folder:
         write_arrays(folder.staging / "body.npz", vars(BODY))
         folder.publish("body")
-        stage(folder, "mesh.pc2")
+        write_pc2(folder.staging / "mesh.pc2", 2, 3, [np.stack([BODY.vertices] * 2)])
         folder.publish("mesh", bounds=np.float32(PLACES["bounds"]), floor=FLOOR)
         stage(folder, "skeleton.npz", "video.webm")
         folder.publish("video")
     (tmp_path / "skeleton.npz").unlink()
     return tmp_path
+
+
+def test_what_is_left_stays_though_the_mesh_was_removed(decoded, description):
+    (decoded / "mesh.pc2").unlink()
+    with open_folder(decoded, replace(description, files={})) as folder:
+        assert list(folder.files) == ["body", "video"]
 
 
 MESH_ALONE = {"vertex_predictor": "0c"}
@@ -445,9 +452,9 @@ def test_mesh_of_another_body_file_is_forgotten(decoded, description):
         assert folder.files == {} and not (decoded / DESCRIPTION_FILE).exists()
 
 
-@pytest.mark.parametrize("name", [DESCRIPTION_FILE, "body.npz"])
+@pytest.mark.parametrize("name", [DESCRIPTION_FILE, "body.npz", "mesh.pc2"])
 def test_damaged_folder_is_decoded_anew(decoded, description, name):
-    (decoded / name).write_text("{")
+    (decoded / name).write_bytes((decoded / name).read_bytes()[:-9])
     with open_folder(decoded, replace(description, files={})) as folder:
         assert folder.files == {}
         assert not (decoded / DESCRIPTION_FILE).exists()

@@ -103,7 +103,7 @@ def test_frames_drawn_several_at_once_come_in_order_as_each_alone(plate, standin
 
     drawn = synthesiser.frames(one_by_one())
     first = next(drawn)
-    assert len(taken) < len(poses)  # a long clip's meshes are not all held at once
+    assert len(taken) == 7 < len(poses), "a long clip's meshes are not all held at once"
     for picture, pose in zip([first, *drawn], poses, strict=True):
         np.testing.assert_array_equal(picture, synthesiser.frame(*pose))
 
@@ -276,6 +276,16 @@ def test_what_is_drawn_fades_into_the_plate_but_at_the_canvas_edge():
     wide = card(10, 60, 246, 120)
     picture = on_black([wide])[0].frame(POINTS, wide)[..., 0]
     assert (picture[100] == 255).all(), "from edge to edge"
+
+
+def test_edges_are_those_of_the_canvas_whatever_its_shape(standing):
+    low, networks = card(97, 10, 159, 100), Networks()
+    black = np.zeros((112, 256, 3), np.uint8)
+    clip = clip_of([(black, black[..., 0])], [standing], black, height=112)
+    picture = FrameSynthesiser(clip, SQUARE, [low], networks).frame(POINTS, low)[..., 0]
+    assert picture.shape == (112, 256)
+    assert (picture[:, 128] == 255).all(), "from the upper edge to the lower"
+    assert picture[50, 80] == picture[50, 175] == round(255 / 16)
 
 
 def test_a_part_narrower_than_two_fades_is_still_drawn():
