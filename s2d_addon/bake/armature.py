@@ -15,10 +15,10 @@ from mathutils import Vector
 
 from .. import compat
 from ..typed import mesh_of, present
-from .curves import add_smooth_curve
+from .bake_report import Baked
+from .clip_skeleton import ClipSkeleton, skinned_errors
+from .fcurves import add_smooth_curve
 from .keys import Progress, smooth_between
-from .outcome import Baked
-from .skeleton import Skeleton, skinned_errors
 from .skeleton_keys import skeleton_keys
 
 _MEETS = 1e-5  # metres
@@ -26,7 +26,7 @@ _MEETS = 1e-5  # metres
 
 def bake_armature(
     mesh: bpy.types.Object,
-    skeleton: Skeleton,
+    skeleton: ClipSkeleton,
     points: np.ndarray,
     times: np.ndarray,
     context: bpy.types.Context,
@@ -95,7 +95,7 @@ def _armature_modifiers(item: bpy.types.Object) -> list[bpy.types.ArmatureModifi
 # ---- objects ---------------------------------------------------------------------------------
 
 
-def _build(mesh: bpy.types.Object, skeleton: Skeleton, context: bpy.types.Context) -> bpy.types.Object:
+def _build(mesh: bpy.types.Object, skeleton: ClipSkeleton, context: bpy.types.Context) -> bpy.types.Object:
     """Build the armature at rest, where ``mesh`` is."""
     root = present(mesh.parent)
     name = f"{root.name} armature"
@@ -120,7 +120,7 @@ def _build(mesh: bpy.types.Object, skeleton: Skeleton, context: bpy.types.Contex
     return item
 
 
-def _add_bones(data: bpy.types.Armature, skeleton: Skeleton) -> None:
+def _add_bones(data: bpy.types.Armature, skeleton: ClipSkeleton) -> None:
     for bone, name in enumerate(skeleton.names):
         made = data.edit_bones.new(name)
         made.head, made.tail = skeleton.heads[bone], skeleton.tails[bone]
@@ -131,7 +131,7 @@ def _add_bones(data: bpy.types.Armature, skeleton: Skeleton) -> None:
             made.use_connect = bool(np.abs(skeleton.tails[parent] - skeleton.heads[bone]).max() < _MEETS)
 
 
-def _skin(mesh: bpy.types.Object, skeleton: Skeleton, item: bpy.types.Object) -> None:
+def _skin(mesh: bpy.types.Object, skeleton: ClipSkeleton, item: bpy.types.Object) -> None:
     """Put the mesh at rest and let the armature move it, before whatever else changes it."""
     data = mesh_of(mesh)
     data.vertices.foreach_set("co", np.ascontiguousarray(skeleton.rest_vertices).ravel())

@@ -20,9 +20,9 @@ from ..engine.decoded import open_point_cache
 from ..registering import registration
 from ..typed import OperatorResult, mesh_of, present
 from . import armature, scene_files, shape_keys
+from .bake_report import MANY_SHAPE_KEYS, Baked, told
+from .clip_skeleton import read_skeleton
 from .keys import Progress
-from .outcome import MANY_SHAPE_KEYS, Baked, told
-from .skeleton import read_skeleton
 
 BAKED = "clip_baked"  # on the clip's empty: what the last bake made, for the panel
 _Icon = Literal["SHAPEKEY_DATA", "ARMATURE_DATA", "FILE"]

@@ -13,7 +13,7 @@ import numpy as np
 from ...models.errors import InputError
 from ...models.whole_files import whole_file
 from ..typed import present
-from .outcome import Baked
+from .bake_report import Baked
 
 SUFFIXES = {"ALEMBIC": ".abc", "USD": ".usdc"}
 _MEASURED_FRAMES = 12

@@ -13,9 +13,9 @@ import numpy as np
 
 from .. import compat
 from ..typed import mesh_of, present
-from .curves import add_curve
+from .bake_report import Baked
+from .fcurves import add_curve
 from .keys import Progress, vertex_errors, vertex_keys
-from .outcome import Baked
 
 
 def bake_shape_keys(

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from .clip_skeleton import ClipSkeleton
 from .keys import furthest_added, smooth_between, smooth_keys
 from .rig import Motion
-from .skeleton import Skeleton
 
 _SHORTEST_REACH = 1e-3  # metres
 
 
-def skeleton_keys(skeleton: Skeleton, channels: list[np.ndarray], tolerance: float) -> list[np.ndarray]:
+def skeleton_keys(skeleton: ClipSkeleton, channels: list[np.ndarray], tolerance: float) -> list[np.ndarray]:
     """Choose the frames ``(K,)`` that get keys, for each of the skeleton's channels.
 
     No vertex strays further than ``tolerance`` metres from where keys at all frames would have it; 0 makes
@@ -43,7 +43,7 @@ def skeleton_keys(skeleton: Skeleton, channels: list[np.ndarray], tolerance: flo
         kept = more
 
 
-def _above(skeleton: Skeleton) -> np.ndarray:
+def _above(skeleton: ClipSkeleton) -> np.ndarray:
     """Tell ``(J, J + 1)`` which channels move each bone: its own, those above it and the root's location."""
     above = np.eye(len(skeleton.names), len(skeleton.names) + 1, dtype=bool)
     above[:, -1] = True
@@ -53,7 +53,7 @@ def _above(skeleton: Skeleton) -> np.ndarray:
     return above
 
 
-def _corners(skeleton: Skeleton) -> np.ndarray:
+def _corners(skeleton: ClipSkeleton) -> np.ndarray:
     """Return the corners ``(J, 8, 3)`` of a box round the vertices of each bone, in its own axes at rest."""
     corners = np.zeros((len(skeleton.names), 8, 3))
     pick = np.array([[i >> axis & 1 for axis in range(3)] for i in range(8)])
@@ -70,7 +70,7 @@ def _corner_places(motion: Motion, corners: np.ndarray) -> np.ndarray:
     return corners @ np.swapaxes(motion.rotations, -1, -2) + motion.heads[:, :, None]
 
 
-def _reach(skeleton: Skeleton) -> np.ndarray:
+def _reach(skeleton: ClipSkeleton) -> np.ndarray:
     """Return how far from each bone's head the furthest vertex lies that it carries, at rest."""
     strongest = np.take_along_axis(skeleton.weight_bones, skeleton.weight_values.argmax(1)[:, None], 1)[:, 0]
     reach = np.full(len(skeleton.names), _SHORTEST_REACH)

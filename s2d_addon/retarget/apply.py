@@ -13,18 +13,18 @@ from mathutils import Matrix
 from ...models.rotations import angles_between, unit
 from .. import compat
 from ..bake.armature import armature_of
-from ..bake.curves import add_curve
+from ..bake.clip_skeleton import read_skeleton
+from ..bake.fcurves import add_curve
 from ..bake.keys import straight_between, straight_keys
 from ..bake.rig import Motion, pose
-from ..bake.skeleton import read_skeleton
 from ..clip import scene
 from ..typed import present
 from . import bone_maps
 from .channels import from_channels, rotation_keys, to_channels
-from .outcome import Applied, direction_errors, furthest_off, held_elsewhere
+from .fit_report import Applied, direction_errors, furthest_off, held_elsewhere
+from .options import S2DRetargetSettings, mapped_bones
 from .placing import find_place
 from .reading import pose_bones, read_rig, rotation_property
-from .settings import S2DRetargetSettings, mapped_bones
 from .transfer import retarget
 
 _SAMPLES = 5  # frames at which Blender's own pose is compared with the one worked out

@@ -9,14 +9,14 @@ import bpy
 
 from ...models.errors import InputError
 from ..bake.armature import armature_of
-from ..bake.outcome import told
+from ..bake.bake_report import told
 from ..clip import scene
 from ..clip.ui import ClipOperator, ClipPanel, active_clip, draw_messages
 from ..registering import registration
 from ..typed import OperatorResult, present
 from . import bone_maps
 from .apply import apply_motion
-from .settings import (
+from .options import (
     S2DBonePair,
     S2DRetargetSettings,
     add_to_scenes,

@@ -3,7 +3,7 @@
 
 import numpy as np
 from scipy.spatial.transform import Rotation
-from sparse2dense.s2d_addon.bake.skeleton import Skeleton
+from sparse2dense.s2d_addon.bake.clip_skeleton import ClipSkeleton
 
 PARENTS = [-1, 0, 1, 0]
 HEADS = np.array([[0, 0, 1.0], [0, 0.1, 1.4], [0.3, 0, 1.5], [0, 0, 0.9]])
@@ -45,7 +45,7 @@ def small_skeleton(frames=40, vertices=60, **fields):
         "rotations": np.stack(turns, axis=1),
         "locations": HEADS[0] + walk,
     }
-    return Skeleton(**arrays | fields)
+    return ClipSkeleton(**arrays | fields)
 
 
 def skinned(skeleton, motion):
@@ -71,7 +71,7 @@ def rope(frames=80, bones=8):
     turns = [Rotation.from_rotvec(swing @ own[:3, :3]).as_quat(scalar_first=True) for own in matrices]
     tips = np.repeat(heads + along, 4, axis=0)
     tips += 0.05 * np.tile([(0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)], (bones, 1))
-    return Skeleton(
+    return ClipSkeleton(
         names=names,
         parents=np.arange(bones) - 1,
         heads=heads,

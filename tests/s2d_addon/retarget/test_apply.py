@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 from sparse2dense.models.errors import InputError
 from sparse2dense.s2d_addon.bake.rig import Motion
-from sparse2dense.s2d_addon.retarget.outcome import direction_errors
+from sparse2dense.s2d_addon.retarget.fit_report import direction_errors
 
 from .people import NAMES, OWN, moving, person
 from .stand_in import Hero, Scene, settings

@@ -9,7 +9,7 @@ import pytest
 from sparse2dense.models.errors import InputError
 from sparse2dense.s2d_addon.bake.rig import simple_rig
 from sparse2dense.s2d_addon.retarget import bone_maps
-from sparse2dense.s2d_addon.retarget.outcome import Applied
+from sparse2dense.s2d_addon.retarget.fit_report import Applied
 
 from .stand_in import Hero, Layout, Named, settings
 

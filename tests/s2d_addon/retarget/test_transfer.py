@@ -11,7 +11,7 @@ from sparse2dense.models.errors import InputError
 from sparse2dense.models.rotations import angles_between
 from sparse2dense.s2d_addon.bake.rig import Motion, simple_rig
 from sparse2dense.s2d_addon.retarget.channels import rotation_keys, to_channels
-from sparse2dense.s2d_addon.retarget.outcome import direction_errors
+from sparse2dense.s2d_addon.retarget.fit_report import direction_errors
 from sparse2dense.s2d_addon.retarget.rest_pose import pointing
 from sparse2dense.s2d_addon.retarget.transfer import retarget
 

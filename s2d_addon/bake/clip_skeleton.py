@@ -19,7 +19,7 @@ _FRAMES_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
-class Skeleton:
+class ClipSkeleton:
     """A skeleton's rest pose and skin, and its motion in T frames: the arrays of ``skeleton.npz``."""
 
     names: list[str]
@@ -46,7 +46,7 @@ class Skeleton:
         return pose(rig, dict(zip(self.names, turns, strict=True)), self.names[0], location)
 
 
-def read_skeleton(folder: Path, frames: np.ndarray) -> Skeleton:
+def read_skeleton(folder: Path, frames: np.ndarray) -> ClipSkeleton:
     """Read the skeleton in a decoded clip's folder, and its motion in the given frames.
 
     InputError ``no_skeleton`` where it is missing or damaged.
@@ -57,18 +57,18 @@ def read_skeleton(folder: Path, frames: np.ndarray) -> Skeleton:
             "no_skeleton", "The clip's skeleton is not there yet: wait for the import's end, or import again."
         )
     try:
-        found = read_arrays(path, [field.name for field in fields(Skeleton)])
-        data = {field.name: found[field.name] for field in fields(Skeleton)}
+        found = read_arrays(path, [field.name for field in fields(ClipSkeleton)])
+        data = {field.name: found[field.name] for field in fields(ClipSkeleton)}
     except (ValueError, KeyError) as error:
         raise InputError("no_skeleton", f"{path} is damaged: import the clip again.") from error
     for name in ("matrices", "rotations", "locations"):
         data[name] = data[name].astype(np.float64)
     data |= {name: data[name][frames] for name in ("rotations", "locations")}
-    return Skeleton(**data | {"names": data["names"].tolist()})
+    return ClipSkeleton(**data | {"names": data["names"].tolist()})
 
 
 def skinned_errors(
-    skeleton: Skeleton, motion: Motion, points: np.ndarray, progress: Progress
+    skeleton: ClipSkeleton, motion: Motion, points: np.ndarray, progress: Progress
 ) -> tuple[float, float]:
     """Return the skinned vertices' mean and largest distance from ``points`` ``(T, V, 3)``."""
     bones = len(skeleton.names)

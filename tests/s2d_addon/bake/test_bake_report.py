@@ -4,7 +4,7 @@
 import errno
 
 from sparse2dense.models.errors import InputError
-from sparse2dense.s2d_addon.bake.outcome import Baked, told
+from sparse2dense.s2d_addon.bake.bake_report import Baked, told
 
 
 def test_what_was_baked_is_told_in_millimetres_with_its_keys():

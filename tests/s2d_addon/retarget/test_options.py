@@ -31,7 +31,7 @@ def registered(addon):
     """The settings' properties, as Blender is shown them."""
     with mock.patch.dict(sys.modules, addon.modules):
         addon.operators.register()
-    yield addon.settings.S2DRetargetSettings.__annotations__
+    yield addon.options.S2DRetargetSettings.__annotations__
     addon.operators.unregister()
 
 
@@ -44,18 +44,18 @@ def test_a_chosen_armature_gets_the_map_that_fits(addon, hero, registered):
     assert [pair.name for pair in made.pairs] == list(bone_maps.BONES)
     assert made.pairs["forearm.R"].theirs == "mixamorig:RightForeArm"
     assert made.pairs["spine.005"].theirs == ""
-    mapped = addon.settings.mapped_bones(made)
+    mapped = addon.options.mapped_bones(made)
     assert mapped == {ours: f"mixamorig:{theirs}" for ours, theirs in MIXAMO.bones.items()}
     assert next(iter(mapped)) == "spine"
     made.target = None
     update(made, None)
     assert made.preset == ""
-    assert addon.settings.mapped_bones(made) == {}
+    assert addon.options.mapped_bones(made) == {}
     assert len(made.pairs) == len(bone_maps.BONES)
 
 
 def test_only_armatures_that_are_no_clips_can_be_chosen(addon, registered, hero, monkeypatch):
-    monkeypatch.setattr(addon.settings, "scene", SimpleNamespace(find_root=lambda item: item.clip))
+    monkeypatch.setattr(addon.options, "scene", SimpleNamespace(find_root=lambda item: item.clip))
     poll = registered["target"].options["poll"]
     hero.clip = None
     assert poll(None, hero)
@@ -69,9 +69,9 @@ def test_every_scene_has_the_settings_while_the_add_on_is_on(addon):
     scene = addon.bpy.types.Scene
     with mock.patch.dict(sys.modules, addon.modules):
         addon.operators.register()
-    assert scene.s2d_retarget.options["type"] is addon.settings.S2DRetargetSettings
+    assert scene.s2d_retarget.options["type"] is addon.options.S2DRetargetSettings
     context = SimpleNamespace(scene=SimpleNamespace(s2d_retarget="the settings"))
-    assert addon.settings.retarget_settings(context) == "the settings"
+    assert addon.options.retarget_settings(context) == "the settings"
     addon.operators.unregister()
     assert "s2d_retarget" not in vars(scene)
 
@@ -94,6 +94,6 @@ def test_own_maps_are_kept_with_the_extension_or_with_blenders_files(addon, monk
     monkeypatch.setattr(addon.bpy.utils, "extension_path_user", extension)
     monkeypatch.setattr(addon.bpy.utils, "user_resource", lambda kind, path: f"/{kind}/{path}")
     installed = True
-    assert addon.settings.own_folder() == Path("/sparse2dense/bone_maps")
+    assert addon.options.own_folder() == Path("/sparse2dense/bone_maps")
     installed = False
-    assert addon.settings.own_folder() == Path("/DATAFILES/sparse2dense_bone_maps")
+    assert addon.options.own_folder() == Path("/DATAFILES/sparse2dense_bone_maps")

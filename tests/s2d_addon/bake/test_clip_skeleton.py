@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from sparse2dense.models.errors import InputError
-from sparse2dense.s2d_addon.bake.skeleton import read_skeleton, skinned_errors
+from sparse2dense.s2d_addon.bake.clip_skeleton import read_skeleton, skinned_errors
 
 from .skeletons import skinned, small_skeleton
 
