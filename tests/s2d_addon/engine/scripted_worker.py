@@ -31,7 +31,10 @@ def part(name, **changed):
     """Finish a part of the clip; ``changed`` is what its description says otherwise."""
     description = json.loads(pathlib.Path(MADE, "clip.json").read_text())
     before = folder / "clip.json"
-    files = json.loads(before.read_text())["files"] if before.exists() else {}
+    try:
+        files = json.loads(before.read_text())["files"]
+    except (OSError, ValueError):
+        files = {}
     for what in FILES[name]:
         files[what] = description["files"][what]
         shutil.copy(pathlib.Path(MADE, files[what]), folder)

@@ -136,10 +136,11 @@ def test_a_clip_without_its_skeleton_is_decoded_whole(clip, run, engine):
     assert [only_of(arguments) for arguments in engine.started()] == [None, None]
 
 
-def test_a_damaged_folder_is_decoded_anew(clip, run, engine):
+@pytest.mark.parametrize("name", ["body.npz", "clip.json"])
+def test_a_damaged_folder_is_decoded_anew(clip, run, engine, name):
     path = clip()
     folder = run(path).tasks[0].folder
-    (folder / "body.npz").unlink()
+    os.truncate(folder / name, (folder / name).stat().st_size // 2)
     job = run(path)
     assert job.errors == [] and job.tasks[0].finished
     assert len(engine.started()) == 2
