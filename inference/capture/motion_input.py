@@ -23,10 +23,10 @@ from ...models.body import BodyModel
 from ...models.body_catalogue import load_body
 from ...models.camera import Camera
 from ...models.errors import InputError
+from ...models.frame_rates import rational_rate
 from ...models.keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES, REQUIRED_NAMES
 from ...models.rotations import apply, orthonormal_frames, swing, unit
 from ...models.shaped_body import ShapedBody
-from ..film.reader import rational_rate
 from ..format.clip import Clip
 from ..format.header import MAX_FPS, MAX_FRAMES, MIN_FPS
 

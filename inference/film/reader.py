@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from ...models.errors import InputError
+from ...models.frame_rates import rational_rate
 
 MAX_SOURCE_SIDE = 8192
 """Largest width or height of a video that is read, in pixels."""
@@ -31,15 +32,6 @@ def canvas_size(width: int, height: int, size: int) -> tuple[int, int]:
     """
     scale = size / min(width, height)
     return round(width * scale / 8) * 8, round(height * scale / 8) * 8
-
-
-def rational_rate(rate: float) -> Fraction:
-    """Return the exact rate that a decimal one stands for: 29.97 is 30000/1001, 25.0 is 25."""
-    for base in (Fraction(1), Fraction(1000, 1001)):
-        nominal = round(rate / base)
-        if nominal and abs(nominal * base / Fraction(rate) - 1) < 2e-5:
-            return nominal * base
-    return Fraction(rate).limit_denominator(1001)
 
 
 class VideoReader:
