@@ -21,7 +21,7 @@ import numpy as np
 from ..inference.capture.background import clean_mask
 from ..inference.capture.blazepose import PoseDetector, PoseLandmarker
 from ..inference.capture.pipeline import CaptureOptions, capture
-from ..inference.capture.tracking import find_people, follow
+from ..inference.capture.tracking import Still, find_people, follow
 from ..inference.film.reader import VideoReader
 from ..inference.format.clip import Clip, Reference
 from ..models.camera import Camera
@@ -76,8 +76,8 @@ class Prepared:
         if self.drawn_masks is not None:
             return {number: self.drawn_masks[number] for number in numbers}
         height, width = self.frames.shape[1:3]
-        people, _ = find_people(self.frames, FPS, PoseDetector(threads=1))
-        followed = follow(self.frames, FPS, people[0], PoseLandmarker(threads=1))
+        people, _ = find_people(map(Still, self.frames), FPS, PoseDetector(threads=1).detect)
+        followed = follow(map(Still, self.frames), FPS, people[0], PoseLandmarker(threads=1))
         wanted = set(numbers)
         poses = {number: pose for number, (_, pose) in enumerate(followed) if number in wanted}
         nowhere = np.zeros((height, width), np.uint8)
@@ -165,7 +165,7 @@ def _square(path: Path, size: int, frames: int) -> np.ndarray:
     """Read a filmed video as ``(frames, size, size, 3)``: the largest square about the person."""
     reader = VideoReader(path, fps=FPS, end=SECONDS)
     side = min(reader.source_width, reader.source_height)
-    people, _ = find_people(reader.source_frames(), FPS, PoseDetector(threads=1))
+    people, _ = find_people(reader.pictures(), FPS, PoseDetector(threads=1).detect)
     if not people:
         raise InputError("no_person", f"{path}: nobody is found in the video.")
     hips = np.array([(roi.x, roi.y) for roi in people[0].rois])

@@ -9,6 +9,11 @@ DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 """The numbers by which an :class:`OSError` says that a disk, or one's share of it, is full."""
 
 
+def one_line(text: str) -> str:
+    """Return ``text`` with what would break the line, as a file's name may hold it, written out."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 class S2DError(Exception):
     """Something a person can act on: one line that says what was wrong, where, and what to do.
 
@@ -19,7 +24,7 @@ class S2DError(Exception):
     exit_status = 1
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(one_line(message))
         self.code = code
 
 

@@ -8,6 +8,7 @@ centres lie at whole numbers plus one half.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ _LANDMARK_SIDE = 256
 _MIN_SCORE = 0.5
 _SAME_PERSON_IOU = 0.3
 _ROI_SCALE = 1.25
+_SAME_PLACE = 0.3  # of a region's side, within which two squares have found the same person
 _EDGE_CELL = 4  # mask pixels in which the person is looked for at the picture's edge
 
 
@@ -124,6 +126,21 @@ class PoseDetector:
         points = (merged * _DETECTOR_SIDE - (left, top)) / scale
         return [Roi.from_points(person[2], person[3]) for person in points]
 
+    def detect_far(self, picture: np.ndarray) -> list[Roi]:
+        """Return the region of each person in ``(H, W, 3)``, looked for in squares of half its shorter side.
+
+        People below a fifth of the picture's height, who :meth:`detect` does not see, are found, at some
+        twenty times its cost. The squares overlap by half, so that everybody is whole in one.
+        """
+        side = max(_DETECTOR_SIDE, min(picture.shape[:2]) // 2)
+        found: list[Roi] = []
+        for top, left in itertools.product(*(_starts(length, side) for length in picture.shape[:2])):
+            for roi in self.detect(picture[top : top + side, left : left + side]):
+                placed = roi._replace(x=roi.x + left, y=roi.y + top)
+                if all(np.hypot(placed.x - it.x, placed.y - it.y) > _SAME_PLACE * it.size for it in found):
+                    found.append(placed)
+        return found
+
 
 class PoseLandmarker:
     """Finds one person's landmarks and mask inside a region, at about 12 ms a picture on two cores."""
@@ -198,6 +215,12 @@ def _anchors() -> np.ndarray:
         cells = np.stack([columns, rows], axis=-1).reshape(-1, 2)
         layers.append(np.repeat((cells + 0.5) / side, repeats, axis=0))
     return np.concatenate(layers)
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Return where pieces of ``side`` begin that cover ``length`` and overlap by half or more."""
+    room = max(0, length - side)
+    return [round(start) for start in np.linspace(0, room, 1 + -(-room // (side // 2)))]
 
 
 def _merge_overlapping(values: np.ndarray, scores: np.ndarray) -> np.ndarray:

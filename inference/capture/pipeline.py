@@ -154,9 +154,12 @@ def capture(
     body = load_body(options.body, options.body_path)
     threads = min(4, os.cpu_count() or 1)
 
-    expected = reader.expected_frames
-    watched = _report(reader.source_frames(), "people", expected, progress)
-    people, frames = find_people(watched, float(reader.fps), PoseDetector(threads))
+    expected, detector = reader.expected_frames, PoseDetector(threads)
+    for detect in (detector.detect, detector.detect_far):
+        watched = _report(reader.pictures(), "people", expected, progress)
+        people, frames = find_people(watched, float(reader.fps), detect)
+        if people:
+            break
     track = _choose(people, options.person, reader.path)
     landmarks, samples, silhouettes = _follow(reader, track, frames, threads, progress)
     if not landmarks.score.any():
@@ -179,10 +182,10 @@ def capture(
 
     others = [other for other in people if other is not track]
     _add_pictures(clip, body, film, samples, seen, others, options.references, progress)
-    watched = _report(film.frames(), "align", clip.frames, progress)
-    laid = picture_offsets(clip, watched, silhouettes, body, predictor)
+    seen_again = _report(film.frames(), "align", clip.frames, progress)
+    laid = picture_offsets(clip, seen_again, silhouettes, body, predictor)
     clip.keypoints = _moved(clip, laid, seen.present, options.smoothing)
-    return Capture(clip, film.part.start, _remarks(film, frames, gaps, clip), gaps)
+    return Capture(clip, film.part.start, reader.remarks + _remarks(film, frames, gaps, clip), gaps)
 
 
 def _check(options: CaptureOptions) -> None:
@@ -225,7 +228,7 @@ def _follow(
     scale = np.array([reader.width / reader.source_width, reader.height / reader.source_height])
     landmarks = Landmarks.unseen(frames)
     samples, silhouettes = Samples(*canvas), Silhouettes(*canvas)
-    watched = _report(reader.source_frames(), "pose", frames, progress)
+    watched = _report(reader.pictures(), "pose", frames, progress)
     followed = follow(watched, float(reader.fps), track, PoseLandmarker(threads))
     for frame, (picture, pose) in enumerate(followed):
         if pose is None:
@@ -234,7 +237,7 @@ def _follow(
         mask = clean_mask(pose.mask_on(*canvas, *scale))
         silhouettes.put(frame, mask)
         if samples.wants(frame):
-            samples.add(Sample(frame, reader.to_canvas(picture), mask))
+            samples.add(Sample(frame, picture.canvas, mask))
     return landmarks, samples.kept, silhouettes
 
 

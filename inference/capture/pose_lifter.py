@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...models.keypoints import BLAZEPOSE_INDEX, MIRRORED, TRUNK
+from ...models.rotations import unit
 from ..runtime.backends import Network
 from .blazepose import LANDMARKS, Pose
 from .camera_space import fill, smooth
@@ -30,6 +31,7 @@ _OPPOSITE = np.arange(LANDMARKS)
 for _left, _right in _PAIRS:
     _OPPOSITE[[_left, _right]] = _right, _left
 _TRUNK = [BLAZEPOSE_INDEX[point] for point in TRUNK]  # among the landmarks
+_SHOULDERS, _HIPS = [11, 12], [23, 24]  # likewise
 _SCALE_CUTOFF = 1.0  # Hz; a person's size in the picture changes slowly
 _LEAST_VISIBILITY = 0.05
 _LEAST_SCALE = 1e-3  # pixels a metre, of the picture's longer side
@@ -150,7 +152,41 @@ def keypoints_of(
     The metres are in axes parallel to a picture centred on the person, from any origin. ``network`` is
     ``load_network("pose_lifter")``, ``size`` the picture's (width, height); frames without the person are
     filled in. ValueError where there are only such.
+
+    The network knows people whose trunk stands in the picture. Where it lies, or is upside down, the picture
+    is turned by quarters until it stands, over the whole clip alike, and what comes out is turned back.
     """
+    quarters = _quarters_off(landmarks)
+    turned = Landmarks(
+        _turned(landmarks.image, quarters, size),
+        _turned(landmarks.world, quarters),
+        landmarks.visibility,
+        landmarks.score,
+    )
+    upright = size if quarters % 2 == 0 else size[::-1]
+    image, world = _keypoints_upright(turned, upright, fps, network)
+    return _turned(image, -quarters, upright), _turned(world, -quarters)
+
+
+def _quarters_off(landmarks: Landmarks) -> int:
+    """Return by how many quarters, clockwise, the picture must turn for the trunk to stand."""
+    shoulders, hips = (landmarks.image[:, points].mean(axis=1) for points in (_SHOULDERS, _HIPS))
+    across, down = (landmarks.score[:, None] * unit(hips - shoulders)).sum(axis=0)
+    return round(np.arctan2(across, down) / (np.pi / 2)) % 4
+
+
+def _turned(points: np.ndarray, quarters: int, size: tuple[int, int] | None = None) -> np.ndarray:
+    """Turn points ``(..., 2 or 3)`` clockwise by quarters, about the origin or with a picture of ``size``."""
+    for _ in range(quarters % 4):
+        height = 0 if size is None else size[1]
+        points = np.concatenate([height - points[..., 1:2], points[..., :1], points[..., 2:]], axis=-1)
+        size = None if size is None else size[::-1]
+    return points
+
+
+def _keypoints_upright(
+    landmarks: Landmarks, size: tuple[int, int], fps: float, network: Network
+) -> tuple[np.ndarray, np.ndarray]:
     frames = len(landmarks.score)
     phases = max(1, round(fps / RATE))  # of a film faster than the network: each sees its share of the frames
     grid = np.arange(int(np.ceil((frames - 1) * RATE * phases / fps)) + 1) * (fps / RATE / phases)

@@ -9,13 +9,14 @@ it off another person whom it strayed to.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
 
-from .blazepose import PRESENCE, Pose, PoseDetector, PoseLandmarker, Roi
+from .blazepose import PRESENCE, Pose, PoseLandmarker, Roi
 
 LOOKS_A_SECOND = 6
 """How often the detector looks for people."""
@@ -34,6 +35,24 @@ _SLIGHT = 0.1  # weight of a hidden landmark, of a visible one's
 _GROWTH = 1.05  # of the region's side, from one frame to the next where the network looked again
 _LOOKS = ((0.8, cv2.BORDER_REPLICATE), (1.25, cv2.BORDER_REPLICATE), (1.0, cv2.BORDER_CONSTANT))
 """The second looks: sizes of the region, and what surrounds the picture."""
+
+
+class Shown(Protocol):
+    """A picture of a film."""
+
+    @property
+    def source(self) -> np.ndarray:
+        """``(H, W, 3)`` uint8 RGB."""
+
+
+@dataclass(frozen=True)
+class Still:
+    """A picture that is at hand."""
+
+    source: np.ndarray
+
+
+_S = TypeVar("_S", bound=Shown)
 
 
 @dataclass
@@ -63,27 +82,30 @@ class Track:
         return self.rois[after] if near_after else None
 
 
-def find_people(frames: Iterable[np.ndarray], fps: float, detector: PoseDetector) -> tuple[list[Track], int]:
+def find_people(
+    pictures: Iterable[Shown], fps: float, detect: Callable[[np.ndarray], list[Roi]]
+) -> tuple[list[Track], int]:
     """Return everyone's track, the largest and most continuous first, and the number of frames.
 
+    ``detect`` returns the people in ``(H, W, 3)``, such as :meth:`.PoseDetector.detect`.
     A find whose middle, the hips, lies outside the picture is more often a shadow than a person.
     """
     step = max(1, round(fps / LOOKS_A_SECOND))
     tracks: list[Track] = []
     count = 0
-    for count, picture in enumerate(frames, start=1):
+    for count, picture in enumerate(pictures, start=1):
         if (count - 1) % step == 0:
-            height, width = picture.shape[:2]
-            found = [roi for roi in detector.detect(picture) if 0 <= roi.x < width and 0 <= roi.y < height]
+            height, width = picture.source.shape[:2]
+            found = [roi for roi in detect(picture.source) if 0 <= roi.x < width and 0 <= roi.y < height]
             _link(tracks, count - 1, found, _MEMORY * fps)
     tracks.sort(key=Track.weight, reverse=True)
     return _join_returns(tracks), count
 
 
 def follow(
-    frames: Iterable[np.ndarray], fps: float, track: Track, landmarker: PoseLandmarker
-) -> Iterator[tuple[np.ndarray, Pose | None]]:
-    """Yield each frame with the pose of ``track``'s person in it, None where the person is not seen.
+    pictures: Iterable[_S], fps: float, track: Track, landmarker: PoseLandmarker
+) -> Iterator[tuple[_S, Pose | None]]:
+    """Yield each picture with the pose of ``track``'s person in it, None where the person is not seen.
 
     Of a person whom the picture's edge cuts off the network often loses sight, or sees them upside down or
     the wrong way round, and the detector, which wants a head, does not bring them back. There the network
@@ -96,7 +118,8 @@ def follow(
     last: Pose | None = None
     age = 0.0  # seconds since ``last``
     sizes: deque[float] = deque(maxlen=max(1, round(_KNOWN * fps)))  # of the last poses' regions
-    for frame, picture in enumerate(frames):
+    for frame, shown in enumerate(pictures):
+        picture = shown.source
         expected = track.at(frame, reach)
         if expected is not None and len(sizes) == sizes.maxlen:
             ratio = expected.size / float(np.median(sizes))
@@ -118,7 +141,7 @@ def follow(
             sizes.append(pose.next_roi.size)
         elif last is None or age > _MEMORY or not last.cut_off(*picture.shape[1::-1]):
             roi = last = None
-        yield picture, pose
+        yield shown, pose
 
 
 def _going_on(

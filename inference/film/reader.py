@@ -1,27 +1,24 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reading a film: upright frames of one size at a constant rational rate, as they are wanted."""
+"""Reading a film: upright pictures of one size at a constant rational rate, as they are wanted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
+from av.video.frame import VideoFrame
 
-from ...models.errors import InputError
+from ...models.errors import InputError, one_line
 from ...models.frame_rates import rational_rate
+from .pace import DEFAULT_RATE, MAX_RATE, clip_rate
+from .picture import Screen, Turn, deinterlaced
+from .source import PictureSequence, Trouble, open_film
 
-MAX_SOURCE_SIDE = 8192
-"""Largest width or height of a video that is read, in pixels."""
-MAX_RATE = 240
-"""Largest frame rate, in frames a second."""
-DEFAULT_RATE = Fraction(30)
-"""The rate assumed where the container names none that a clip can have."""
-
-_LONGEST_STILL = 1.0  # seconds that one picture is expected to be shown at most
+_ENOUGH = 1.0  # seconds of a broken film that are worth having
+_MOST_TOLD = 3  # of a kind
 
 
 def canvas_size(width: int, height: int, size: int) -> tuple[int, int]:
@@ -34,18 +31,39 @@ def canvas_size(width: int, height: int, size: int) -> tuple[int, int]:
     return round(width * scale / 8) * 8, round(height * scale / 8) * 8
 
 
-class VideoReader:
-    """The frames of a video from ``start`` to ``end`` seconds at ``fps`` frames a second.
+class Picture:
+    """A film's picture at one moment, made when it is asked for."""
 
-    A frame is turned upright as the container's rotation says. The rate is constant: each moment shows the
-    source's frame of that time, so a variable rate or another ``fps`` repeats or skips frames and never
-    shifts them. Each iteration opens the file anew and holds two frames.
+    def __init__(self, frame: VideoFrame, source: Screen, canvas: Screen) -> None:
+        self._frame, self._source, self._canvas = frame, source, canvas
+
+    @cached_property
+    def source(self) -> np.ndarray:
+        """The picture at the film's own size, ``(source_height, source_width, 3)`` uint8 RGB."""
+        return self._source.show(self._frame)
+
+    @cached_property
+    def canvas(self) -> np.ndarray:
+        """The picture at canvas size, ``(height, width, 3)`` uint8 RGB."""
+        return self._canvas.show(self._frame)
+
+
+class VideoReader:
+    """The pictures of a film from ``start`` to ``end`` seconds at ``fps`` frames a second.
+
+    ``path`` is a file, a folder of numbered pictures, or a pattern of their names such as ``shot_%04d.png``,
+    whose own rate ``fps`` then is. Pictures are upright, in one piece, and in a screen's colours
+    (:mod:`.picture`). The rate is constant, by default that of the film's commonest interval: each moment
+    shows the film's picture of that time, so a variable rate or another ``fps`` repeats or skips pictures and
+    never shifts them. Each iteration opens the film anew and holds few pictures.
 
     Attributes: ``fps`` (rational), ``width`` and ``height`` of the canvas, ``source_width`` and
-    ``source_height`` (pixels, upright), ``expected_frames`` (an estimate for progress; 0 if unknown).
+    ``source_height`` (pixels, upright), ``expected_frames`` (an estimate for progress; 0 if unknown),
+    ``metadata`` (what a camera wrote into the film).
 
-    Raises :class:`InputError` for a file that is no video, holds no frame, is larger than
-    :data:`MAX_SOURCE_SIDE`, breaks off (when that point is reached), or for times outside it.
+    Raises :class:`InputError` for a file that is no film, cannot be decoded, is larger than
+    :data:`.source.MAX_SOURCE_SIDE`, breaks off before its second second (when that point is reached), or for
+    times outside it.
     """
 
     def __init__(
@@ -57,127 +75,94 @@ class VideoReader:
         fps: Fraction | float | None = None,
         size: int = 256,
     ) -> None:
-        """Look at the video's first frame; ``start`` and ``end`` in seconds, ``size`` the short side."""
+        """Look at the film's first picture; ``start`` and ``end`` in seconds, ``size`` the short side."""
         self.path = Path(path)
-        self.start = start or 0.0
-        self.end = end
+        self.start, self.end = start or 0.0, end
         if self.start < 0 or (end is not None and end <= self.start):
             raise InputError(
                 "bad_time", f"The time from {self.start:g} s to {end} s is empty: end must follow start."
             )
         if not 64 <= size <= 2048:
             raise InputError("bad_size", f"The size {size} is outside 64 to 2048 pixels.")
-        if not self.path.is_file():
-            raise InputError("not_found", f"{self.path}: there is no such file.")
-        with self._opened() as capture:
-            found, frame = capture.read()
-            if not found:
-                raise InputError(
-                    "no_frames", f"{self.path}: no frame can be read; the file is empty or broken."
-                )
-            self.source_height, self.source_width = frame.shape[:2]
-            told = capture.get(cv2.CAP_PROP_FPS)
-            self._source_rate = rational_rate(told) if 0 < told <= MAX_RATE else DEFAULT_RATE
-            # Of a film without an even rate the container tells its finest step, and counts such steps.
-            counted = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-            self._duration = max(0.0, counted / (told if told > 0 else float(DEFAULT_RATE)))
-            shown_width = self.source_width * self._pixel_aspect(capture)
-        own_rate = self._source_rate if self._source_rate >= 1 else DEFAULT_RATE
-        self.fps = own_rate if fps is None else self._checked_rate(fps)
-        self.width, self.height = canvas_size(round(shown_width), self.source_height, size)
-        last = self._duration if end is None else min(end, self._duration or end)
+        rate = None if fps is None else _checked_rate(fps)
+        self._film = open_film(self.path, rate)
+        facts = self._film.facts
+        turn = Turn.of(facts.first)
+        self.source_width, self.source_height = turn.size(facts.first.width, facts.first.height)
+        aspect = float(np.clip(facts.pixel_aspect, 0.25, 4))
+        across, up = turn.size(round(facts.first.width * aspect), facts.first.height)
+        self.width, self.height = canvas_size(across, up, size)
+        self.metadata = facts.metadata
+        self.fps = rate or clip_rate(facts.rate)
+        self._step = 1 / (facts.rate or DEFAULT_RATE)
+        last = facts.duration if end is None else min(end, facts.duration or end)
         self.expected_frames = max(0, round((last - self.start) * self.fps))
+        self._rate_is_made_up = isinstance(self._film, PictureSequence) and rate is None
+        self._told: list[str] = []
+
+    @property
+    def remarks(self) -> list[str]:
+        """Lines to tell the user, complete once the film was read to its end."""
+        name = one_line(str(self.path))
+        made_up = f"{name} does not tell its rate: {DEFAULT_RATE} pictures a second are taken (--fps)."
+        return [*([made_up] if self._rate_is_made_up else ()), *self._told]
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield the frames at canvas size, ``(height, width, 3)`` uint8 RGB."""
-        for frame in self.source_frames():
-            yield self.to_canvas(frame)
-
-    def to_canvas(self, frame: np.ndarray) -> np.ndarray:
-        """Resize one frame of :meth:`source_frames` to the canvas."""
-        shrinks = self.width < frame.shape[1]
-        return cv2.resize(
-            frame, (self.width, self.height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-        )
+        for picture in self.pictures():
+            yield picture.canvas
 
     def source_frames(self) -> Iterator[np.ndarray]:
-        """Yield the same frames at the source's size, ``(source_height, source_width, 3)`` uint8 RGB."""
-        half = 0.5 / max(self.fps, self._source_rate)  # time stamps may be rounded
+        """Yield the same frames at the film's size, ``(source_height, source_width, 3)`` uint8 RGB."""
+        for picture in self.pictures():
+            yield picture.source
+
+    def pictures(self) -> Iterator[Picture]:
+        """Yield the same frames, to be made at either size; one that stands comes as the same again."""
+        film = self.source_width, self.source_height
+        source, canvas = Screen(film, film), Screen(film, (self.width, self.height))
+        half = float(min(1 / self.fps, self._step)) / 2  # time stamps may be rounded
+        trouble = Trouble()
         stop = float("inf") if self.end is None else self.end
-        shown: np.ndarray | None = None
-        made = 0
-        for time, frame in self._timed_frames():
-            while shown is not None and self.start + made / self.fps + half < time:
+        picture: Picture | None = None
+        made, read_to = 0, 0.0
+        for time, frame in deinterlaced(self._film.pictures(self.start, trouble)):
+            while picture is not None and self.start + made / self.fps + half < time:
                 if self.start + (made + 0.5) / self.fps > stop:
                     return
-                yield shown
+                yield picture
                 made += 1
-            shown = frame
-        # The last frame lasts as long as the nominal rate says.
-        stop = min(stop, self._read_to)
-        while shown is not None and self.start + (made + 0.5) / self.fps <= stop:
-            yield shown
+            read_to = time + float(self._step)
+            picture = Picture(frame, source, canvas)
+        self._look_into(trouble)
+        # The last picture lasts as long as the others.
+        while picture is not None and self.start + (made + 0.5) / self.fps <= min(stop, read_to):
+            yield picture
             made += 1
         if not made:
             raise InputError("bad_time", f"{self.path}: no frame follows {self.start:g} s.")
 
-    def _timed_frames(self) -> Iterator[tuple[float, np.ndarray]]:
-        """Yield ``(seconds since the first frame, RGB frame)`` from a little before ``start``."""
-        step = 1 / self._source_rate
-        self._read_to = 0.0
-        first: float | None = None
-        time = -float(step)
-        with self._opened() as capture:
-            while capture.grab():
-                stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-                first = stamp if first is None else first
-                # Containers without usable time stamps repeat one value: then the nominal rate counts.
-                time = stamp - first if stamp - first > time else time + float(step)
-                self._read_to = time + float(step)
-                # At a variable rate the picture at either end of what is asked for may stand for long.
-                if time < self.start - _LONGEST_STILL:
-                    continue
-                if self.end is not None and time > self.end + _LONGEST_STILL:
-                    return
-                found, frame = capture.retrieve()
-                if not found:
-                    raise InputError("bad_video", f"{self.path}: the picture at {time:.2f} s cannot be read.")
-                yield time, cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
-        wanted = self._duration if self.end is None else min(self.end, self._duration)
-        if wanted - self._read_to > max(0.1 * self._duration, float(3 * step)):
-            raise InputError(
-                "truncated_video",
-                f"{self.path}: the video breaks off at {self._read_to:.2f} s of {self._duration:.2f} s; "
-                f"copy it again, or take what is there with --end {self._read_to:.2f}.",
-            )
+    def _look_into(self, trouble: Trouble) -> None:
+        """Note what went wrong on the way to the film's end; InputError if that was too soon."""
+        name, told = one_line(str(self.path)), self._told
+        told.clear()
+        if trouble.reached is not None:
+            said = f" ({trouble.said})" if trouble.said else ""
+            length = self._film.facts.duration
+            broken = f"{name}: the video breaks off at {trouble.reached:.2f} s of {length:.2f} s{said}"
+            if trouble.reached - self.start < _ENOUGH:
+                raise InputError("truncated_video", f"{broken}; copy it again from where it came.")
+            told.append(f"{broken}: what comes before is used.")
+        elif trouble.said:
+            told.append(f"{name}: pictures from {trouble.at:.2f} s on are damaged ({trouble.said}).")
+        for at, ahead in trouble.leaps[:_MOST_TOLD]:
+            told.append(f"{name}: its time leaps by {ahead:.1f} s at {at:.2f} s (two takes?): closed.")
+        if trouble.missing:
+            numbers = ", ".join(trouble.missing[:_MOST_TOLD])
+            told.append(f"{name}: the sequence lacks {numbers}; the picture before stands in.")
 
-    @contextmanager
-    def _opened(self) -> Iterator[cv2.VideoCapture]:
-        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
-        try:
-            sides = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
-            if min(sides) <= 0:
-                raise InputError("not_a_video", f"{self.path}: this is not a video that can be read.")
-            if max(sides) > MAX_SOURCE_SIDE:
-                raise InputError(
-                    "video_too_large",
-                    f"{self.path}: its sides exceed {MAX_SOURCE_SIDE} pixels; make it smaller first.",
-                )
-            yield capture
-        finally:
-            capture.release()
 
-    @staticmethod
-    def _checked_rate(fps: Fraction | float) -> Fraction:
-        if not 1 <= fps <= MAX_RATE:
-            raise InputError(
-                "bad_rate", f"The rate {float(fps):g} is outside 1 to {MAX_RATE} frames a second."
-            )
-        return fps if isinstance(fps, Fraction) else rational_rate(float(fps))
-
-    @staticmethod
-    def _pixel_aspect(capture: cv2.VideoCapture) -> float:
-        across, up = capture.get(cv2.CAP_PROP_SAR_NUM), capture.get(cv2.CAP_PROP_SAR_DEN)
-        aspect = across / up if across > 0 else 1.0  # 0/1 where it is not told
-        turned = round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180 == 90
-        return float(np.clip(1 / aspect if turned else aspect, 0.25, 4))
+def _checked_rate(fps: Fraction | float) -> Fraction:
+    if not 1 <= fps <= MAX_RATE:
+        raise InputError("bad_rate", f"The rate {float(fps):g} is outside 1 to {MAX_RATE} frames a second.")
+    return fps if isinstance(fps, Fraction) else rational_rate(float(fps))

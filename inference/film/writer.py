@@ -3,58 +3,92 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
-import cv2
+import av
 import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import (
+    ColorPrimaries,
+    ColorRange,
+    Colorspace,
+    ColorTrc,
+    Interpolation,
+    VideoReformatter,
+)
+from av.video.stream import VideoStream
 
 from ...models.errors import InputError, S2DError
 from ...models.whole_files import unwritable, whole_file
-from ..runtime.quiet import quiet_stderr
+from .source import SAMPLE_RATE
 
-_CODECS = {".webm": "VP80", ".mp4": "mp4v"}
+_SCRUBBED = {"g": "12"}  # frames from one that stands alone to the next: programs leap about in it
+_KINDS = {
+    # Constant quality at the speed that frames are drawn with.
+    ".webm": (
+        "libvpx-vp9",
+        {"crf": "18", "b": "0", "deadline": "realtime", "cpu-used": "8", "row-mt": "1"},
+        "libopus",
+    ),
+    ".mp4": ("libx264", {"crf": "17", "preset": "fast", "profile": "high"}, "aac"),
+}
+"""Codecs of pictures, with options, and of sound, by a file's ending."""
+
+_MOST_SIDE = 16_384
+_EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolation.BICUBIC
 
 
 class VideoWriter:
-    """Write RGB frames to a ``.webm`` (VP8) or ``.mp4`` (MPEG-4) file as they come, in a ``with`` block.
+    """Write RGB frames to a ``.webm`` (VP9) or ``.mp4`` (H.264) file as they come, in a ``with`` block.
 
+    Pictures are coded, and tagged, as BT.709 in the range of television, 4:2:0, which all players show alike.
     The file appears under its name when the block ends without an error, never before, and replaces what was
-    there. Sides must be even. Containers hold the rate as a decimal or in milliseconds: 30000/1001 is written
-    as 29.97 (one millionth off).
+    there. Sides must be even. ``.mp4`` holds the rate exactly, ``.webm`` its pictures' times in milliseconds.
 
     Raises :class:`InputError` for another file type or a place that cannot be written, and :class:`S2DError`
-    where the disk is full.
+    where frames of such a size cannot be coded or the disk is full.
     """
 
-    def __init__(self, path: str | Path, fps: Fraction, width: int, height: int) -> None:
-        """Prepare to write ``path``; ``fps`` frames a second, ``width`` by ``height`` pixels."""
+    def __init__(
+        self,
+        path: str | Path,
+        fps: Fraction,
+        width: int,
+        height: int,
+        sound: Iterator[np.ndarray] | None = None,
+    ) -> None:
+        """Prepare to write ``path``; ``fps`` frames a second, ``width`` by ``height`` pixels.
+
+        ``sound`` yields pieces ``(2, N)`` float32 at :data:`.source.SAMPLE_RATE`, from the first frame on;
+        as much of it is taken as there are frames for.
+        """
         self.path = Path(path)
-        codec = _CODECS.get(self.path.suffix.lower())
-        if codec is None:
+        kind = _KINDS.get(self.path.suffix.lower())
+        if kind is None:
             raise InputError("bad_format", f"{self.path}: a video is written as .webm or .mp4.")
-        self._codec = cv2.VideoWriter.fourcc(*codec)
-        self._rate = float(fps)
-        self._size = width, height
-        self._frames = 0
+        self._codec, self._options, self._sound_codec = kind
+        self._fps, self._size, self._sound = fps, (width, height), sound
+        self._frames = self._samples = 0
+        self._reformatter = VideoReformatter()
+        self._audio: AudioStream | None = None
 
     def __enter__(self) -> VideoWriter:
         """Open a file beside the one that will be."""
         with ExitStack() as opened:
             try:
-                self._aside = opened.enter_context(whole_file(self.path))
+                aside = opened.enter_context(whole_file(self.path))
             except OSError as error:
                 raise unwritable(self.path, error) from error
-            with quiet_stderr():  # OpenCV prints that WebM names its codecs without such a tag
-                self._writer = cv2.VideoWriter(
-                    str(self._aside), cv2.CAP_FFMPEG, self._codec, self._rate, self._size
-                )
-            if not self._writer.isOpened():
-                raise S2DError(
-                    "cannot_write", f"{self.path}: the video cannot be written; is the folder writable?"
-                )
+            self._container = self._open(aside)
             opened.push(self._finish)
             self._opened = opened.pop_all()
         return self
@@ -64,8 +98,17 @@ class VideoWriter:
         width, height = self._size
         if frame.shape != (height, width, 3):
             raise ValueError(f"frame has shape {frame.shape}, the video {(height, width, 3)}")
-        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        picture = self._reformatter.reformat(
+            VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"),
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=_EXACT,
+        )
+        picture.pts, picture.time_base = self._frames, 1 / self._fps
+        self._container.mux(self._video.encode(picture))
         self._frames += 1
+        self._write_sound(round(self._frames / self._fps * SAMPLE_RATE))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -76,19 +119,54 @@ class VideoWriter:
         except OSError as failed:
             raise unwritable(self.path, failed) from failed
 
+    def _open(self, aside: Path) -> OutputContainer:
+        width, height = self._size
+        try:
+            if not 2 <= min(width, height) <= max(width, height) <= _MOST_SIDE:
+                raise ValueError("no such size")
+            kind = self.path.suffix[1:].lower()
+            options = {"movflags": "+faststart"} if kind == "mp4" else {}
+            container = av.open(str(aside), "w", format=kind, container_options=options)
+            video = container.add_stream(self._codec, rate=self._fps, options=self._options | _SCRUBBED)
+            self._video = cast(VideoStream, video)
+            self._video.width, self._video.height, self._video.pix_fmt = width, height, "yuv420p"
+            context = self._video.codec_context
+            context.thread_count = min(8, os.cpu_count() or 1)
+            context.color_range, context.colorspace = ColorRange.MPEG, Colorspace.ITU709
+            context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
+            if self._sound is not None:
+                audio = container.add_stream(self._sound_codec, rate=SAMPLE_RATE, layout="stereo")
+                self._audio = cast(AudioStream, audio)
+            context.open()
+        except (ValueError, av.FFmpegError) as error:
+            raise S2DError(
+                "cannot_write", f"{self.path}: a video of {width}x{height} cannot be written."
+            ) from error
+        return container
+
+    def _write_sound(self, until: int) -> None:
+        """Write sound up to sample number ``until``."""
+        while self._sound is not None and self._audio is not None and self._samples < until:
+            piece = next(self._sound, None)
+            if piece is None:
+                self._sound = None
+                return
+            frame = AudioFrame.from_ndarray(np.ascontiguousarray(piece), format="fltp", layout="stereo")
+            frame.sample_rate, frame.pts, frame.time_base = (
+                SAMPLE_RATE,
+                self._samples,
+                Fraction(1, SAMPLE_RATE),
+            )
+            self._container.mux(self._audio.encode(frame))
+            self._samples += piece.shape[1]
+
     def _finish(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.release()
-        # OpenCV does not report a full disk: what was written has to be read back to be believed.
-        if kind is None and self._count_frames() != self._frames:
-            raise S2DError("cannot_write", f"{self.path}: the video is incomplete; is the disk full?")
-
-    def _count_frames(self) -> int:
-        # Format -1 is packets as they are: to count them they need not be decoded.
-        capture = cv2.VideoCapture(str(self._aside), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
-        count = 0
-        while capture.grab():
-            count += 1
-        capture.release()
-        return count
+        if kind is not None:
+            self._container.close()
+            return
+        self._container.mux(self._video.encode(None))
+        if self._audio is not None:
+            self._container.mux(self._audio.encode(None))
+        self._container.close()

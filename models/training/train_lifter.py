@@ -38,7 +38,7 @@ from ...inference.capture.pose_lifter import (
     split,
     view_of,
 )
-from ...inference.capture.tracking import find_people, follow
+from ...inference.capture.tracking import Still, find_people, follow
 from ...inference.runtime.backends import OnnxNetwork
 from ..camera import Camera
 from ..errors import InputError, S2DError
@@ -85,16 +85,16 @@ def film(
     detector, landmarker = estimators
     head, frames = people.clip(index, FRAMES, RATE)
     drawn = list(frames)
-    pictures = [frame["frame"] for frame in drawn]
+    pictures = [Still(frame["frame"]) for frame in drawn]
     landmarks = Landmarks.unseen(FRAMES)
-    found, _ = find_people(pictures, RATE, detector)
+    found, _ = find_people(pictures, RATE, detector.detect)
     if found:
         for t, (_, pose) in enumerate(follow(pictures, RATE, found[0], landmarker)):
             if pose is not None:
                 landmarks.put(t, pose)
     camera = head["camera"]
     return vars(landmarks) | {
-        "size": np.array(pictures[0].shape[1::-1]),
+        "size": np.array(pictures[0].source.shape[1::-1]),
         "camera": np.array([camera.fx, camera.fy, camera.cx, camera.cy]),
         "keypoints": np.stack([frame["keypoints"] for frame in drawn]),
     }

@@ -23,11 +23,10 @@ NETWORK = load_network("pose_lifter", "cpu")
 def filmed():
     """The packaged clip's landmarks, its size and frame rate."""
     reader = VideoReader(CLIP)
-    frames = list(reader.source_frames())
     fps = float(reader.fps)
-    people, count = find_people(frames, fps, PoseDetector())
+    people, count = find_people(reader.pictures(), fps, PoseDetector().detect)
     landmarks = Landmarks.unseen(count)
-    for t, (_, pose) in enumerate(follow(frames, fps, people[0], PoseLandmarker())):
+    for t, (_, pose) in enumerate(follow(reader.pictures(), fps, people[0], PoseLandmarker())):
         landmarks.put(t, pose)
     return landmarks, (reader.source_width, reader.source_height), fps
 
@@ -39,6 +38,24 @@ def test_how_large_a_picture_is_does_not_matter(filmed):
     image_of_larger, world_of_larger = keypoints_of(larger, (3 * size[0], 3 * size[1]), fps, NETWORK)
     np.testing.assert_allclose(image_of_larger, 3 * image, atol=0.01 * size[0] / 100)
     np.testing.assert_allclose(world_of_larger, world, atol=1e-3)
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_person_who_lies_or_stands_on_their_hands_is_lifted_as_one_who_stands(filmed, quarters):
+    landmarks, size, fps = filmed
+    image, world = keypoints_of(landmarks, size, fps, NETWORK)
+
+    def turned(points, size=(0, 0)):
+        for _ in range(quarters):
+            points = np.concatenate([size[1] - points[..., 1:2], points[..., :1], points[..., 2:]], axis=-1)
+            size = size[::-1]
+        return points
+
+    lying = replace(landmarks, image=turned(landmarks.image, size), world=turned(landmarks.world))
+    sides = size if quarters == 2 else size[::-1]
+    image_lying, world_lying = keypoints_of(lying, sides, fps, NETWORK)
+    np.testing.assert_allclose(image_lying, turned(image, size), atol=0.01)
+    np.testing.assert_allclose(world_lying, turned(world), atol=1e-4)
 
 
 def test_the_frame_rate_does_not_matter(filmed):
