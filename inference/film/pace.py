@@ -79,20 +79,28 @@ class Clock:
         self.leaps: list[tuple[float, float]] = []
         self._step, self._joined, self._first = step, joined, first
         self._time = -step
+        self._stamp: float | None = None
 
-    def time(self, stamp: float | None) -> float:
-        """Return the time of the next picture, which is stamped with so many seconds, or not at all."""
+    def time(self, stamp: float | None) -> float | None:
+        """Return the time of the next picture, which is stamped with so many seconds, or not at all.
+
+        None is a picture that comes too late, after one that is stamped later, as decoders let them out where
+        a film is damaged.
+        """
         expected = self._time + self._step
         if stamp is None:
             self._time = expected
             return expected
         if self._first is None:
             self._first = stamp
-        time = stamp - self._first
-        ahead = time - expected
-        if ahead < -_REPAIRED or (self._joined and ahead > _LEAP):
+        back = 0.0 if self._stamp is None else self._stamp - stamp
+        if 0 < back < _REPAIRED:
+            return None
+        self._stamp = stamp
+        ahead = stamp - self._first - expected
+        if back > 0 or (self._joined and ahead > _LEAP):
             self.leaps.append((expected, ahead))
             self._first += ahead
-            time = expected
+        time = stamp - self._first
         self._time = time if time > self._time else expected
         return self._time

@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from ...models.errors import InputError, one_line
 from ...models.frame_rates import rational_rate
 from .pace import DEFAULT_RATE, MAX_RATE, clip_rate
-from .picture import Screen, Turn, deinterlaced
+from .screen import Screen, Turn, deinterlaced
 from .source import PictureSequence, Trouble, open_film
 
 _ENOUGH = 1.0  # seconds of a broken film that are worth having
@@ -53,7 +53,7 @@ class VideoReader:
 
     ``path`` is a file, a folder of numbered pictures, or a pattern of their names such as ``shot_%04d.png``,
     whose own rate ``fps`` then is. Pictures are upright, in one piece, and in a screen's colours
-    (:mod:`.picture`). The rate is constant, by default that of the film's commonest interval: each moment
+    (:mod:`.screen`). The rate is constant, by default that of the film's commonest interval: each moment
     shows the film's picture of that time, so a variable rate or another ``fps`` repeats or skips pictures and
     never shifts them. Each iteration opens the film anew and holds few pictures.
 
@@ -146,11 +146,11 @@ class VideoReader:
         """Note what went wrong on the way to the film's end; InputError if that was too soon."""
         name, told = one_line(str(self.path)), self._told
         told.clear()
-        if trouble.reached is not None:
+        if trouble.broke_off is not None:
             said = f" ({trouble.said})" if trouble.said else ""
-            length = self._film.facts.duration
-            broken = f"{name}: the video breaks off at {trouble.reached:.2f} s of {length:.2f} s{said}"
-            if trouble.reached - self.start < _ENOUGH:
+            reached, length = trouble.broke_off
+            broken = f"{name}: the video breaks off at {reached:.2f} s of {length:.2f} s{said}"
+            if reached - self.start < _ENOUGH:
                 raise InputError("truncated_video", f"{broken}; copy it again from where it came.")
             told.append(f"{broken}: what comes before is used.")
         elif trouble.said:

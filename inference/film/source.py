@@ -84,7 +84,7 @@ class Trouble:
 
     said: str = ""  # the decoder's own words
     at: float = 0.0  # seconds
-    reached: float | None = None  # seconds at which the film breaks off
+    broke_off: tuple[float, float] | None = None  # seconds reached, and of how many that the container tells
     leaps: list[tuple[float, float]] = field(default_factory=list)  # seconds, and how far
     missing: list[str] = field(default_factory=list)  # numbers of a sequence that no file has
 
@@ -171,12 +171,13 @@ class FilmFile:
                     if max(frame.width, frame.height) > MAX_SOURCE_SIDE:
                         raise _too_large(self.path)
                     time = clock.time(_stamp(frame) if self._stamped else None)
-                    end = time + self._step
-                    yield time, frame
+                    if time is not None:
+                        end = time + self._step
+                        yield time, frame
         # A stream for broadcasting tells no length, and elsewhere sound may go on after the last picture.
         short = self._declared - max(self._before + end, others)
         if not self._joined and short > max(0.1 * self._declared, 3 * self._step):
-            trouble.reached = end
+            trouble.broke_off = end, self._declared
 
     def sound(self, start: float) -> Iterator[np.ndarray]:
         """Yield the film's sound from ``start`` seconds after its first picture on.
@@ -198,6 +199,8 @@ class FilmFile:
                     continue
                 for frame in frames:
                     time = clock.time(_stamp(frame))
+                    if time is None:
+                        continue
                     samples = np.concatenate([it.to_ndarray() for it in resampler.resample(frame)], axis=1)
                     due = round((time - start) * SAMPLE_RATE)
                     if abs(due - made) > _OUT_OF_STEP * SAMPLE_RATE or not made:
@@ -253,7 +256,7 @@ class PictureSequence:
         trouble.missing = _gaps(list(self._files))
         for number, file in self._files.items():
             time = clock.time(float(number / self._rate))
-            if time < start - _SEEK_MARGIN:
+            if time is None or time < start - _SEEK_MARGIN:
                 continue
             try:
                 yield time, FilmFile(file).facts.first

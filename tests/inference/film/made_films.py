@@ -55,17 +55,16 @@ def make(
     aspect=None,
     matrix=None,
     sound=0.0,
+    silent=0.0,
     options=(),
     kind=None,
-    tags=None,
     metadata=(),
-    interlaced=False,
 ):
     """Write a film as FFmpeg does; ``pictures`` are frames, or how many numbered ones.
 
-    ``stamps`` are their times in ``tick`` seconds (by default one after the other at ``rate``), ``aspect`` of a
-    pixel, ``matrix`` the nine numbers of a display matrix, ``sound`` seconds of a tone, ``tags`` attributes of the
-    coder such as ``color_trc``, ``interlaced`` two fields a picture, the upper first.
+    ``stamps`` are their times in ``tick`` seconds (by default one after the other at ``rate``), ``aspect`` of
+    a pixel, ``matrix`` the nine numbers of a display matrix, ``sound`` seconds of a tone, which is
+    ``silent`` for as many of them.
     """
     frames = [numbered(i) for i in range(pictures)] if isinstance(pictures, int) else list(pictures)
     tick = tick or 1 / Fraction(rate)
@@ -75,8 +74,6 @@ def make(
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt, stream.time_base, stream.codec_context.time_base = pix_fmt, tick, tick
         stream.codec_context.options = {"g": "12", **dict(options)}
-        for name, value in (tags or {}).items():
-            setattr(stream.codec_context, name, value)
         if aspect:
             stream.codec_context.sample_aspect_ratio = Fraction(*aspect)
         if matrix is not None:
@@ -90,7 +87,8 @@ def make(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
         for start in range(0, round(sound * 48_000), 1024):
-            wave = 0.5 * np.sin(2 * np.pi * 440 / 48_000 * np.arange(start, start + 1024))
+            at = np.arange(start, start + 1024) / 48_000
+            wave = 0.5 * np.sin(2 * np.pi * 440 * at) * (at >= silent)
             tone = AudioFrame.from_ndarray(wave[None].astype(np.float32), format="fltp", layout="mono")
             tone.sample_rate, tone.pts = 48_000, start
             container.mux(audio.encode(tone))
@@ -100,7 +98,7 @@ def make(
 
 
 def copied(source, path, *, shift=None, keep=None, kind=None):
-    """Copy the packets of a film's pictures; ``shift`` of a packet's seconds gives seconds to add, or None."""
+    """Copy the packets of a film's pictures; ``shift`` of a packet's seconds gives seconds to add."""
     with av.open(str(source)) as old, av.open(str(path), "w", format=kind) as new:
         inside = old.streams.video[0]
         stream = new.add_stream_from_template(inside)

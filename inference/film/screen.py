@@ -69,10 +69,13 @@ class Screen:
         """``film`` is the size of the film's first picture, upright, and ``size`` what it becomes."""
         self._film, self._size = film, size
         self._plain, self._toners = VideoReformatter(), dict[int, Chain]()
+        self._turns: dict[int, Turn] = {}  # by rotation: a frame whose matrix is read is freed late
 
     def show(self, frame: VideoFrame) -> np.ndarray:
         """Return one picture."""
-        turn = Turn.of(frame)
+        if frame.rotation not in self._turns:
+            self._turns[frame.rotation] = Turn.of(frame)
+        turn = self._turns[frame.rotation]
         own = turn.size(frame.width, frame.height)
         fitting = self._fitting(*own)
         picture = turn.apply(self._rgb(frame, turn.size(*fitting), shrinks=fitting[0] < own[0]))
