@@ -162,6 +162,7 @@ def _decode(
             body_file=args.body_path,
             vertices=args.vertices,
             video_format=args.video_format,
+            sound=args.sound,
             edits=edits.read_edits(args.edits) if args.edits else None,
             progress=progress,
             finished=finished,
@@ -290,7 +291,13 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 def _add_encode(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("video", type=Path, nargs="?", metavar="VIDEO")
+    source.add_argument(
+        "video",
+        type=Path,
+        nargs="?",
+        metavar="VIDEO",
+        help="a film, a folder of pictures, or a pattern of their names: shot_%%04d.png",
+    )
     source.add_argument("--keypoints", type=Path, metavar="FILE.npz", help="a motion without video")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="CLIP.s2d")
     parser.add_argument(
@@ -341,7 +348,8 @@ def _add_decode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=_within(1, 256), metavar="N", help="processor threads (all cores)")
     _add_body_path(parser)
     parser.add_argument("--vertices", action="store_true", help="put every vertex into mesh.npz too")
-    parser.add_argument("--video-format", choices=("webm", "mp4"), default="webm")
+    parser.add_argument("--video-format", choices=("webm", "mp4"), default="webm", help="VP9 or H.264")
+    parser.add_argument("--sound", type=Path, metavar="FILM", help="carry the sound of the clip's own film")
     parser.add_argument(
         "--edits", metavar="JSON", help='clean-up of the mesh, as text or a file: {"foot_lock": 1, …}'
     )

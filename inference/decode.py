@@ -61,6 +61,7 @@ def decode(
     body_file: str | Path | None = None,
     vertices: bool = False,
     video_format: str = "webm",
+    sound: str | Path | None = None,
     edits: Edits | None = None,
     progress: Progress = unwatched,
     finished: Finished = lambda part: None,
@@ -73,6 +74,7 @@ def decode(
     ``finished`` with its name, ``body``, ``mesh``, ``skeleton`` or ``video``.
     ``only`` is ``mesh``, ``video`` or None for both; ``video`` draws from the ``mesh.pc2`` that the folder
     has of the same clip, made with the same weights and body, and predicts the vertices where it has none.
+    ``sound`` is the film that the clip is of, whose sound the video carries.
     ``edits`` clean the motion up (:mod:`.decoding.edits`); they go with ``only="mesh"``, since the video
     shows the clip as it was filmed.
     ``device`` and ``threads``: see :func:`.runtime.backends.load_network`. ``body_file`` is the user's own
@@ -84,11 +86,14 @@ def decode(
     if video_format not in VIDEO_FORMATS:
         raise ValueError(f"video_format is one of {VIDEO_FORMATS}, not {video_format!r}")
     path, out_dir, edits = Path(path), Path(out_dir), edits or Edits()
+    film = None if sound is None else Path(sound)
     if edits != Edits() and only != "mesh":
         raise InputError("edits", "Edits change the mesh, not the video: decode with --only mesh.")
     file = S2DFile.open(path)
     file.check()  # before the first part appears
     header, references = file.header, file.references()
+    if film is not None and (only == "mesh" or not references):
+        raise InputError("no_video", f"{path}: no video is drawn that could carry sound: leave out --sound.")
     if only == "video" and not references:
         raise InputError("no_video", f"{path} is a motion without pictures: decode it with --only mesh.")
     with_mesh, with_video = only != "video", only != "mesh" and bool(references)
@@ -119,7 +124,8 @@ def decode(
         if with_video:
             with result.timed("video"):
                 video = folder.staging / f"video.{video_format}"
-                write_video(video, session, references, keypoints, folder.files.get("mesh"), progress)
+                mesh = folder.files.get("mesh")
+                write_video(video, session, references, keypoints, mesh, progress, film)
             folder.publish("video")
         result.files = {what: path.name for what, path in folder.files.items()} | {"clip": DESCRIPTION_FILE}
         del keypoints  # its file lies in the staging folder, and Windows removes no open file

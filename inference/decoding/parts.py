@@ -23,6 +23,7 @@ from ..format.header import Header
 from ..runtime.backends import load_network
 from ..runtime.progress import Progress
 from .decoded_folder import FILES, RestBody
+from .film_sound import film_sound
 from .point_cache import read_pc2, write_pc2
 from .session import Session
 from .synthesis import FrameSynthesiser
@@ -94,11 +95,13 @@ def write_video(
     keypoints: np.ndarray,
     mesh: Path | None,
     progress: Progress,
+    film: Path | None = None,
 ) -> None:
-    """Draw every frame of a clip with pictures.
+    """Draw every frame of a clip with pictures, with the sound of the ``film`` it is of.
 
     Vertices come from the point cache ``mesh``, or are predicted where there is none.
     """
+    sound = None if film is None else film_sound(film, references[0], session.file.header.fps, progress)
     clip = _clip_to_draw(session.file, keypoints, references)
     vertices = partial(read_pc2, mesh) if mesh else partial(session.predictor.predict, keypoints)
 
@@ -111,7 +114,7 @@ def write_video(
     # Frames are drawn several at once, so each on one thread.
     load = partial(load_network, device=session.device, threads=1)
     synthesiser = FrameSynthesiser(clip, session.body.model, there, load, session.threads)
-    with VideoWriter(path, clip.fps, clip.width, clip.height) as video:
+    with VideoWriter(path, clip.fps, clip.width, clip.height, sound) as video:
         for done, picture in enumerate(synthesiser.frames(poses()), 1):
             video.write(picture)
             progress("video", done, clip.frames)
