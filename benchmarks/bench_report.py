@@ -22,7 +22,7 @@ from typing import Any
 import cv2
 
 from ..models.shipped import weights_sha256
-from ..models.whole_files import whole_file, write_whole
+from ..models.whole_files import write_whole
 from .results import OUT, machine, read_results, versions
 
 PAGE = "report.html"
@@ -285,8 +285,8 @@ def take_pictures(markdown_text: str, folders: list[Path], folder: Path) -> str:
         picture = cv2.imread(str(source))
         shrink = min(1.0, _WIDEST / picture.shape[1])
         picture = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        with whole_file(target) as aside:
-            cv2.imwrite(str(aside), picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
+        write_whole(target, coded.tobytes())
         return f"![{match.group(1)}]({folder.name}/{target.name})"
 
     return re.sub(r"!\[([^\]]*)\]\(([^)]+)\)", take, markdown_text)

@@ -36,10 +36,10 @@ from ..body_catalogue import load_body
 from ..errors import InputError, S2DError
 from ..fetch import fetch
 from ..shipped import WEIGHTS
-from ..whole_files import write_whole
+from ..whole_files import check_writable, write_whole
 from .adversary import Discriminator, discriminator_loss, generator_losses
 from .batches import StepBatches
-from .checkpoints import check_writable, of_this_training, read_checkpoint, write_checkpoint
+from .checkpoints import of_this_training, read_checkpoint, write_checkpoint
 from .config import JointConfig, read_config
 from .evaluate_vertices import NETWORK_NAME, record
 from .export_pictures import export_pictures

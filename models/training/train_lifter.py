@@ -45,8 +45,7 @@ from ..errors import InputError, S2DError
 from ..keypoints import MIRRORED, TRUNK
 from ..pose_lifter import PoseLifter
 from ..shipped import WEIGHTS
-from ..whole_files import whole_file, write_whole
-from .checkpoints import check_writable
+from ..whole_files import check_writable, whole_file, write_whole
 from .model_card import put_into_card
 from .motion import data_dir
 from .people import People

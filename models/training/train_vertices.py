@@ -21,9 +21,9 @@ from ..errors import InputError
 from ..shipped import WEIGHTS
 from ..smpl import model_file, predictor_name
 from ..vertex_predictor import BONE_FEATURES, INPUTS, VertexPredictor
-from ..whole_files import whole_file, write_whole
+from ..whole_files import check_writable, whole_file, write_whole
 from ..windows import WINDOW
-from .checkpoints import check_writable, of_this_training, read_checkpoint, write_checkpoint
+from .checkpoints import of_this_training, read_checkpoint, write_checkpoint
 from .evaluate_vertices import NETWORK_NAME, record
 from .networks import skin
 from .schedule import running_average, warm_cosine

@@ -14,7 +14,7 @@ def test_a_file_appears_when_it_is_whole_and_replaces_the_one_before(tmp_path):
     path = tmp_path / "new folder" / "clip.s2d"
     write_whole(path, b"first")
     with whole_file(path) as aside:
-        assert aside.parent == path.parent and aside.suffix == ".s2d" and not aside.exists()
+        assert aside.parent.parent == path.parent and aside.suffix == ".s2d" and not aside.exists()
         aside.write_bytes(b"second")
         assert path.read_bytes() == b"first"
     assert path.read_bytes() == b"second"

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a training leaves is read again, and nothing else is."""
 
-import os
-
 import pytest
 
 pytest.importorskip("torch")
@@ -10,7 +8,6 @@ pytest.importorskip("torch")
 import torch
 from sparse2dense.models.errors import InputError
 from sparse2dense.models.training.checkpoints import (
-    check_writable,
     of_this_training,
     read_checkpoint,
     write_checkpoint,
@@ -50,23 +47,3 @@ def test_a_state_that_does_not_fit_is_of_another_configuration(tmp_path):
     with pytest.raises(InputError, match="another configuration") as refused, of_this_training(tmp_path):
         torch.nn.Linear(2, 3).load_state_dict(torch.nn.Linear(3, 3).state_dict())
     assert refused.value.code == "checkpoint"
-
-
-def test_a_folder_to_write_to_is_made(tmp_path):
-    check_writable(tmp_path / "a" / "b", None)
-    assert list((tmp_path / "a" / "b").iterdir()) == []
-
-
-def test_a_folder_that_cannot_be_made_or_written_is_said_before_training(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="Cannot write") as refused:
-        check_writable(tmp_path, tmp_path / "file" / "weights")
-    assert refused.value.code == "output_unwritable"
-    assert str(tmp_path / "file" / "weights") in str(refused.value)
-
-
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_a_folder_without_permission_is_said_before_training(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(InputError, match="Permission denied"):
-        check_writable(tmp_path)
