@@ -42,6 +42,7 @@ _TRIES = 5
 
 _swept: set[str] = set()  # folders that this process has swept
 
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Give a free path aside, of ``path``'s ending; what the block writes there gets the name ``path``.

@@ -12,7 +12,11 @@ from typing import Any
 import torch
 
 from ..errors import InputError
+from ..outputs import archive
 from ..whole_files import write_whole
+
+CHECKPOINTS = archive("checkpoint", b"/data.pkl")
+"""The kind of the files that :func:`write_checkpoint` writes."""
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
