@@ -319,6 +319,19 @@ def test_cancelling_is_quick_and_removes_what_is_not_finished(clip, run):
     assert third.folder is None
 
 
+def test_cancelling_leaves_nothing_beside_the_movie(run, engine, tmp_path):
+    movie, begun = tmp_path / "film.mp4", tmp_path / "begun"
+    movie.write_text(
+        f"folder = folder.parent; leave_unfinished(); pathlib.Path({str(begun)!r}).touch(); hang()"
+    )
+    job = run(ClipTask(tmp_path / "film.s2d", movie), wait=False)
+    until(begun.exists)
+    assert hidden(tmp_path)
+    job.cancel()
+    job.wait()
+    assert hidden(tmp_path) == []
+
+
 def test_ending_keeps_what_is_decoded_by_then(clip, run):
     script = "part('body'); part('mesh'); leave_unfinished(); part('skeleton'); hang()"
     job = run(clip(script), wait=False)
