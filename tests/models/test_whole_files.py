@@ -156,6 +156,7 @@ def test_nothing_is_swept_that_is_not_ours(tmp_path, start_writer):
         os.utime(tmp_path / name, (0, 0))
     (tmp_path / f"{PARTIAL_PREFIX}0123456789ab").symlink_to(other)
     (other / "owner").touch()
+    (tmp_path / f"{PARTIAL_PREFIX}0123456789ac").symlink_to(tmp_path / names[0])  # to what is old
     just_made = tmp_path / f"{PARTIAL_PREFIX}00000000000a"
     just_made.mkdir()
     before = sorted(os.listdir(tmp_path))
