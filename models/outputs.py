@@ -66,8 +66,8 @@ def check_outputs(outputs: Mapping[Path, Kind], inputs: Iterable[Path], force: b
         if not place.is_file():
             raise InputError("output_taken", f"{path} is no file that can be replaced: name another output.")
         if source := next((source for source in read if os.path.samefile(place, source)), None):
-            same = "" if source == path else f" the same file as {source},"
-            raise InputError("output_taken", f"{path} is{same} what this command reads: name another output.")
+            same = "what" if source == path else f"the same file as {source}, which"
+            raise InputError("output_taken", f"{path} is {same} this command reads: name another output.")
         if not place.stat().st_size or kind.is_one(place):  # an empty file holds nothing to lose
             continue
         if folder := next(
