@@ -27,6 +27,7 @@ from ..inference.runtime.backends import Network, resolve_device
 from ..models.body import BodyModel
 from ..models.body_catalogue import load_body
 from ..models.generator import Generator, Layers
+from ..models.outputs import JSON, Kind, beginning
 from ..models.training import train_joint
 from ..models.training.checkpoints import read_checkpoint
 from ..models.training.config import JointConfig, read_config
@@ -70,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--card", type=Path, metavar="FILE", help="put the table into this model card")
+
+
+def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    """Return the files that :func:`run` writes, each with its kind."""
+    return {args.out / "ablations.json": JSON, args.out / "ablations.md": beginning("table", b"| variant")}
 
 
 def run(args: argparse.Namespace) -> None:

@@ -26,6 +26,7 @@ from ..models.body_catalogue import load_body
 from ..models.camera import Camera
 from ..models.errors import S2DError
 from ..models.keypoints import measure_bone_lengths
+from ..models.outputs import JSON, Kind
 from ..models.training.keypoint_statistics import posed_keypoints
 from ..models.training.motion import FPS, HELD_OUT_SUBJECTS
 from ..release import bpy_env
@@ -47,6 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=8, help="time for one length in one Blender")
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="where the results go")
     parser.add_argument("--quick", action="store_true", help="a short clip in the newest, to try it")
+
+
+def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    """Return the files that :func:`run` writes, each with its kind."""
+    return {args.out / "blender.json": JSON}
 
 
 def run(args: argparse.Namespace) -> None:

@@ -26,6 +26,7 @@ from ..inference.format.fields import pack_varint
 from ..inference.format.keypoint_coding import CodedGroup, decode_group, encode_sparsely
 from ..models.keypoint_motion import LARGEST_RESIDUAL, load_tables
 from ..models.keypoints import KEYPOINT_NAMES
+from ..models.outputs import JSON, PNG, Kind
 from ..models.training.keypoint_statistics import posed_keypoints
 from ..models.training.motion import FPS, HELD_OUT_SUBJECTS, data_dir
 from .results import OUT, save_figure, write_results
@@ -51,6 +52,7 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     ),
 }
 """General compressors at their strongest, without containers."""
+_CURVES = "keypoints_curves.png"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="two clips and steps, to try the measurement")
 
 
+def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    """Return the files that :func:`run` writes, each with its kind."""
+    return {args.out / "keypoints.json": JSON, args.out / _CURVES: PNG}
+
+
 def run(args: argparse.Namespace) -> None:
     """Measure every set of clips at every step, print the tables, write the figures and the curves."""
     steps = [STEP_MM, 2 * STEP_MM] if args.quick else args.steps
@@ -76,9 +83,9 @@ def run(args: argparse.Namespace) -> None:
     results = {
         "quick": args.quick,
         "sets": {name: measure_set(clips, steps) for name, clips in sets.items()},
-        "pictures": {"keypoints_curves.png": "Bits a keypoint and frame against the mean 3D error."},
+        "pictures": {_CURVES: "Bits a keypoint and frame against the mean 3D error."},
     }
-    draw_curves(results["sets"], args.out / "keypoints_curves.png")
+    draw_curves(results["sets"], args.out / _CURVES)
     print("\n".join(tables(results)))
     write_results("keypoints", results, args.out)
 

@@ -37,6 +37,7 @@ from ..models.body import BodyModel
 from ..models.body_catalogue import load_body
 from ..models.generator import Generator, ReferenceEncoder
 from ..models.mesh_motion import Surface, see_body, warp_over_plate
+from ..models.outputs import JSON, Kind
 from ..models.shaped_body import ShapedBody
 from ..models.shipped import weights_path, weights_sha256
 from ..models.training.export_pictures import example_inputs
@@ -99,6 +100,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheets", type=Path, metavar="DIR", help="put a contact sheet of every clip there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     parser.add_argument("--card", type=Path, metavar="FILE", help="put the tables into this model card")
+
+
+def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    """Return the files that :func:`run` writes, each with its kind."""
+    return {args.json: JSON} if args.json else {}
 
 
 def run(args: argparse.Namespace) -> None:

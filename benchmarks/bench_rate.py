@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from ..models.errors import InputError
+from ..models.outputs import JSON, Kind
 from .rate_checks import run_checks
 from .rate_clips import own_clips, standard_clips
 from .rate_codecs import CODECS, MODES
@@ -45,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes", type=float, default=float("inf"), help="start nothing after this; 0 reports what is kept"
     )
+
+
+def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    """Return the files that :func:`run` writes, each with its kind."""
+    return {} if args.quick else {args.out / "rate.json": JSON}
 
 
 def run(args: argparse.Namespace) -> None:

@@ -21,11 +21,13 @@ from typing import Any
 
 import cv2
 
+from ..models.outputs import HTML, Kind, beginning
 from ..models.shipped import weights_sha256
-from ..models.whole_files import whole_file, write_whole
+from ..models.whole_files import write_whole
 from .results import OUT, machine, read_results, versions
 
 PAGE = "report.html"
+_TITLE = "# Results"
 _PICTURES = Path(__file__).resolve().parents[1] / "models" / "weights" / "pictures.json"
 _WIDEST = 1000  # pixels of a picture in the Markdown page
 _JPEG_QUALITY = 80
@@ -86,6 +88,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the page as Markdown too")
 
 
+def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    """Return the files that :func:`run` writes, each with its kind."""
+    markdown = {args.markdown: beginning("page of results", _TITLE.encode())} if args.markdown else {}
+    return {args.out / PAGE: HTML} | markdown
+
+
 def run(args: argparse.Namespace) -> None:
     """Write the page as HTML and, if asked, as Markdown; print where they are."""
     kept = args.markdown.with_name("results") if args.markdown else None
@@ -137,7 +145,7 @@ def page(
     here = latest.get("machine") or machine()
     software = latest.get("versions") or versions()
     lines = [
-        "# Results",
+        _TITLE,
         "",
         "What was measured, on what, and where others are better. This page is written by `s2d bench report` "
         "from the files that the benches leave; no figure in it was typed by hand, but for those that are "
@@ -285,8 +293,8 @@ def take_pictures(markdown_text: str, folders: list[Path], folder: Path) -> str:
         picture = cv2.imread(str(source))
         shrink = min(1.0, _WIDEST / picture.shape[1])
         picture = cv2.resize(picture, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        with whole_file(target) as aside:
-            cv2.imwrite(str(aside), picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        coded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
+        write_whole(target, coded.tobytes())
         return f"![{match.group(1)}]({folder.name}/{target.name})"
 
     return re.sub(r"!\[([^\]]*)\]\(([^)]+)\)", take, markdown_text)

@@ -43,6 +43,7 @@ from ..inference.runtime.backends import Network, load_network
 from ..models.body_catalogue import load_body
 from ..models.camera import Camera
 from ..models.errors import S2DError
+from ..models.outputs import JSON, Kind
 from ..models.shaped_body import ShapedBody
 from .results import OUT, write_results
 
@@ -66,6 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[256, 384, 512], help="short sides, pixels")
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="where the results go")
     parser.add_argument("--quick", action="store_true", help="one run of short clips, to try the measurement")
+
+
+def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    """Return the files that :func:`run` writes, each with its kind."""
+    return {args.out / "speed.json": JSON}
 
 
 def run(args: argparse.Namespace) -> None:

@@ -23,6 +23,7 @@ from ..inference.runtime.backends import load_network
 from ..models.body import BodyModel
 from ..models.body_catalogue import load_body
 from ..models.keypoints import FEET, HIPS, measure_bone_lengths
+from ..models.outputs import JSON, PNG, Kind
 from ..models.shipped import weights_sha256
 from ..models.training.evaluate_vertices import (
     EXCERPT,
@@ -107,6 +108,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, help="of the network")
     parser.add_argument("--out", type=Path, default=OUT, metavar="DIR", help="where the results go")
     parser.add_argument("--quick", action="store_true", help="a few short motions, to try the measurement")
+
+
+def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    """Return the files that :func:`run` writes, each with its kind."""
+    return {args.out / "vertices.json": JSON, args.out / _HEAT_PICTURE: PNG}
 
 
 def run(args: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from ..models.errors import InputError, S2DError, explain
+from ..models.outputs import Kind, check_outputs
 from .runtime.progress import Progress, unwatched
 
 if TYPE_CHECKING:
@@ -52,7 +53,13 @@ _TOOLS = {
         "report": ("..benchmarks.bench_report", "all that was measured, as one page"),
     },
 }
-"""Commands whose subjects are modules with ``add_arguments(parser)`` and ``run(args)``."""
+"""Commands whose subjects are modules with ``add_arguments(parser)``, ``run(args)`` and ``outputs(args)``,
+the files that it writes, each with its kind; and ``inputs(args)``, where it reads what no option names."""
+
+_WRITTEN = frozenset(
+    ("output", "out", "export", "checkpoint", "cache", "json", "card", "markdown", "sheets")
+)  # fmt: skip
+"""Options of paths that commands write to; all others they read."""
 
 _OF_FILMS = (
     "person", "start", "end", "fps", "smoothing", "references", "whole", "quality", "plate_quality",
@@ -67,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with _own_stderr(keep=debug or argv[:1] == ["worker"]) as stderr:
         try:
             args = _parser(argv).parse_args(argv)
+            if argv[:1] != ["worker"]:  # which has its own way to say what is wrong
+                _keep_what_is_there(args)
             return args.command(args)
         except SystemExit as end:  # argparse has said what was wrong
             return int(end.code or 0)
@@ -79,6 +88,48 @@ def main(argv: Sequence[str] | None = None) -> int:
                 traceback.print_exception(error)
             print(f"s2d: {told}", file=stderr)
             return told.exit_status
+
+
+# ---- what is there ---------------------------------------------------------------------------
+
+
+def _keep_what_is_there(args: argparse.Namespace) -> None:
+    """Refuse a command that would replace what it reads, or what is there and not of the kind it writes."""
+    if hasattr(args, "outputs"):
+        check_outputs(args.outputs(args), _inputs(args), args.force)
+
+
+def _inputs(args: argparse.Namespace) -> list[Path]:
+    given = [value for name, value in vars(args).items() if name not in _WRITTEN]
+    paths = [path for value in given for path in (value if isinstance(value, list) else [value])]
+    named = [path for path in paths if isinstance(path, Path)]
+    return [*named, *(args.inputs(args) if hasattr(args, "inputs") else ())]
+
+
+def _encode_outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    from .format.header import S2D
+
+    return {args.output: S2D}
+
+
+def _decode_outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    from . import decode
+    from .format.container import S2DFile
+
+    if args.frame is not None:
+        return decode.frame_outputs(args.output, args.frame, args.format)
+    pictures = S2DFile.open(args.clip).has_pictures
+    return decode.decode_outputs(args.output, pictures, args.only, args.video_format)
+
+
+def _decode_inputs(args: argparse.Namespace) -> list[Path]:
+    return [Path(args.edits)] if args.edits and not args.edits.lstrip().startswith("{") else []
+
+
+def _demo_outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    from .demo import demo_outputs
+
+    return demo_outputs(args.output)
 
 
 # ---- commands --------------------------------------------------------------------------------
@@ -205,9 +256,13 @@ def _run_info(args: argparse.Namespace) -> int:
 
 
 def _run_worker(args: argparse.Namespace) -> int:
-    from .worker import run_job
+    from .worker import Channel, run_job
 
-    return run_job(lambda channel: args.job(args, channel.progress, channel.finished), args.debug)
+    def job(channel: Channel) -> dict[str, Any]:
+        _keep_what_is_there(args)
+        return args.job(args, channel.progress, channel.finished)
+
+    return run_job(job, args.debug)
 
 
 def _run_demo(args: argparse.Namespace) -> int:
@@ -247,14 +302,16 @@ def _within(low: int, high: int) -> Callable[[str], int]:
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     common = _Parser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show tracebacks and what libraries print")
+    writing = _Parser(add_help=False, parents=[common])
+    writing.add_argument("--force", action="store_true", help="replace files of other kinds too")
     parser = _Parser(prog="s2d", description="A filmed person as a file of a few kilobytes.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    encode = commands.add_parser("encode", parents=[common], help="a video, or a motion, to a .s2d")
+    encode = commands.add_parser("encode", parents=[writing], help="a video, or a motion, to a .s2d")
     _add_encode(encode)
     encode.set_defaults(command=_run_encode)
 
-    decode = commands.add_parser("decode", parents=[common], help="a .s2d to its mesh and its video")
+    decode = commands.add_parser("decode", parents=[writing], help="a .s2d to its mesh and its video")
     _add_decode(decode)
     decode.set_defaults(command=_run_decode)
 
@@ -268,20 +325,23 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
         tool = commands.add_parser(name, help=f"{verb} {', '.join(text for _, text in subjects.values())}")
         kinds = tool.add_subparsers(required=True, metavar="|".join(subjects))
         for subject, (module_name, text) in subjects.items():
-            kind = kinds.add_parser(subject, parents=[common], help=f"{verb} {text}")
+            kind = kinds.add_parser(subject, parents=[writing], help=f"{verb} {text}")
             if list(argv[:2]) == [name, subject]:  # only then: these modules import PyTorch
                 module = _tool_module(module_name)
                 module.add_arguments(kind)
                 kind.set_defaults(command=lambda args, module=module: module.run(args) or 0)
+                kind.set_defaults(outputs=module.outputs)
+                if hasattr(module, "inputs"):
+                    kind.set_defaults(inputs=module.inputs)
 
-    demo = commands.add_parser("demo", parents=[common], help="the whole way, with the packaged clip")
+    demo = commands.add_parser("demo", parents=[writing], help="the whole way, with the packaged clip")
     demo.add_argument("-o", "--output", type=Path, default=Path("demo"), metavar="DIR")
-    demo.set_defaults(command=_run_demo)
+    demo.set_defaults(command=_run_demo, outputs=_demo_outputs)
 
     worker = commands.add_parser("worker", help="encode or decode for a program: JSON lines on stdout")
     jobs = worker.add_subparsers(required=True, metavar="encode|decode|probe")
     for name, add, job in (("encode", _add_encode, _encode), ("decode", _add_decode, _decode)):
-        kind = jobs.add_parser(name, parents=[common])
+        kind = jobs.add_parser(name, parents=[writing])
         add(kind)
         kind.set_defaults(command=_run_worker, job=job)
     kind = jobs.add_parser("probe", parents=[common])
@@ -290,6 +350,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _add_encode(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(outputs=_encode_outputs)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "video",
@@ -341,6 +402,7 @@ def _add_body_path(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_decode(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(outputs=_decode_outputs, inputs=_decode_inputs)
     parser.add_argument("clip", type=Path, metavar="CLIP.s2d")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     parser.add_argument("--only", choices=("mesh", "video"))

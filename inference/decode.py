@@ -19,8 +19,16 @@ from pathlib import Path
 
 from ..models.errors import InputError
 from ..models.keypoints import KEYPOINT_NAMES
+from ..models.outputs import Kind, beginning
 from ..models.whole_files import check_space, publish, staging_folder
-from .decoding.decoded_folder import DESCRIPTION_FILE, FILES, VIDEO_FORMATS, Finished, open_folder
+from .decoding.decoded_folder import (
+    DESCRIPTION_FILE,
+    FILES,
+    VIDEO_FORMATS,
+    Finished,
+    open_folder,
+    written_before,
+)
 from .decoding.edits import Edits, apply_edits
 from .decoding.floor import estimate_floor
 from .decoding.parts import spool_keypoints, write_body, write_mesh, write_video
@@ -31,6 +39,7 @@ from .runtime.progress import Progress, unwatched
 
 _VIDEO_BYTES_PER_PIXEL = 0.25  # well above what the writer makes, since the space check must not be too low
 _FIXED_BYTES = 16_000_000  # all that does not grow with the clip's length
+_MESHES = {"glb": b"glTF", "obj": b"# https://github.com/mikedh/trimesh", "ply": b"ply\n"}
 
 
 @dataclass
@@ -79,7 +88,8 @@ def decode(
     shows the clip as it was filmed.
     ``device`` and ``threads``: see :func:`.runtime.backends.load_network`. ``body_file`` is the user's own
     model file where the clip's body is one of the SMPL family. Raises InputError for a bad file or folder and
-    S2DError where the disk is full; parts that were finished before stay, no other file is left.
+    S2DError where the disk is full; parts that were finished before stay, no other file is left. What a
+    folder holds of another clip, or of this one decoded otherwise, is replaced when all of the new is there.
     """
     if only not in (None, "mesh", "video"):
         raise ValueError(f"only is 'mesh', 'video' or None, not {only!r}")
@@ -160,10 +170,37 @@ def decode_frame(
     around = file.keypoints(first, min(frame + reach + 1, frames))
     vertices = session.predictor.predict(around, frame - first, frame - first + 1)[0]
     with staging_folder(out_dir) as staging:
-        staged = staging / f"frame_{frame:06d}.{mesh_format}"
+        staged = staging / _frame_name(frame, mesh_format)
         export_mesh(staged, vertices, session.body.model)
         name = publish(staged, out_dir).name
     return DecodeResult(str(out_dir), {"frame": name}, 1, warnings=session.warnings)
+
+
+def decode_outputs(
+    out_dir: str | Path, pictures: bool, only: str | None = None, video_format: str = "webm"
+) -> dict[Path, Kind]:
+    """Return the files that :func:`decode` writes, each with its kind: a part of a clip decoded there before.
+
+    ``pictures`` says whether the clip has any.
+    """
+    names = {FILES["body"], DESCRIPTION_FILE} | ({FILES["reference"]} if pictures else set())
+    if only != "video":
+        names |= {FILES[what] for what in ("mesh", "keypoints", "mesh_data", "skeleton")}
+    if only != "mesh" and pictures:
+        names.add(f"video.{video_format}")
+    before = written_before(Path(out_dir))
+    part = Kind("part of a clip that was decoded there", lambda file: file.name in before)
+    return {Path(out_dir) / name: part for name in sorted(names)}
+
+
+def frame_outputs(out_dir: str | Path, frame: int, mesh_format: str = "glb") -> dict[Path, Kind]:
+    """Return the file that :func:`decode_frame` writes, with its kind."""
+    kind = beginning(mesh_format.upper(), _MESHES[mesh_format])
+    return {Path(out_dir) / _frame_name(frame, mesh_format): kind}
+
+
+def _frame_name(frame: int, mesh_format: str) -> str:
+    return f"frame_{frame:06d}.{mesh_format}"
 
 
 def _bytes_needed(session: Session, mesh: bool, video: bool, vertices: bool) -> int:

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..models.errors import S2DError
+from ..models.outputs import PNG, Kind, beginning
 from .capture.pipeline import CaptureOptions
-from .decode import decode
+from .decode import decode, decode_outputs
 from .encode import encode_video
 from .format.container import S2DFile
+from .format.header import S2D
 from .format.info import bytes_table, file_info
 from .runtime.progress import Progress
 
@@ -49,6 +51,13 @@ def run_demo(folder: Path, progress: Progress, show: Callable[[str], None] = pri
         show(f"note: {warning}")
     for path in (clip, *(folder / name for name in sorted(decoded.files.values())), blend, picture):
         show(str(path))
+
+
+def demo_outputs(folder: Path) -> dict[Path, Kind]:
+    """Return the files that :func:`run_demo` writes, each with its kind."""
+    blend = beginning(".blend", b"BLENDER", b"\x28\xb5\x2f\xfd")  # the latter is compressed
+    made = {"balance.s2d": S2D, "balance.blend": blend, "balance.png": PNG}
+    return {folder / name: kind for name, kind in made.items()} | decode_outputs(folder, pictures=True)
 
 
 def _build_scene(clip: Path, blend: Path, picture: Path) -> dict[str, float]:

@@ -7,14 +7,13 @@ keypoints.npz ── the named points, the missing ones estimated ────�
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from ..models.errors import InputError
-from ..models.whole_files import unwritable
+from ..models.whole_files import check_writable
 from .format.clip import Clip
 from .format.container import write_clip
 from .runtime.progress import Progress, unwatched
@@ -93,12 +92,8 @@ def _write(
 
 
 def _checked_output(output: Path) -> Path:
-    """Make the output's folder and try it, so that minutes of capture do not end in an error."""
+    """Try the output's folder, so that minutes of capture do not end in an error."""
     if output.is_dir():
         raise InputError("output_unwritable", f"{output} is a folder: name a file, such as clip.s2d.")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=output.parent).close()
-    except OSError as error:
-        raise unwritable(output, error) from error
+    check_writable(output.parent)
     return output

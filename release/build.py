@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import os
 import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import tomllib
 import zipfile
 from collections.abc import Sequence
@@ -25,11 +25,12 @@ from pathlib import Path
 from ..models import fetch
 from ..models.errors import S2DError
 from ..models.shipped import WEIGHTS
-from ..models.whole_files import publish, whole_file
+from ..models.whole_files import publish, staging_folder, whole_file
 from .bpy_env import BpyError, blender_python
 
 ROOT = Path(__file__).resolve().parents[1]
 MANIFEST = "blender_manifest.toml"
+INDEX = "index.json"
 
 WHEELS = (
     "onnxruntime==1.32.0",
@@ -67,14 +68,13 @@ def build(out_dir: Path, platform: str, blender: Sequence[str], pythons: Sequenc
     BuildError.
     """
     version = tomllib.loads((ROOT / MANIFEST).read_text(encoding="utf-8"))["version"]
-    out_dir.mkdir(parents=True, exist_ok=True)
     target = out_dir / f"sparse2dense-{version}-{platform.replace('-', '_')}.zip"
-    with tempfile.TemporaryDirectory(dir=out_dir) as folder:
-        staging = Path(folder) / "sparse2dense"
+    with staging_folder(out_dir) as folder:
+        staging = folder / "sparse2dense"
         _copy_tree(staging)
         _download_wheels(staging / "wheels", platform, pythons)
         _complete_manifest(staging, platform)
-        built = Path(folder) / target.name
+        built = folder / target.name
         _run([*blender, "build", "--source-dir", str(staging), "--output-filepath", str(built)])
         _run([*blender, "validate", str(built)])
         if built.stat().st_size > MAX_BYTES:
@@ -87,8 +87,14 @@ def build(out_dir: Path, platform: str, blender: Sequence[str], pythons: Sequenc
 
 def index(folder: Path, blender: Sequence[str]) -> Path:
     """Write the ``index.json`` by which Blender can subscribe to the zips in ``folder``; returns its path."""
-    _run([*blender, "server-generate", "--repo-dir", str(folder)])
-    return folder / "index.json"
+    with staging_folder(folder) as staging:  # Blender writes the index bit by bit
+        for zipped in folder.glob("*.zip"):
+            try:
+                os.link(zipped, staging / zipped.name)
+            except OSError:  # not on this disk
+                shutil.copyfile(zipped, staging / zipped.name)
+        _run([*blender, "server-generate", "--repo-dir", str(staging)])
+        return publish(staging / INDEX, folder)
 
 
 def extension_tool(blender: str | None = None) -> list[str]:

@@ -72,6 +72,7 @@ class Description:
     has_video: bool  # whether there is, or will be, a video
     files: dict[str, str]  # names of the files that are there, by what they hold
     warnings: list[str]
+    written: frozenset[str] = frozenset()  # names of all files that decoding ever wrote there, or is about to
     body: str = ""  # name of the body model
     measures: dict[str, dict[str, Any]] = field(default_factory=dict)  # value, min, max, unit, label, …
     edits: dict[str, Any] = field(default_factory=dict)  # how the motion was cleaned up
@@ -94,6 +95,7 @@ class Description:
             "has_video": self.has_video,
             "weights": self.weights,
             "files": self.files,
+            "written": sorted(self.written),
             "warnings": self.warnings,
         }
         if self.bounds is not None:
@@ -113,6 +115,7 @@ class Description:
         focal_x, focal_y = camera.number("fx"), camera.number("fy")
         if min(focal_x, focal_y) <= 0:
             raise ValueError("its camera has no focal length")
+        files = _file_names(given.texts("files"))
         return cls(
             clip=given.text("clip"),
             frames=given.count("frames"),
@@ -121,8 +124,9 @@ class Description:
             height=given.count("height"),
             camera=Camera(focal_x, focal_y, camera.number("cx"), camera.number("cy")),
             has_video=given.flag("has_video"),
-            files=_file_names(given.texts("files")),
+            files=files,
             warnings=given.lines("warnings"),
+            written=frozenset(given.lines("written") if given.has("written") else files.values()),
             body=given.text("body", ""),
             measures=_measures(given.fields("measures", {})),
             edits=given.fields("edits", {}).content,
@@ -302,29 +306,61 @@ def _floor(given: _Fields) -> Floor:
 
 
 class DecodedFolder:
-    """A folder that is being filled: files are written to ``staging``, and get their places part by part."""
+    """A folder that is being filled: files are written to ``staging``, and get their places part by part.
 
-    def __init__(self, folder: Path, staging: Path, description: Description, finished: Finished) -> None:
+    With ``kept``, what an earlier decoding left there stays as it is until :meth:`place` is called.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        staging: Path,
+        description: Description,
+        finished: Finished = lambda part: None,
+        kept: bool = False,
+    ) -> None:
         self.staging = staging
         self._folder, self._description, self._finished = folder, description, finished
+        self._said, self._kept = description, kept
+        self._parts: list[str] = []  # that have no place yet
 
     @property
     def files(self) -> dict[str, Path]:
         """The finished files by what they hold."""
-        return {what: self._folder / name for what, name in self._description.files.items()}
+        names = self._description.files.items()
+        staged = {what: self.staging / name for what, name in names if (self.staging / name).exists()}
+        return {what: self._folder / name for what, name in names} | staged
 
     def publish(self, part: str, **facts: Any) -> None:
         """Give the files in ``staging`` their places, then say so in ``clip.json``, with ``facts`` for it."""
-        staged = {
-            what: self.staging / name for name, what in _HOLDS.items() if (self.staging / name).exists()
-        }
-        placed = {what: publish(path, self._folder).name for what, path in staged.items()}
-        self._description = replace(self._description, files=self._description.files | placed, **facts)
+        staged = {what: name for name, what in _HOLDS.items() if (self.staging / name).exists()}
+        self._description = replace(self._description, files=self._description.files | staged, **facts)
+        self._parts.append(part)
+        if not self._kept:
+            self.place()
+
+    def place(self) -> None:
+        """Give all parts that were published their places."""
+        if not self._parts:
+            return
+        staged = [name for name in self._description.files.values() if (self.staging / name).exists()]
+        written = self._said.written | {*staged, DESCRIPTION_FILE}
+        # First what is there of the same decoding, and which names are ours: whenever the process is killed,
+        # clip.json names nothing that another has written, and the next decoding knows what it may replace.
+        self._describe(replace(self._said, written=written))
+        for name in staged:
+            publish(self.staging / name, self._folder)
+        self._describe(replace(self._description, written=written))
+        parts, self._parts = self._parts, []
+        for part in parts:
+            self._finished(part)
+
+    def _describe(self, description: Description) -> None:
+        self._said = description
         aside = self.staging / DESCRIPTION_FILE
-        text = json.dumps(self._description.as_json(), indent=2, ensure_ascii=False)
+        text = json.dumps(description.as_json(), indent=2, ensure_ascii=False)
         aside.write_text(f"{text}\n", encoding="utf-8")
         publish(aside, self._folder)
-        self._finished(part)
 
 
 @contextlib.contextmanager
@@ -334,13 +370,16 @@ def open_folder(
     """Begin to fill ``folder``, which is made where needed; ``finished`` is called after each part.
 
     What it holds of an earlier decoding stays part of it where that was of the same clip, with the same
-    edits, networks and body ``model`` (:attr:`RestBody.model`), so that the mesh comes out the same. A block
-    that fails leaves the parts that were published before, and no other file. InputError
-    ``output_unwritable`` where the folder cannot be written.
+    edits, networks and body ``model`` (:attr:`RestBody.model`), so that the mesh comes out the same. Another
+    that is whole stays as it is until the block ends, and is then replaced: all parts are finished together.
+    A block that fails leaves the parts that were published before, or what it would have replaced, and no
+    other file. InputError ``output_unwritable`` where the folder cannot be written.
     """
     with staging_folder(folder) as staging:
-        before = _earlier(folder, model)
-        if before and before.mesh_from == description.mesh_from:
+        before, before_model = _earlier(folder)
+        description = replace(description, written=written_before(folder))
+        same = before and before_model == model and before.mesh_from == description.mesh_from
+        if before and same:
             description = replace(
                 description,
                 files={what: name for what, name in before.files.items() if (folder / name).is_file()},
@@ -348,14 +387,22 @@ def open_folder(
                 bounds=before.bounds,
                 floor=before.floor,
             )
-        else:
-            with contextlib.suppress(OSError):  # what it names is about to be written over
-                (folder / DESCRIPTION_FILE).unlink()
-        yield DecodedFolder(folder, staging, description, finished)
+        filling = DecodedFolder(folder, staging, description, finished, kept=bool(before and not same))
+        yield filling
+        filling.place()
 
 
-def _earlier(folder: Path, model: str) -> Description | None:
-    """Return what was decoded to a folder before; None where nothing whole was, or with another body."""
+def written_before(folder: Path) -> frozenset[str]:
+    """Return the names of the files in ``folder`` that are decoding's own, as its ``clip.json`` tells."""
+    try:
+        description = read_description(folder)
+    except OSError:
+        return frozenset()
+    return description.written | {*description.files.values(), DESCRIPTION_FILE}
+
+
+def _earlier(folder: Path) -> tuple[Description | None, str]:
+    """Return what was decoded to a folder before, None where nothing whole was, and its body's model."""
     try:
         before = read_description(folder)
         body = read_rest_body(folder / before.files.get("body", FILES["body"]))
@@ -363,5 +410,5 @@ def _earlier(folder: Path, model: str) -> Description | None:
         if mesh.exists():
             open_pc2(mesh)
     except OSError:
-        return None
-    return before if body.model == model else None
+        return None, ""
+    return before, body.model

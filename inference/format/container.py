@@ -171,6 +171,11 @@ class S2DFile:
             pieces = [self._views_group(group)[part] for group, part in self._groups_of(start, stop)]
         return np.concatenate([np.zeros((0, 4, 2), np.float32), *pieces])
 
+    @property
+    def has_pictures(self) -> bool:
+        """Whether the clip was filmed, and is no motion alone."""
+        return any(part.name == "reference" for part in self.parts)
+
     def references(self) -> list[Reference]:
         """Decode the reference pictures; none for a motion without video."""
         found: list[Reference] = []

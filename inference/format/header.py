@@ -17,11 +17,13 @@ import numpy as np
 
 from ...models.camera import Camera
 from ...models.errors import InputError
+from ...models.outputs import beginning
 from .fields import ByteReader, pack_text, pack_varint
 from .keypoint_coding import MAX_SPACING, check_group_size
 from .picture_coding import MAX_SIDE
 
 MAGIC = b"\x89S2D"
+S2D = beginning(".s2d", MAGIC)
 VERSION = 1
 SCHEMA = 1  # the 23 points of models/keypoints.py
 MAX_HEADER = 4096  # bytes, from the magic to the checksum

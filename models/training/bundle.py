@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from ..errors import InputError
+from ..outputs import Kind, archive
 from ..whole_files import whole_file
 from . import avatars, motion
 from .backgrounds import FOLDER, photographs, read_photograph
@@ -36,6 +37,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", type=Path, help="a training to start from or to go on with")
     parser.add_argument("--stages", type=int, choices=range(1, 6), default=4, help="of VGG-16 (4)")
     parser.add_argument("-o", "--output", type=Path, default=Path("bundle.zip"), metavar="FILE.zip")
+
+
+def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    """Return the files that :func:`run` writes, each with its kind."""
+    return {args.output: archive("bundle", motion.ARCHIVE.encode())}
+
+
+def inputs(args: argparse.Namespace) -> list[Path]:
+    """Return the files that go into the bundle."""
+    data = motion.data_dir(args.data)
+    taken = photographs(args.backgrounds) if args.backgrounds else []
+    return [data / motion.ARCHIVE, data / avatars.ARCHIVE, *filter(None, [args.checkpoint]), *taken]
 
 
 def run(args: argparse.Namespace) -> None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The checkpoints that trainings go on from, and the folders that they write to."""
+"""The checkpoints that trainings go on from."""
 
 from __future__ import annotations
 
-import tempfile
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +12,18 @@ from typing import Any
 import torch
 
 from ..errors import InputError
-from ..whole_files import unwritable, whole_file
+from ..outputs import archive
+from ..whole_files import write_whole
+
+CHECKPOINTS = archive("checkpoint", b"/data.pkl")
+"""The kind of the files that :func:`write_checkpoint` writes."""
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint's tensors and numbers, whole or not at all."""
-    with whole_file(path) as aside:
-        torch.save(state, aside)
+    coded = io.BytesIO()  # PyTorch's own writing does not say that the disk is full
+    torch.save(state, coded)
+    write_whole(path, coded.getvalue())
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -45,16 +50,3 @@ def of_this_training(path: Path) -> Iterator[None]:
         raise InputError(
             "checkpoint", f"{path} was written with another configuration: go on with that one."
         ) from error
-
-
-def check_writable(*folders: Path | None) -> None:
-    """Make folders, and see that all can be written to before hours of training; None is none.
-
-    InputError ``output_unwritable``, or S2DError ``disk_full``.
-    """
-    for folder in filter(None, folders):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError as error:
-            raise unwritable(folder, error) from error

@@ -19,6 +19,7 @@ from trimesh.geometry import faces_to_edges
 
 from ..body import CLOTHING_NAME, BodyModel
 from ..body_catalogue import load_body
+from ..outputs import ARRAYS, Kind
 from ..shipped import WEIGHTS
 from ..whole_files import whole_file
 from .avatars import Avatar, Wardrobe
@@ -80,6 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("S2D_DATA"), help="folder of the assets")
     parser.add_argument("--people", type=int, default=400, help="to average over (400)")
     parser.add_argument("--out", type=Path, default=WEIGHTS, metavar="DIR", help="where the file goes")
+
+
+def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    """Return the files that :func:`run` writes, each with its kind."""
+    return {args.out / CLOTHING_NAME: ARRAYS}
 
 
 def run(args: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..generator import HALF, QUARTER, Generator, ReferenceEncoder
 from ..keypoints import KEYPOINT_NAMES
 from ..mesh_motion import MOTION_CHANNELS
-from ..whole_files import whole_file
+from ..whole_files import whole_file, write_whole
 
 OPSET = 18  # the first whose grid sampling and resizing every supported ONNX Runtime has
 
@@ -94,7 +94,7 @@ def _drop_notes(path: Path) -> None:
 def _export(
     module: nn.Module, inputs: dict[str, Tensor], shapes: dict[str, Any], outputs: tuple[str, ...], stem: Path
 ) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     module = module.eval()
     with whole_file(stem.with_suffix(".onnx")) as onnx_path:
@@ -113,5 +113,5 @@ def _export(
                 dynamo=True,
             )
         _drop_notes(onnx_path)
-    with whole_file(stem.with_suffix(".safetensors")) as tensors_path:
-        save_file({name: value.contiguous() for name, value in module.state_dict().items()}, tensors_path)
+    tensors = {name: value.contiguous() for name, value in module.state_dict().items()}
+    write_whole(stem.with_suffix(".safetensors"), save(tensors))

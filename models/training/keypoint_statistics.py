@@ -35,6 +35,7 @@ from ..keypoint_motion import (
     refine_classes,
     refine_features,
 )
+from ..outputs import ARRAYS, Kind
 from ..shaped_body import ShapedBody
 from ..whole_files import whole_file
 from .motion import FPS, TRAINING_SUBJECTS, load_motions
@@ -57,6 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder of the motion archive (default: S2D_DATA)")
     parser.add_argument("--output", type=Path, default=TABLES, help="where to write the tables")
     parser.add_argument("--seed", type=int, default=1)
+
+
+def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    """Return the files that :func:`run` writes, each with its kind."""
+    return {args.output: ARRAYS}
 
 
 def run(args: argparse.Namespace) -> None:

@@ -21,6 +21,7 @@ from trimesh.graph import connected_component_labels
 
 from ..body import PART_INDEX, BodyModel
 from ..keypoints import KEYPOINT_INDEX, KEYPOINT_NAMES
+from ..outputs import ARRAYS, Kind
 from ..rotations import apply, from_vectors
 from ..shaped_body import ShapedBody
 from ..shipped import WEIGHTS
@@ -372,6 +373,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``s2d train body``."""
     parser.add_argument("--output", type=Path, default=WEIGHTS / "anny.npz", help="the pack to write")
     parser.add_argument("--seed", type=int, default=0, help="seed of the population and the poses")
+
+
+def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    """Return the files that :func:`run` writes, each with its kind."""
+    return {args.output: ARRAYS}
 
 
 def run(args: argparse.Namespace) -> None:

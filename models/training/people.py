@@ -23,6 +23,7 @@ from scipy.spatial.transform import Rotation
 from ..body import BodyModel, apply_readout
 from ..body_catalogue import load_body
 from ..camera import Camera
+from ..outputs import PNG, Kind
 from ..rotations import apply
 from ..shaped_body import ShapedBody
 from ..whole_files import write_whole
@@ -671,6 +672,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--first", type=int, default=0, help="index of the first person")
     parser.add_argument("--plain", action="store_true", help="as the benchmarks' clips: still camera, alone")
     parser.add_argument("-o", "--output", type=Path, required=True, help="PNG file to write")
+
+
+def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    """Return the files that :func:`run` writes, each with its kind."""
+    return {args.output: PNG}
 
 
 def run(args: argparse.Namespace) -> None:

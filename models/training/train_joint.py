@@ -35,11 +35,12 @@ from ..body import BodyModel
 from ..body_catalogue import load_body
 from ..errors import InputError, S2DError
 from ..fetch import fetch
+from ..outputs import JSON, ONNX, SAFETENSORS, Kind
 from ..shipped import WEIGHTS
-from ..whole_files import write_whole
+from ..whole_files import check_writable, write_whole
 from .adversary import Discriminator, discriminator_loss, generator_losses
 from .batches import StepBatches
-from .checkpoints import check_writable, of_this_training, read_checkpoint, write_checkpoint
+from .checkpoints import CHECKPOINTS, of_this_training, read_checkpoint, write_checkpoint
 from .config import JointConfig, read_config
 from .evaluate_vertices import NETWORK_NAME, record
 from .export_pictures import export_pictures
@@ -333,6 +334,16 @@ class SliceOptions:
     device: str = "auto"
     threads: int | None = None
     export: Path | None = None
+
+
+def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    """Return the files that :func:`run` writes, each with its kind."""
+    found: dict[Path, Kind] = {args.out / CHECKPOINT: CHECKPOINTS}
+    if args.export:
+        for name in (NETWORK_NAME, "reference_encoder", "generator"):
+            found |= {args.export / f"{name}.onnx": ONNX, args.export / f"{name}.safetensors": SAFETENSORS}
+        found[args.export / f"{NETWORK_NAME}.json"] = JSON
+    return found
 
 
 def run(args: argparse.Namespace) -> None:

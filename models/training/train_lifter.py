@@ -43,10 +43,10 @@ from ...inference.runtime.backends import OnnxNetwork
 from ..camera import Camera
 from ..errors import InputError, S2DError
 from ..keypoints import MIRRORED, TRUNK
+from ..outputs import JSON, ONNX, Kind
 from ..pose_lifter import PoseLifter
 from ..shipped import WEIGHTS
-from ..whole_files import whole_file, write_whole
-from .checkpoints import check_writable
+from ..whole_files import check_writable, whole_file, write_whole
 from .model_card import put_into_card
 from .motion import data_dir
 from .people import People
@@ -365,6 +365,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=3000, help="of the training")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads of the training")
     parser.add_argument("--export", type=Path, metavar="DIR", help="write the weights there (the package's)")
+
+
+def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    """Return the files that :func:`run` writes, each with its kind."""
+    folder = args.export or WEIGHTS
+    return {folder / f"{NETWORK_NAME}.onnx": ONNX, folder / f"{NETWORK_NAME}.json": JSON}
 
 
 def run(args: argparse.Namespace) -> None:

@@ -18,12 +18,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from ..body import BodyModel
 from ..body_catalogue import load_body
 from ..errors import InputError
+from ..outputs import JSON, ONNX, SAFETENSORS, Kind
 from ..shipped import WEIGHTS
 from ..smpl import model_file, predictor_name
 from ..vertex_predictor import BONE_FEATURES, INPUTS, VertexPredictor
-from ..whole_files import whole_file, write_whole
+from ..whole_files import check_writable, whole_file, write_whole
 from ..windows import WINDOW
-from .checkpoints import check_writable, of_this_training, read_checkpoint, write_checkpoint
+from .checkpoints import CHECKPOINTS, of_this_training, read_checkpoint, write_checkpoint
 from .evaluate_vertices import NETWORK_NAME, record
 from .networks import skin
 from .schedule import running_average, warm_cosine
@@ -215,16 +216,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    """Return the files that :func:`run` writes, each with its kind."""
+    checkpoint, folder, name = _places(args)
+    kinds = {"onnx": ONNX, "safetensors": SAFETENSORS, "json": JSON}
+    return {checkpoint: CHECKPOINTS} | {folder / f"{name}.{ending}": kind for ending, kind in kinds.items()}
+
+
+def _places(args: argparse.Namespace) -> tuple[Path, Path, str]:
+    """Return the checkpoint, and the folder and the name of the weights."""
+    if args.body == "anny":
+        return args.checkpoint or Path("runs/vertices.pt"), args.output or WEIGHTS, NETWORK_NAME
+    file = model_file(args.body, args.body_path)
+    checkpoint = args.checkpoint or Path(f"runs/vertices_{args.body}.pt")
+    return checkpoint, args.output or file.parent, predictor_name(file)
+
+
 def run(args: argparse.Namespace) -> None:
     """Train a slice, export the weights, and once trained to the end measure them on held-out people."""
     torch.set_num_threads(args.threads)
-    body, folder, name = load_body(), WEIGHTS, NETWORK_NAME
-    checkpoint = args.checkpoint or Path("runs/vertices.pt")
-    if args.body != body.name:
-        file = model_file(args.body, args.body_path)
-        body, folder, name = load_body(args.body, file), file.parent, predictor_name(file)
-        checkpoint = args.checkpoint or Path(f"runs/vertices_{args.body}.pt")
-    folder = args.output or folder
+    body = load_body(args.body, args.body_path)
+    checkpoint, folder, name = _places(args)
     check_writable(folder, checkpoint.parent)
     trainer = Trainer(args.data, args.seed, args.steps, body)
     if args.resume:

@@ -29,22 +29,12 @@ def export_mesh(mesh: bpy.types.Object, path: Path, frames: range, context: bpy.
         raise InputError("hidden", "The clip's mesh is hidden: show it to have it written.")
     scene, alembic = present(context.scene), path.suffix == SUFFIXES["ALEMBIC"]
     write = _write_alembic if alembic else _write_usd
-    with whole_file(path) as staged:
-        _try(staged, path)
-        with _alone(mesh, context), _kept_time(scene):
-            write(str(staged), frames, scene)
-            before = _contents()
-            (bpy.ops.wm.alembic_import if alembic else bpy.ops.wm.usd_import)(filepath=str(staged))
-            mean, worst = _differences(mesh, _contents() - before, frames, context)
+    with whole_file(path) as staged, _alone(mesh, context), _kept_time(scene):
+        write(str(staged), frames, scene)
+        before = _contents()
+        (bpy.ops.wm.alembic_import if alembic else bpy.ops.wm.usd_import)(filepath=str(staged))
+        mean, worst = _differences(mesh, _contents() - before, frames, context)
     return Baked(len(frames), mean, worst)
-
-
-def _try(staged: Path, path: Path) -> None:
-    """Raise OSError, naming ``path``, where no file can be made beside it: exporters say less."""
-    try:
-        staged.touch()
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _write_alembic(path: str, frames: range, _scene: bpy.types.Scene) -> None:

@@ -68,6 +68,8 @@ class RedecodingJob(Job):
 
     def _decode(self, order: Order) -> None:
         source = order.folder / CLIP_FILE
+        # The clip's copy says that the folder is the add-on's, unless it came there out of somebody's .blend.
+        force = ["--force"] if source.is_file() and not order.packed else []
         if order.packed and not source.is_file():
             order.folder.mkdir(parents=True, exist_ok=True)
             source.write_bytes(order.packed)
@@ -77,11 +79,11 @@ class RedecodingJob(Job):
         cache.claim(order.folder)
         clip = _read(order.folder, order.name)
         if clip is None or not is_complete(clip):
-            self._run_decode(source, order.folder)
+            self._run_decode(source, order.folder, *force)
         folder = order.folder / cleanup_properties.folder_name(order.edits)
         clip = _read(folder, order.name)
         if clip is None or clip.skeleton is None:
-            self._run_decode(source, folder, "--only", "mesh", "--edits", json.dumps(order.edits))
+            self._run_decode(source, folder, "--only", "mesh", "--edits", json.dumps(order.edits), *force)
 
     def _run_decode(self, source: Path, folder: Path, *options: str) -> None:
         arguments = (*options, *self.engine.decode_options())

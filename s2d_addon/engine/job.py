@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
 from ...models.errors import Cancelled, InputError, S2DError
+from ...models.whole_files import sweep
 from . import cache
 from .decoded import DecodedClip, read_decoded
 
@@ -289,9 +290,10 @@ class ImportJob(Job):
                     self._advance(task, only)
         for folder, task in self._begun.items():
             kept = self.ended or task.finished or not (self.cancelled or task.lost)
-            leftovers = folder.glob(".*") if kept else [folder]  # a killed worker leaves its staging folder
-            for leftover in leftovers:
-                shutil.rmtree(leftover, ignore_errors=True)
+            if kept:
+                sweep(folder)  # what a killed worker has not finished
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _advance(self, task: ClipTask, only: str | None) -> None:
         self.current, self.stage, self.done, self.total = task, "", 0, 0
@@ -300,6 +302,8 @@ class ImportJob(Job):
                 self.run_worker("encode", str(task.movie), "-o", str(task.path), *task.encode_options)
             self._decode(task, only)
         except Exception as error:
+            if task.movie:
+                sweep(task.path.parent)
             if self.wanted():  # otherwise the worker was killed on purpose
                 task.error = self.fail(error, task.movie or task.path)
 
@@ -325,7 +329,8 @@ class ImportJob(Job):
         def show(_part: str) -> None:
             task.clip = read_decoded(folder, task.path.stem)
 
-        options = [*(["--only", only] if only else []), *self.engine.decode_options()]
+        # The folder is the add-on's own, by its name: what is damaged in it is replaced.
+        options = ["--force", *(["--only", only] if only else []), *self.engine.decode_options()]
         self.run_worker("decode", str(task.path), "-o", str(folder), *options, on_part=show)
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -73,6 +74,27 @@ def test_what_is_left_out_of_the_zip_is_there_or_made_here():
             command = ["git", "-C", str(ROOT), "check-ignore", "--quiet", pattern[1:]]
             ignored = subprocess.run(command, check=False).returncode == 0
             assert ignored or (ROOT / pattern[1:]).exists(), pattern
+
+
+INDEXER = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[-1])
+names = sorted(path.name for path in folder.iterdir() if path.suffix == ".zip")
+(folder / "index.json").write_text(str(names))
+sys.exit(1 if "bad.zip" in names else 0)
+"""
+
+
+def test_an_index_that_fails_halfway_leaves_the_one_before(tmp_path):
+    tool = [sys.executable, "-c", INDEXER]
+    (tmp_path / "good.zip").write_bytes(b"PK")
+    assert build.index(tmp_path, tool) == tmp_path / "index.json"
+    assert (tmp_path / "index.json").read_text() == "['good.zip']"
+    (tmp_path / "bad.zip").write_bytes(b"PK")
+    with pytest.raises(build.BuildError):
+        build.index(tmp_path, tool)
+    assert (tmp_path / "index.json").read_text() == "['good.zip']"
+    assert sorted(os.listdir(tmp_path)) == ["bad.zip", "good.zip", "index.json"]
 
 
 @pytest.mark.blender

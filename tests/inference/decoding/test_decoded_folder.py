@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from sparse2dense.inference.decoding import decoded_folder
 from sparse2dense.inference.decoding.decoded_folder import (
     DESCRIPTION_FILE,
     Description,
@@ -18,11 +19,13 @@ from sparse2dense.inference.decoding.decoded_folder import (
     read_bones,
     read_description,
     read_rest_body,
+    written_before,
 )
 from sparse2dense.inference.decoding.floor import Floor
 from sparse2dense.inference.decoding.point_cache import write_pc2
 from sparse2dense.models.array_files import write_arrays
 from sparse2dense.models.camera import Camera
+from sparse2dense.models.whole_files import publish
 
 TEXT = """\
 {
@@ -63,6 +66,10 @@ TEXT = """\
   "files": {
     "body": "body.npz"
   },
+  "written": [
+    "body.npz",
+    "clip.json"
+  ],
   "warnings": [
     "ä"
   ]
@@ -121,13 +128,14 @@ def test_description_is_written_as_it_was_read(places, write):
 
 
 def test_folder_of_an_earlier_version_is_read(write):
-    """The first version that named its parts knew no edits, no measures and no floor."""
+    """The first version that named its parts knew no edits, no measures, no floor, and nothing of before."""
     content = json.loads(TEXT)
-    for name in ("body", "measures", "edits", "weights"):
+    for name in ("body", "measures", "edits", "weights", "written"):
         del content[name]
     found = read_description(write(content))
     assert (found.body, found.measures, found.edits, found.weights) == ("", {}, {}, {})
     assert found.bounds is None and found.floor is None
+    assert found.written == {"body.npz"}
 
 
 def changed(name, value):
@@ -319,6 +327,10 @@ def stage(folder, *names):
         (folder.staging / name).write_text(name)
 
 
+def contents(path):
+    return {item.name: item.read_bytes() for item in path.iterdir() if item.is_file()}
+
+
 def shown(path):
     return sorted(item.name for item in path.iterdir())
 
@@ -430,15 +442,62 @@ def test_what_comes_out_the_same_stays(decoded, description, weights):
         {"weights": {"reference_encoder": "0a", "generator": "0b"}},
     ],
 )
-def test_what_would_come_out_differently_is_forgotten_before_it_is_written_over(decoded, description, change):
-    with open_folder(decoded, replace(description, files={}, **change)) as folder:
+def test_what_would_come_out_differently_is_replaced_as_one(decoded, description, change):
+    told, before = [], contents(decoded)
+    with open_folder(decoded, replace(description, files={}, **change), finished=told.append) as folder:
         assert folder.files == {}
-        assert not (decoded / DESCRIPTION_FILE).exists()
         stage(folder, "body.npz")
         folder.publish("body")
+        stage(folder, "mesh.pc2")
+        folder.publish("mesh", bounds=None)
+        assert folder.files["mesh"].read_text() == "mesh.pc2", "what comes next is made of it"
+        assert contents(decoded) == before and told == []
+    assert told == ["body", "mesh"]
     found = read_description(decoded)
-    assert found.files == {"body": "body.npz"} and found.bounds is None and found.floor is None
+    assert found.files == {"body": "body.npz", "mesh": "mesh.pc2"}
+    assert found.bounds is None and found.floor is None
     assert found.weights == change.get("weights", description.weights)
+    assert (decoded / "body.npz").read_text() == "body.npz"
+
+
+def test_what_would_have_been_replaced_stays_where_the_work_fails(decoded, description):
+    before = contents(decoded)
+    with pytest.raises(RuntimeError), open_folder(decoded, replace(description, clip="another")) as folder:
+        stage(folder, "body.npz")
+        folder.publish("body")
+        raise RuntimeError
+    assert contents(decoded) == before
+
+
+def test_names_that_decoding_has_written_stay_its_own(decoded, description):
+    """A video of the clip before is no stranger's file to the clip after the next."""
+    assert written_before(decoded) == {"body.npz", "mesh.pc2", "skeleton.npz", "video.webm", DESCRIPTION_FILE}
+    with open_folder(decoded, replace(description, files={}, clip="another")) as folder:
+        stage(folder, "body.npz")
+        folder.publish("body")
+    assert read_description(decoded).files == {"body": "body.npz"}
+    assert "video.webm" in written_before(decoded)
+    assert written_before(decoded.parent) == set()
+
+
+@pytest.mark.parametrize("last", ["body.npz", "reference.png", DESCRIPTION_FILE])
+def test_a_process_killed_between_two_files_has_said_that_they_are_its_own(
+    tmp_path, description, last, monkeypatch
+):
+    """``clip.json`` names nothing then that is not there, and all that may be replaced."""
+
+    def killed(path, folder):
+        if path.name == last and (folder / DESCRIPTION_FILE).exists():
+            raise KeyboardInterrupt
+        return publish(path, folder)
+
+    monkeypatch.setattr(decoded_folder, "publish", killed)
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt), open_folder(out, replace(description, files={})) as folder:
+        stage(folder, "body.npz", "reference.png")
+        folder.publish("body")
+    assert read_description(out).files == {}
+    assert written_before(out) >= set(shown(out))
 
 
 def test_mesh_of_another_body_file_is_forgotten(decoded, description):
@@ -449,7 +508,7 @@ def test_mesh_of_another_body_file_is_forgotten(decoded, description):
         assert "mesh" in folder.files
         folder.publish("body")
     with open_folder(decoded, again, "0f") as folder:
-        assert folder.files == {} and not (decoded / DESCRIPTION_FILE).exists()
+        assert folder.files == {}
 
 
 @pytest.mark.parametrize("name", [DESCRIPTION_FILE, "body.npz", "mesh.pc2"])
@@ -457,7 +516,9 @@ def test_damaged_folder_is_decoded_anew(decoded, description, name):
     (decoded / name).write_bytes((decoded / name).read_bytes()[:-9])
     with open_folder(decoded, replace(description, files={})) as folder:
         assert folder.files == {}
-        assert not (decoded / DESCRIPTION_FILE).exists()
+        stage(folder, "body.npz")
+        folder.publish("body")
+        assert read_description(decoded).files == {"body": "body.npz"}
 
 
 def test_contract_needs_numpy_alone():

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a training leaves is read again, and nothing else is."""
 
-import os
+import subprocess
+import sys
 
 import pytest
 
@@ -10,7 +11,6 @@ pytest.importorskip("torch")
 import torch
 from sparse2dense.models.errors import InputError
 from sparse2dense.models.training.checkpoints import (
-    check_writable,
     of_this_training,
     read_checkpoint,
     write_checkpoint,
@@ -52,21 +52,49 @@ def test_a_state_that_does_not_fit_is_of_another_configuration(tmp_path):
     assert refused.value.code == "checkpoint"
 
 
-def test_a_folder_to_write_to_is_made(tmp_path):
-    check_writable(tmp_path / "a" / "b", None)
-    assert list((tmp_path / "a" / "b").iterdir()) == []
+WRITER = """
+import sys
+from pathlib import Path
+import torch
+from sparse2dense.models.errors import explain
+from sparse2dense.models.training.checkpoints import write_checkpoint
+path, steps, limit = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+if limit:
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    for step in range(steps):
+        write_checkpoint(path, {"step": step, "weights": torch.zeros(10_000_000)})
+        print(step, flush=True)
+except Exception as error:
+    print(explain(error).code)
+"""
 
 
-def test_a_folder_that_cannot_be_made_or_written_is_said_before_training(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="Cannot write") as refused:
-        check_writable(tmp_path, tmp_path / "file" / "weights")
-    assert refused.value.code == "output_unwritable"
-    assert str(tmp_path / "file" / "weights") in str(refused.value)
+def start_writer(path, steps, limit=0):
+    command = [sys.executable, "-c", WRITER, *map(str, (path, steps, limit))]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_a_folder_without_permission_is_said_before_training(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(InputError, match="Permission denied"):
-        check_writable(tmp_path)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
+def test_a_full_disk_is_told_and_the_checkpoint_before_stays(tmp_path):
+    path = tmp_path / "joint.pt"
+    write_checkpoint(path, {"step": 7})
+    assert start_writer(path, 1, limit=100_000).communicate(timeout=60)[0] == "disk_full\n"
+    assert read_checkpoint(path)["step"] == 7
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_training_that_is_killed_as_it_saves_leaves_a_whole_checkpoint_and_the_next_sweeps(tmp_path):
+    path = tmp_path / "joint.pt"
+    with start_writer(path, 10_000) as process:
+        for _ in range(3):
+            process.stdout.readline()
+        while not any(left.stat().st_size for left in tmp_path.glob(".s2d-partial-*/whole*")):
+            assert process.poll() is None
+        process.kill()
+    assert read_checkpoint(path)["step"] >= 2
+    assert len(list(tmp_path.iterdir())) == 2, "killed in the midst"
+    assert start_writer(path, 1).wait(60) == 0
+    assert read_checkpoint(path)["step"] == 0
+    assert list(tmp_path.iterdir()) == [path]

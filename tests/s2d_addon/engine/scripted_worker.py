@@ -44,6 +44,13 @@ def part(name, **changed):
     say("part", part=name)
 
 
+def leave_unfinished():
+    """Leave what a worker leaves that is killed."""
+    left = folder / ".s2d-partial-0123456789ab"
+    left.mkdir()
+    (left / "owner").touch()
+
+
 def wait_for(path):
     while not pathlib.Path(path).exists():
         time.sleep(0.005)

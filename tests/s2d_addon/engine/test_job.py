@@ -96,7 +96,9 @@ def test_real_engine_decodes_a_clip_whole(decoded, filmed_clip):
 def test_one_clip_is_decoded_by_one_worker_as_the_engine_is_told(clip, run, engine):
     path = clip()
     job = run(path)
-    assert engine.started() == [["decode", str(path), "-o", str(job.tasks[0].folder), "--device", "cpu"]]
+    assert engine.started() == [
+        ["decode", str(path), "-o", str(job.tasks[0].folder), "--force", "--device", "cpu"]
+    ]
     assert job.tasks[0].finished and job.tasks[0].clip.video.is_file()
 
 
@@ -226,7 +228,7 @@ def test_a_line_that_names_the_file_does_not_name_it_twice(clip, run):
 
 
 def test_a_clip_whose_video_fails_keeps_its_mesh(clip, run):
-    script = "part('body'); part('mesh'); part('skeleton'); (folder / '.half').mkdir(); sys.exit('no video')"
+    script = "part('body'); part('mesh'); part('skeleton'); leave_unfinished(); sys.exit('no video')"
     job = run(clip(f"(folder / '.DS_Store').touch(); {script}"))
     (task,) = job.tasks
     assert len(job.errors) == 1 and not task.lost and task.over and not task.finished
@@ -317,8 +319,21 @@ def test_cancelling_is_quick_and_removes_what_is_not_finished(clip, run):
     assert third.folder is None
 
 
+def test_cancelling_leaves_nothing_beside_the_movie(run, engine, tmp_path):
+    movie, begun = tmp_path / "film.mp4", tmp_path / "begun"
+    movie.write_text(
+        f"folder = folder.parent; leave_unfinished(); pathlib.Path({str(begun)!r}).touch(); hang()"
+    )
+    job = run(ClipTask(tmp_path / "film.s2d", movie), wait=False)
+    until(begun.exists)
+    assert hidden(tmp_path)
+    job.cancel()
+    job.wait()
+    assert hidden(tmp_path) == []
+
+
 def test_ending_keeps_what_is_decoded_by_then(clip, run):
-    script = "part('body'); part('mesh'); (folder / '.half').mkdir(); part('skeleton'); hang()"
+    script = "part('body'); part('mesh'); leave_unfinished(); part('skeleton'); hang()"
     job = run(clip(script), wait=False)
     (task,) = job.tasks
     until(lambda: task.clip and task.clip.skeleton)
@@ -340,7 +355,7 @@ def test_ending_a_job_that_never_began_returns(clip, engine, tmp_path):
 
 
 def test_dropping_a_clip_keeps_its_parts_and_the_others_go_on(clip, run):
-    script = "part('body'); part('mesh'); (folder / '.half').mkdir(); part('skeleton'); hang()"
+    script = "part('body'); part('mesh'); leave_unfinished(); part('skeleton'); hang()"
     job = run(clip(script, name="dropped"), clip(), wait=False)
     dropped, other = job.tasks
     until(lambda: dropped.clip and dropped.clip.skeleton)
