@@ -35,14 +35,20 @@ INDEX = "index.json"
 WHEELS = (
     "onnxruntime==1.32.0",
     "opencv-python-headless==5.0.0.93",
+    "av==18.1.0",
     "constriction==0.5.0",
     "ai-edge-litert==2.3.0",
 )
 """What the worker imports beside numpy, which is Blender's own. They need no more to be imported, and they
 work with the numpy of every Blender since 4.2 (1.24.3), whatever their metadata asks for."""
 
-UNUSED = {"ai_edge_litert": ("*/aot/*", "*/tools/*", "*/vendors/*", "*Accelerator.*")}
-"""What is left out of a wheel: all of LiteRT that its interpreter never loads, half of its bytes."""
+UNUSED = {
+    "ai_edge_litert": ("*/aot/*", "*/tools/*", "*/vendors/*", "*Accelerator.*"),
+    "onnxruntime": ("*/libonnxruntime.*", "*/onnxruntime.dll"),
+    "opencv_python_headless": ("*/opencv_videoio_ffmpeg*",),
+}
+"""What is left out of a wheel, since the worker never loads it: all of LiteRT but its interpreter, ONNX
+Runtime's library for programs in C, which its Python module holds once more, OpenCV's own way to films."""
 
 PYTHONS = ("3.11", "3.13", "3.14")
 """Of Blender 4.2 to 5.0, of 5.1 and 5.2, and of Debian's 5.2; the oldest first."""

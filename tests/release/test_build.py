@@ -65,6 +65,31 @@ def test_the_zip_holds_what_the_add_on_imports_and_nothing_that_only_developers_
     assert {"models/weights/blazepose/pose_detection.tflite", "models/weights/anny.npz"} < weights
 
 
+@pytest.mark.blender
+@pytest.mark.slow
+def test_the_zips_wheels_hold_nothing_large_that_is_never_loaded(extension_zip):
+    """Libraries of a megabyte and more that no other library of the wheels asks for by name."""
+    libraries = {}
+    with zipfile.ZipFile(extension_zip) as packed:
+        for name in packed.namelist():
+            if name.endswith(".whl"):
+                with packed.open(name) as file, zipfile.ZipFile(file) as wheel:
+                    for member in wheel.infolist():
+                        if ".so" in Path(member.filename).name or member.filename.endswith(".py"):
+                            libraries[member.filename] = wheel.read(member)
+    assert any("libavcodec" in name for name in libraries)
+    for name, content in libraries.items():
+        library = Path(name).name
+        if (
+            library.endswith(".py")
+            or len(content) < 1_000_000
+            or ".abi3." in library
+            or ".cpython-" in library
+        ):
+            continue  # small, or what Python itself imports
+        assert any(library.encode() in data for other, data in libraries.items() if other != name), name
+
+
 @pytest.mark.skipif(shutil.which("git") is None or not (ROOT / ".git").exists(), reason="needs a checkout")
 def test_what_is_left_out_of_the_zip_is_there_or_made_here():
     """A pattern of the manifest that names neither is left over from something that was moved."""
