@@ -79,6 +79,14 @@ def test_the_frame_time_is_the_clips_exact_rate(exported):
     assert read_bvh(exported["bvh"])[4] == pytest.approx(1001 / 30000, abs=1e-11)
 
 
+@pytest.mark.parametrize("clip", ["single", "own_body"])
+def test_short_clips_and_other_bodies_have_whole_skeletons(request, clip):
+    names, _, _, places, seconds, _ = read_bvh(request.getfixturevalue(clip)["bvh"])
+    frames, bones, seconds_a_frame = {"single": (1, 21, 1 / 30), "own_body": (5, 22, 1 / 30)}[clip]
+    assert places.shape == (frames, bones, 3) and names[0] == "spine"
+    assert seconds == pytest.approx(seconds_a_frame, abs=1e-9)
+
+
 @pytest.fixture(scope="module")
 def still():
     """The skeleton of the mean body."""

@@ -34,6 +34,12 @@ def test_rate_and_frames_are_the_clips(read):
     assert read["data"]["analogs"].size == 0
 
 
+def test_one_frame_is_a_file_too(single):
+    read = ezc3d.c3d(str(single["c3d"]))
+    assert read["data"]["points"].shape == (4, 23, 1)
+    assert read["parameters"]["POINT"]["RATE"]["value"][0] == 30
+
+
 def test_more_frames_than_sixteen_bits_count_are_all_there(tmp_path):
     frames = 66_000
     keypoints = np.zeros((frames, 23, 3), np.float32)

@@ -114,8 +114,9 @@ def glb(exported):
     return Glb(exported["glb"])
 
 
-def test_khronos_validator_finds_nothing_wrong(validate, exported):
-    report = validate(exported["glb"])
+@pytest.mark.parametrize("clip", ["exported", "single", "own_body"])
+def test_khronos_validator_finds_nothing_wrong(validate, request, clip):
+    report = validate(request.getfixturevalue(clip)["glb"])
     issues = report["issues"]
     assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]
     assert {message["code"] for message in issues["messages"]} <= {"UNUSED_OBJECT"}  # UVs without a texture
@@ -157,6 +158,11 @@ def test_each_key_has_the_exact_time_of_its_frame(glb, truth):
         turns = channels[bone, "rotation"][1]
         np.testing.assert_allclose(np.linalg.norm(turns, axis=1), 1, atol=1e-5)
         assert ((turns[1:] * turns[:-1]).sum(axis=1) > 0).all(), "blending takes the short way"
+
+
+def test_one_frame_has_one_key_at_zero(single):
+    for times, values in Glb(single["glb"]).channels().values():
+        assert times.tolist() == [0] and len(values) == 1
 
 
 def test_mesh_is_the_bodys_with_its_uvs_and_smooth_normals(glb):

@@ -23,6 +23,11 @@ def test_encoded_again_the_motion_is_the_same_to_within_the_coders_step(walk, ex
     assert fine.mean() < 0.2 and fine.max() < 1
 
 
+def test_one_frame_is_encoded_again(single, tmp_path):
+    encode_motion(single["npz"], tmp_path / "again.s2d")
+    assert read_clip(tmp_path / "again.s2d").frames == 1
+
+
 def test_the_file_holds_the_clips_own_numbers(walk, exported):
     clip = read_clip(walk)
     with np.load(exported["npz"], allow_pickle=False) as data:

@@ -19,7 +19,7 @@ def trc(exported):
     """The header's fields by name, the markers' names, times ``(T,)`` and places ``(T, 23, 3)``."""
     lines = exported["trc"].read_text(encoding="utf-8").split("\n")
     kind, keys, values, names, axes, gap, *rows = (line.split("\t") for line in lines[:-1])
-    assert kind == ["PathFileType", "4", "(X/Y/Z)", "walk.trc"]
+    assert kind == ["PathFileType", "4", "(X/Y/Z)", "my walk.trc"]
     assert gap == [""] and lines[-1] == ""
     assert names[:2] == ["Frame#", "Time"] and axes[:2] == ["", ""]
     assert axes[2:] == [f"{axis}{marker}" for marker in range(1, 24) for axis in "XYZ"]
@@ -59,6 +59,11 @@ def test_time_begins_at_zero_and_the_rate_is_exact(trc):
         assert float(header[name]) == pytest.approx(30000 / 1001, abs=1e-7)
     assert header["NumFrames"] == header["OrigNumFrames"] == str(FRAMES)
     np.testing.assert_allclose(times, np.arange(FRAMES) * 1001 / 30000, atol=1e-9)
+
+
+def test_one_frame_is_a_file_too(single):
+    *_, first, end = single["trc"].read_text(encoding="utf-8").split("\n")
+    assert first.startswith("1\t0.000000000\t") and end == ""
 
 
 def test_ten_thousand_frames_take_seconds(tmp_path):
