@@ -73,7 +73,6 @@ def export(
     if kind not in ENDINGS:
         raise InputError("export_format", f"{output}: the name must end in one of {', '.join(ENDINGS)}.")
     file = S2DFile.open(path)
-    file.check()
     header = file.header
     session = Session(file, device=device, threads=threads, body_file=body_file, edits=edits)
     keypoints = np.concatenate(list(keypoint_groups(file, progress)))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A skeleton's motion as a BVH file: centimetres, y up, rotations in the order Z, X, Y.
 
-That is what programs that take BVH expect (MotionBuilder, Maya, iClone); in Blender, import it with the scale
-0.01. Joints have the world's axes at rest, as BVH has no others. The root's ``OFFSET`` is zero and its
+That is what programs that take BVH expect (MotionBuilder, iClone, Cascadeur); in Blender, import it with the
+scale 0.01. Joints have the world's axes at rest, as BVH has no others. The root's ``OFFSET`` is zero and its
 position channels say where it stands: programs disagree on whether the two are added, and so need not.
 """
 

@@ -66,13 +66,13 @@ def write_glb(path: Path, motion: SkeletonMotion, body: BodyModel, fps: Fraction
         bufferViews=buffer.views,
         buffers=[gltf.Buffer(byteLength=len(buffer.data))],
     )
-    content.set_binary_blob(bytes(buffer.data))
+    content.set_binary_blob(buffer.data)
     with path.open("wb") as file:
         file.writelines(content.save_to_bytes())
 
 
 class _Buffer:
-    """The file's one buffer as it grows, each array in a view of its own."""
+    """The file's one buffer as it grows, each array in a view of its own, which pygltflib aligns."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -94,7 +94,6 @@ class _Buffer:
             gltf.BufferView(buffer=0, byteOffset=len(self.data), byteLength=rows.nbytes, target=target)
         )
         self.data += rows.tobytes()
-        self.data += bytes(-len(self.data) % 4)
         extent: dict[str, Any] = {}
         if bounds:
             flat = rows.reshape(len(rows), -1)
@@ -124,7 +123,6 @@ def _primitive(buffer: _Buffer, motion: SkeletonMotion, body: BodyModel) -> gltf
     uv = body.uv[chosen_uv] * [1, -1] + [0, 1]  # from the top
     bones = np.argsort(-skeleton.weights, axis=1)[:, :INFLUENCES]
     weights = np.take_along_axis(skeleton.weights, bones, axis=1).astype(np.float32)
-    weights[:, 0] = 1 - weights[:, 1:].sum(axis=1)  # as float32, too, they sum to 1
     bones[weights == 0] = 0  # what moves nothing names no bone
     vertex = gltf.ARRAY_BUFFER
     attributes = gltf.Attributes(

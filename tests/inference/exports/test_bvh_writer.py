@@ -105,15 +105,13 @@ def moved(skeleton, knee):
 
 @pytest.mark.parametrize("lean", [0, 1e-6, 0.001, 20])
 def test_a_bone_that_turns_past_a_right_angle_turns_on_without_a_jump(still, tmp_path, lean):
-    bend = np.linspace(0, 400, 401)  # a degree a frame, twice through the pole of these angles
+    bend = np.sort([*range(0, 400, 7), 90, 270])  # twice through the pole of these angles
     turn = Rotation.from_euler("xz", np.stack([bend, np.full(len(bend), lean)], axis=1), degrees=True)
     write_bvh(tmp_path / "bend.bvh", moved(still, turn.as_matrix()), Fraction(25))
     names, _, world, _, _, angles = read_bvh(tmp_path / "bend.bvh")
     shin = names.index("shin.L")
     assert degrees_between(world[:, shin], turn.as_matrix()).max() < 0.01
-    half = Rotation.from_euler("ZXY", (angles[1:, shin] + angles[:-1, shin]) / 2, degrees=True).as_matrix()
-    wanted = Rotation.from_euler("xz", np.stack([bend[:-1] + 0.5, np.full(400, lean)], axis=1), degrees=True)
-    assert degrees_between(half, wanted.as_matrix()).max() < 1
+    assert np.abs(np.diff(angles[:, shin], axis=0)).max() < 7.01
 
 
 def test_ten_thousand_frames_take_seconds(still, tmp_path):

@@ -5,12 +5,18 @@ import json
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from sparse2dense.inference.decoding.skeleton_fit import SkeletonMotion
+from sparse2dense.inference.exports.glb_writer import write_glb
 from sparse2dense.inference.exports.uv_corners import split_at_seams
 from sparse2dense.models.body_catalogue import load_body
+from sparse2dense.models.shaped_body import ShapedBody
+from sparse2dense.models.skeleton import build_skeleton
 
 from .standing_truth import Y_UP
 
@@ -128,6 +134,16 @@ def test_khronos_validator_finds_nothing_wrong(validate, request, clip):
 def test_the_skin_moves_as_the_skeleton_says_in_metres_with_y_up(glb, truth, frame):
     chosen = split_at_seams(load_body())[0]
     np.testing.assert_allclose(glb.skinned(frame), truth.skinned[frame][chosen] @ Y_UP.T, atol=1e-3)
+
+
+def test_faces_without_area_and_an_odd_number_of_them_are_valid_too(validate, tmp_path):
+    whole = load_body()
+    body = replace(whole, faces=np.array([[0, 1, 2], [5, 5, 5], [6, 7, 8]]), faces_uv=whole.faces_uv[:3])
+    skeleton = build_skeleton(ShapedBody(whole, np.zeros(whole.shape_size)))
+    turns = np.tile(np.eye(3, dtype=np.float32), (2, len(skeleton.names), 1, 1))
+    write_glb(tmp_path / "few.glb", SkeletonMotion(skeleton, turns, np.zeros((2, 3))), body, Fraction(25))
+    issues = validate(tmp_path / "few.glb")["issues"]
+    assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]
 
 
 def test_without_its_animation_the_body_stands_at_rest_facing_ahead(glb):
