@@ -15,13 +15,13 @@ import numpy as np
 import pygltflib as gltf
 
 from ...models.body import BodyModel
-from ...models.rotations import continuous, relative_to_parents, to_quaternions
+from ...models.rotations import apply, continuous, relative_to_parents, to_quaternions
 from ...models.skeleton import INFLUENCES
 from ..decoding.skeleton_fit import SkeletonMotion
 from .uv_corners import split_at_seams
 
 _COMPONENTS = {"f4": gltf.FLOAT, "u1": gltf.UNSIGNED_BYTE, "u2": gltf.UNSIGNED_SHORT, "u4": gltf.UNSIGNED_INT}
-_SKIN_COLOUR = [0.6, 0.6, 0.6, 1.0]
+_COLOUR = [0.6, 0.6, 0.6, 1.0]
 
 
 def write_glb(path: Path, motion: SkeletonMotion, body: BodyModel, fps: Fraction) -> None:
@@ -32,9 +32,8 @@ def write_glb(path: Path, motion: SkeletonMotion, body: BodyModel, fps: Fraction
     skeleton, bones = motion.skeleton, len(motion.skeleton.names)
     buffer = _Buffer()
     rest = relative_to_parents(skeleton.axes[None], skeleton.parents)
-    places = skeleton.heads - np.where(skeleton.parents[:, None] < 0, 0, skeleton.heads[skeleton.parents])
-    places = (np.swapaxes(skeleton.axes, 1, 2)[skeleton.parents] @ places[..., None])[..., 0]
-    places[0] = skeleton.heads[0]
+    above, places = skeleton.parents[1:], skeleton.heads.copy()
+    places[1:] = apply(np.swapaxes(skeleton.axes, 1, 2)[above], places[1:] - places[above])
     nodes = [
         gltf.Node(
             name=name,
@@ -47,7 +46,7 @@ def write_glb(path: Path, motion: SkeletonMotion, body: BodyModel, fps: Fraction
     nodes.append(gltf.Node(name="body", mesh=0, skin=0))
     binds = np.tile(np.eye(4), (bones, 1, 1))
     binds[:, :3, :3] = np.swapaxes(skeleton.axes, 1, 2)
-    binds[:, :3, 3] = -(binds[:, :3, :3] @ skeleton.heads[..., None])[..., 0]
+    binds[:, :3, 3] = -apply(binds[:, :3, :3], skeleton.heads)
     columns = np.swapaxes(binds, 1, 2).reshape(bones, 16)  # glTF keeps matrices column by column
     content = gltf.GLTF2(
         asset=gltf.Asset(version="2.0", generator="Sparse2Dense"),
@@ -111,7 +110,7 @@ class _Buffer:
 
 
 def _material() -> gltf.Material:
-    surface = gltf.PbrMetallicRoughness(baseColorFactor=_SKIN_COLOUR, metallicFactor=0.0, roughnessFactor=0.8)
+    surface = gltf.PbrMetallicRoughness(baseColorFactor=_COLOUR, metallicFactor=0.0, roughnessFactor=0.8)
     return gltf.Material(name="body", pbrMetallicRoughness=surface)
 
 
