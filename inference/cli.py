@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line, ``s2d``: encode, decode, info, train, bench, demo, and the add-on's worker.
+"""The command line, ``s2d``: encode, decode, export, info, train, bench, demo, and the add-on's worker.
 
 Exit status: 0, or 2 for what the user gave wrongly (file, option), or 1 for anything else. What goes
 wrong is one line on standard error. Heavy modules are imported by the command that needs them.
@@ -122,6 +122,16 @@ def _decode_outputs(args: argparse.Namespace) -> dict[Path, Kind]:
     return decode.decode_outputs(args.output, pictures, args.only, args.video_format)
 
 
+def _encode_inputs(args: argparse.Namespace) -> list[Path]:
+    return [] if args.video is None or args.video.exists() else [args.video.parent]  # a pattern of names
+
+
+def _export_outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    from .export import export_outputs
+
+    return export_outputs(args.output)
+
+
 def _decode_inputs(args: argparse.Namespace) -> list[Path]:
     return [Path(args.edits)] if args.edits and not args.edits.lstrip().startswith("{") else []
 
@@ -221,6 +231,24 @@ def _decode(
     return asdict(result)
 
 
+def _export(
+    args: argparse.Namespace, progress: Progress, _finished: Finished = lambda part: None
+) -> dict[str, Any]:
+    from . import export
+    from .decoding import edits
+
+    result = export.export(
+        args.clip,
+        args.output,
+        device=args.device,
+        threads=args.threads,
+        body_file=args.body_path,
+        edits=edits.read_edits(args.edits) if args.edits else None,
+        progress=progress,
+    )
+    return asdict(result)
+
+
 def _probe(_args: argparse.Namespace, _progress: Progress, _finished: Finished) -> dict[str, Any]:
     from .probe import probe
 
@@ -241,6 +269,14 @@ def _run_decode(args: argparse.Namespace) -> int:
     _print_warnings(result)
     for name in sorted(result["files"].values()):
         print(Path(result["folder"]) / name)
+    return 0
+
+
+def _run_export(args: argparse.Namespace) -> int:
+    with _progress_bars() as progress:
+        result = _export(args, progress)
+    _print_warnings(result)
+    print(result["path"])
     return 0
 
 
@@ -315,6 +351,10 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     _add_decode(decode)
     decode.set_defaults(command=_run_decode)
 
+    export = commands.add_parser("export", parents=[writing], help="the motion of a .s2d for other programs")
+    _add_export(export)
+    export.set_defaults(command=_run_export)
+
     info = commands.add_parser("info", parents=[common], help="what a .s2d holds and where its bytes go")
     info.add_argument("clip", type=Path, metavar="CLIP.s2d")
     info.add_argument("--json", action="store_true", help="for programs")
@@ -338,9 +378,13 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     demo.add_argument("-o", "--output", type=Path, default=Path("demo"), metavar="DIR")
     demo.set_defaults(command=_run_demo, outputs=_demo_outputs)
 
-    worker = commands.add_parser("worker", help="encode or decode for a program: JSON lines on stdout")
-    jobs = worker.add_subparsers(required=True, metavar="encode|decode|probe")
-    for name, add, job in (("encode", _add_encode, _encode), ("decode", _add_decode, _decode)):
+    worker = commands.add_parser("worker", help="these for a program: JSON lines on stdout")
+    jobs = worker.add_subparsers(required=True, metavar="encode|decode|export|probe")
+    for name, add, job in (
+        ("encode", _add_encode, _encode),
+        ("decode", _add_decode, _decode),
+        ("export", _add_export, _export),
+    ):
         kind = jobs.add_parser(name, parents=[writing])
         add(kind)
         kind.set_defaults(command=_run_worker, job=job)
@@ -350,7 +394,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _add_encode(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(outputs=_encode_outputs)
+    parser.set_defaults(outputs=_encode_outputs, inputs=_encode_inputs)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "video",
@@ -406,17 +450,41 @@ def _add_decode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("clip", type=Path, metavar="CLIP.s2d")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     parser.add_argument("--only", choices=("mesh", "video"))
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    parser.add_argument("--threads", type=_within(1, 256), metavar="N", help="processor threads (all cores)")
+    _add_runtime(parser)
     _add_body_path(parser)
     parser.add_argument("--vertices", action="store_true", help="put every vertex into mesh.npz too")
     parser.add_argument("--video-format", choices=("webm", "mp4"), default="webm", help="VP9 or H.264")
     parser.add_argument("--sound", type=Path, metavar="FILM", help="carry the sound of the clip's own film")
-    parser.add_argument(
-        "--edits", metavar="JSON", help='clean-up of the mesh, as text or a file: {"foot_lock": 1, …}'
-    )
+    _add_edits(parser, "mesh")
     parser.add_argument("--frame", type=int, metavar="N", help="write only the mesh of this frame")
     parser.add_argument("--format", choices=("glb", "obj", "ply"), default="glb", help="of that mesh")
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(outputs=_export_outputs, inputs=_decode_inputs)
+    parser.add_argument("clip", type=Path, metavar="CLIP.s2d")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=".bvh, .glb, .trc, .c3d or .npz",
+    )
+    _add_runtime(parser)
+    _add_body_path(parser)
+    _add_edits(parser, "motion")
+
+
+def _add_runtime(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument("--threads", type=_within(1, 256), metavar="N", help="processor threads (all cores)")
+
+
+def _add_edits(parser: argparse.ArgumentParser, of: str) -> None:
+    parser.add_argument(
+        "--edits", metavar="JSON", help=f'clean-up of the {of}, as text or a file: {{"foot_lock": 1, …}}'
+    )
 
 
 def _tool_module(name: str) -> ModuleType:

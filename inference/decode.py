@@ -157,7 +157,7 @@ def decode_frame(
     Only the keypoint groups around the frame are decoded. Raises InputError for a frame that is not
     in the clip, a bad file or a folder that cannot be written.
     """
-    from .decoding.mesh_export import export_mesh  # with trimesh, which Blender's Python lacks
+    from .exports.mesh_export import export_mesh  # with trimesh, which Blender's Python lacks
 
     path, out_dir = Path(path), Path(out_dir)
     file = S2DFile.open(path)

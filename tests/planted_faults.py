@@ -28,6 +28,7 @@ ROOMS = {
     "decoding": ("inference/decoding", "tests/inference/decoding"),
     "engine": ("s2d_addon/engine", "tests/s2d_addon/engine"),
     "retarget": ("s2d_addon/retarget", "tests/s2d_addon/retarget"),
+    "exports": ("inference/exports", "tests/inference/exports"),
     "film": ("inference/film", "tests/inference/film"),
 }
 """By name: the folder of the code, and that of its unit tests."""

@@ -82,8 +82,10 @@ def test_the_readme_installs_what_this_test_does():
 
 def test_every_command_line_that_the_readme_shows(installed, work):
     lines = [line for line in shown_commands() if not any(more in line for more in FURTHER_EXTRAS)]
-    assert {tuple(shlex.split(line)[1:2]) for line in lines} == {("encode",), ("info",), ("decode",)}
+    assert {shlex.split(line)[1] for line in lines} == {"encode", "info", "decode", "export"}
     lines += [f"{line} --format {form}" for line in lines if "--frame" in line for form in ("obj", "ply")]
+    shown = next(line for line in lines if "FILE.glb" in line)
+    lines += [shown.replace("FILE.glb", f"MADE.{ending}") for ending in ("bvh", "trc", "c3d", "npz")]
     for line in lines:
         done = run(installed, work, line)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
@@ -92,6 +94,7 @@ def test_every_command_line_that_the_readme_shows(installed, work):
     assert (work / "CLIP.s2d").stat().st_size < 20_000
     assert (work / "DIR" / "video.webm").stat().st_size > 10_000
     assert {path.suffix for path in (work / "DIR").glob("frame_*")} == {".glb", ".obj", ".ply"}
+    assert (work / "FILE.glb").exists() and len(list(work.glob("MADE.*"))) == 4
 
 
 @pytest.mark.parametrize("line", ["s2d train vertices --data .", "s2d bench keypoints"])

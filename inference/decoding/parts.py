@@ -37,15 +37,21 @@ def write_body(folder: Path, body: RestBody, references: list[Reference]) -> Non
         _write_picture(folder / FILES["reference"], references[0].picture)
 
 
+def keypoint_groups(file: S2DFile, progress: Progress) -> Iterator[np.ndarray]:
+    """Decode the keypoints group by group: each ``(n, 23, 3)`` float32, metres in camera space."""
+    header = file.header
+    for start in range(0, header.frames, header.group_frames):
+        stop = min(start + header.group_frames, header.frames)
+        yield file.keypoints(start, stop).astype(np.float32)
+        progress("keypoints", stop, header.frames)
+
+
 def spool_keypoints(file: S2DFile, path: Path, progress: Progress) -> np.ndarray:
     """Decode the keypoints ``(T, 23, 3)``, metres, group by group to a file, and return that, to be read."""
-    header = file.header
     with path.open("wb") as spool:  # not through the map: there a full disk would kill the process
-        for start in range(0, header.frames, header.group_frames):
-            stop = min(start + header.group_frames, header.frames)
-            spool.write(file.keypoints(start, stop).astype(np.float32).tobytes())
-            progress("keypoints", stop, header.frames)
-    return np.memmap(path, np.float32, "r", shape=(header.frames, len(KEYPOINT_NAMES), 3))
+        for group in keypoint_groups(file, progress):
+            spool.write(group.tobytes())
+    return np.memmap(path, np.float32, "r", shape=(file.header.frames, len(KEYPOINT_NAMES), 3))
 
 
 def write_mesh(

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``skeleton.npz``: the standard skeleton fitted to a finished point cache, for Blender's armatures.
+"""The standard skeleton fitted to a clip's vertices, and ``skeleton.npz``, for Blender's armatures.
 
-    mesh.pc2 ──▶ bone lengths of the clip ──▶ rotations of every frame ──▶ skeleton.npz
+    vertices ──▶ bone lengths of the clip ──▶ rotations of every frame
+    mesh.pc2 ──────────────────────────────────────────────────────────▶ skeleton.npz
 
-Frames are read batch by batch, so that memory grows by the rotations alone, about 350 bytes a frame.
+Frames are taken batch by batch, so that memory grows by the rotations alone, about 850 bytes a frame.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +25,39 @@ from .vertices import batches
 
 _CALIBRATION_FRAMES = 64
 """Frames that the bone lengths are taken from, evenly spread: more change them by less than a millimetre."""
+
+
+@dataclass(frozen=True)
+class SkeletonMotion:
+    """A skeleton and its motion in T frames, in the axes of the skeleton.
+
+    Attributes:
+        skeleton: the bones at rest and the mesh that they carry.
+        rotations: ``(T, J, 3, 3)`` float32, of each bone in the world since rest.
+        roots: ``(T, 3)``, metres, where the root's head stands.
+    """
+
+    skeleton: Skeleton
+    rotations: np.ndarray
+    roots: np.ndarray
+
+
+def fit_skeleton(
+    body: ShapedBody, vertices: Callable[[int, int], np.ndarray], frames: int, progress: Progress
+) -> SkeletonMotion:
+    """Fit the standard skeleton of ``body`` to all ``frames`` of a clip, in camera space.
+
+    ``vertices(start, stop)`` gives those of some frames ``(stop - start, V, 3)``. It is asked first for
+    single frames all over the clip, which tell the bones' lengths, then for all in order, batch by batch.
+    """
+    sample = np.unique(np.linspace(0, frames - 1, _CALIBRATION_FRAMES).astype(int))
+    shown = np.concatenate([vertices(frame, frame + 1) for frame in sample.tolist()])
+    skeleton = calibrate(build_skeleton(body), shown)
+    rotations, roots = np.empty((frames, len(skeleton.names), 3, 3), np.float32), np.empty((frames, 3))
+    for start, stop in batches(0, frames):
+        rotations[start:stop], roots[start:stop] = fit_pose(skeleton, vertices(start, stop))
+        progress("skeleton", stop, frames)
+    return SkeletonMotion(skeleton, rotations, roots)
 
 
 def write_skeleton(path: Path, body: ShapedBody, cache: Path, frames: int, progress: Progress) -> None:
@@ -37,17 +74,11 @@ def write_skeleton(path: Path, body: ShapedBody, cache: Path, frames: int, progr
     - ``locations`` ``(T, 3)``, where the root's head stands, the camera at the origin. The root pose bone's
       own ``location`` is ``matrices[0][:3, :3].T @ (locations - heads[0])``.
     """
-    sample = np.unique(np.linspace(0, frames - 1, _CALIBRATION_FRAMES).astype(int))
-    shown = np.concatenate([read_pc2(cache, frame, frame + 1) for frame in sample])
-    skeleton = calibrate(build_skeleton(body), shown)
-    rotations, roots = np.empty((frames, len(skeleton.names), 3, 3), np.float32), np.empty((frames, 3))
-    for start, stop in batches(0, frames):
-        rotations[start:stop], roots[start:stop] = fit_pose(skeleton, read_pc2(cache, start, stop))
-        progress("skeleton", stop, frames)
+    motion = fit_skeleton(body, partial(read_pc2, cache), frames, progress)
     arrays = {
-        **_rest_arrays(skeleton),
-        "rotations": local_quaternions(skeleton, rotations),
-        "locations": to_blender(roots).astype(np.float32),
+        **_rest_arrays(motion.skeleton),
+        "rotations": local_quaternions(motion.skeleton, motion.rotations),
+        "locations": to_blender(motion.roots).astype(np.float32),
     }
     write_arrays(path, arrays)
 

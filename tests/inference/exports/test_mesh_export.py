@@ -27,7 +27,7 @@ class Missing:
 sys.meta_path.insert(0, Missing())
 import numpy as np
 from pathlib import Path
-from sparse2dense.inference.decoding.mesh_export import export_mesh
+from sparse2dense.inference.exports.mesh_export import export_mesh
 from sparse2dense.models.body_catalogue import load_body
 
 for ending in ("glb", "obj", "ply"):

@@ -15,6 +15,7 @@ from trimesh.visual import TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from ...models.body import BodyModel
+from .uv_corners import split_at_seams
 
 _TURN = np.array([1, -1, -1], np.float32)  # from camera space to y up, the person facing +z
 
@@ -25,16 +26,15 @@ def export_mesh(path: Path, vertices: np.ndarray, body: BodyModel) -> None:
     ``vertices`` is ``(V, 3)`` in camera space, metres; the file is y up, the person facing +z, as glTF has
     it.
     """
-    corners = np.stack([body.faces.ravel(), body.faces_uv.ravel()], axis=1)
-    pairs, faces = np.unique(corners, axis=0, return_inverse=True)
+    chosen, chosen_uv, faces = split_at_seams(body)
     # Normals are the body's own, so that no seam shows where UVs split a vertex. They and a material that has
     # no picture are given, since trimesh would have SciPy and Pillow make them.
-    points, normals = (np.stack([vertices, body.normals(vertices)]) * _TURN)[:, pairs[:, 0]]
+    points, normals = (np.stack([vertices, body.normals(vertices)]) * _TURN)[:, chosen]
     mesh = Trimesh(
         points,
-        faces.reshape(body.faces.shape),
+        faces,
         vertex_normals=normals,
-        visual=TextureVisuals(uv=body.uv[pairs[:, 1]], material=PBRMaterial()),
+        visual=TextureVisuals(uv=body.uv[chosen_uv], material=PBRMaterial()),
         process=False,
     )
     path.write_bytes(_EXPORTS[path.suffix](mesh))
