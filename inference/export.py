@@ -55,7 +55,7 @@ class ExportResult:
 
 
 def export_outputs(output: str | Path) -> dict[Path, Kind]:
-    """Return the file that :func:`export` writes, with its kind; none for an ending that it does not write."""
+    """Return the file that :func:`export` writes, with its kind; none for another ending."""
     kind = _KINDS.get(Path(output).suffix.lower())
     return {} if kind is None else {Path(output): kind}
 

@@ -101,6 +101,16 @@ def test_encoding_does_not_write_over_its_film_nor_a_body(engine, tmp_path, star
     assert contents(tmp_path) == {"film.mp4": b"a film", "SMPLX.npz": b"a body"}
 
 
+def test_encoding_does_not_write_over_a_picture_of_its_sequence(engine, tmp_path):
+    for number in (1, 2):
+        (tmp_path / f"shot_{number:04d}.png").write_bytes(b"a picture")
+    before = contents(tmp_path)
+    for film in (tmp_path, tmp_path / "shot_%04d.png", tmp_path / "shot_####.png"):
+        line = refuse(engine, "encode", film, "-o", tmp_path / "shot_0001.png", "--force")
+        assert "shot_0001.png" in line and "reads" in line
+    assert contents(tmp_path) == before
+
+
 def test_decoding_does_not_write_over_what_it_reads(engine, start_worker, tmp_path, motion_file):
     """Whatever the clip is called, and its edits, in the folder that it is decoded to."""
     clip, edits = tmp_path / "mesh.pc2", tmp_path / "clip.json"

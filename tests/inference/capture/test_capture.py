@@ -153,6 +153,36 @@ def test_a_mirrored_video_gives_the_mirrored_motion(tmp_path, small_frames, smal
     )
 
 
+@pytest.mark.parametrize("quarters", [1, 2])
+def test_a_turned_film_gives_the_turned_motion(tmp_path, small_frames, small, quarters):
+    """Whatever way round the film was held, or the person is: lying, or on their hands."""
+    clip = capture(write(tmp_path / "b.mp4", [np.rot90(frame, -quarters) for frame in small_frames])).clip
+    pixels, points = clip.camera.project(clip.keypoints), clip.keypoints
+    width, height = clip.width, clip.height
+    for _ in range(4 - quarters):  # clockwise, until it stands
+        pixels = np.stack([height - pixels[..., 1], pixels[..., 0]], axis=-1)
+        points = np.stack([-points[..., 1], points[..., 0], points[..., 2]], axis=-1)
+        width, height = height, width
+    apart = np.linalg.norm(pixels - small.camera.project(small.keypoints), axis=-1)
+    assert apart.mean() < 4
+    roots = [keypoints[:, TRUNK].mean(axis=1, keepdims=True) for keypoints in (points, small.keypoints)]
+    assert np.linalg.norm((points - roots[0]) - (small.keypoints - roots[1]), axis=-1).mean() < 0.025
+
+
+def test_a_person_far_away_is_found(tmp_path, small_frames, small):
+    """240 pixels of a picture 1,080 high, whom a glance at the whole does not find."""
+    frames = []
+    for frame in small_frames[:12]:
+        far = cv2.resize(frame, (180, 320), interpolation=cv2.INTER_AREA)
+        picture = np.full((1080, 1920, 3), far[-40:].mean(axis=(0, 1)), np.uint8)
+        picture[500:820, 1200:1380] = far
+        frames.append(picture)
+    clip = capture(write(tmp_path / "far.mp4", frames)).clip
+    pixels = clip.camera.project(clip.keypoints) * 1920 / clip.width - (1200, 500)
+    expected = small.camera.project(small.keypoints[:12]) * 180 / small.width
+    assert np.linalg.norm(pixels - expected, axis=-1).mean() < 8
+
+
 def test_a_short_gap_is_filled_and_a_long_one_reported(tmp_path, small_frames):
     frames = list(small_frames)
     for index in (6, 7, *range(13, 27)):

@@ -55,6 +55,21 @@ def test_a_bad_clip_leaves_nothing(engine, motion_file, tmp_path):
     assert str(bad) in done.stderr and os.listdir(tmp_path) == ["bad.s2d"]
 
 
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_export_replaces_an_earlier_one_and_nothing_else(engine, motion_file, tmp_path, ending):
+    out = tmp_path / f"clip{ending}"
+    out.write_text("a novel")
+    done = engine("export", motion_file, "-o", out)
+    assert (done.returncode, out.read_text()) == (2, "a novel")
+    assert "--force" in done.stderr
+    assert engine("export", motion_file, "-o", out, "--force").returncode == 0
+    assert engine("export", motion_file, "-o", out).returncode == 0
+    clip = tmp_path / f"as if it were{ending}"
+    clip.write_bytes(motion_file.read_bytes())
+    done = engine("export", clip, "-o", clip, "--force")
+    assert (done.returncode, clip.read_bytes()) == (2, motion_file.read_bytes())
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_full_disk_leaves_the_file_that_was_there(engine, motion_file, tmp_path, ending):
@@ -65,7 +80,7 @@ def test_a_full_disk_leaves_the_file_that_was_there(engine, motion_file, tmp_pat
 
     out = tmp_path / f"clip{ending}"
     out.write_text("before")
-    done = engine("export", motion_file, "-o", out, preexec_fn=limit_files)
+    done = engine("export", motion_file, "-o", out, "--force", preexec_fn=limit_files)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
     assert "full" in done.stderr and "clip" in done.stderr
     assert os.listdir(tmp_path) == [out.name] and out.read_text() == "before"
