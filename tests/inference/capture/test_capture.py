@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import sparse2dense.inference
 from sparse2dense.inference.capture import pipeline
+from sparse2dense.inference.capture.blazepose import PoseDetector
 from sparse2dense.inference.capture.camera_motion import people_in
 from sparse2dense.inference.capture.pipeline import CaptureOptions, capture
+from sparse2dense.inference.capture.tracking import find_people
 from sparse2dense.inference.decoding.vertices import VertexDecoder
 from sparse2dense.inference.film.reader import VideoReader
 from sparse2dense.inference.film.writer import VideoWriter
@@ -170,16 +172,18 @@ def test_a_turned_film_gives_the_turned_motion(tmp_path, small_frames, small, qu
 
 
 def test_a_person_far_away_is_found(tmp_path, small_frames, small):
-    """240 pixels of a picture 1,080 high, whom a glance at the whole does not find."""
-    frames = []
+    """210 pixels of a picture 1,080 high, whom a glance at the whole does not find."""
+    frames, scale = [], 0.75
     for frame in small_frames[:12]:
-        far = cv2.resize(frame, (180, 320), interpolation=cv2.INTER_AREA)
-        picture = np.full((1080, 1920, 3), far[-40:].mean(axis=(0, 1)), np.uint8)
-        picture[500:820, 1200:1380] = far
+        far = cv2.resize(frame[90:410, 60:230], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        picture = np.full((1080, 1920, 3), far[-20:].mean(axis=(0, 1)), np.uint8)
+        picture[500 : 500 + far.shape[0], 1200 : 1200 + far.shape[1]] = far
         frames.append(picture)
-    clip = capture(write(tmp_path / "far.mp4", frames)).clip
-    pixels = clip.camera.project(clip.keypoints) * 1920 / clip.width - (1200, 500)
-    expected = small.camera.project(small.keypoints[:12]) * 180 / small.width
+    path = write(tmp_path / "far.mp4", frames)
+    assert not find_people(VideoReader(path).pictures(), 20, PoseDetector().detect)[0]
+    clip = capture(path).clip
+    pixels = (clip.camera.project(clip.keypoints) * 1920 / clip.width - (1200, 500)) / scale + (60, 90)
+    expected = small.camera.project(small.keypoints[:12]) * 360 / small.width
     assert np.linalg.norm(pixels - expected, axis=-1).mean() < 8
 
 
