@@ -55,7 +55,7 @@ _TOOLS = {
 """Commands whose subjects are modules with ``add_arguments(parser)`` and ``run(args)``."""
 
 _OF_FILMS = (
-    "person", "start", "end", "fps", "smoothing", "references", "whole", "quality", "plate_quality",
+    "person", "start", "end", "smoothing", "references", "whole", "quality", "plate_quality",
 )  # fmt: skip
 """Options of ``encode`` that mean nothing where there is no film."""
 
@@ -127,7 +127,7 @@ def _motion_options(args: argparse.Namespace) -> MotionOptions:
         raise InputError(
             "option", "--body-path is a model of an SMPL body: say which with --body, such as --body smplx."
         )
-    return MotionOptions(**_given(args, ("body", "body_path", "size", "fov")))
+    return MotionOptions(**_given(args, ("body", "body_path", "size", "fov", "fps")))
 
 
 def _given(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
@@ -291,7 +291,13 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 def _add_encode(parser: argparse.ArgumentParser) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("video", type=Path, nargs="?", metavar="VIDEO")
-    source.add_argument("--keypoints", type=Path, metavar="FILE.npz", help="a motion without video")
+    source.add_argument(
+        "--keypoints",
+        type=Path,
+        metavar="FILE",
+        help="a motion without video: .npz or .npy, BVH, TRC, C3D, JSON of OpenPose, EasyMocap or MediaPipe "
+        "(or a folder of it), SMPL parameters with --body and --body-path",
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="CLIP.s2d")
     parser.add_argument(
         "--fov", type=float, metavar="DEGREES", help="field of view of the picture's longer side, if known"
@@ -299,7 +305,12 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--person", type=int, metavar="N", help="which person to follow, 1 being the largest")
     parser.add_argument("--start", type=float, metavar="SECONDS")
     parser.add_argument("--end", type=float, metavar="SECONDS")
-    parser.add_argument("--fps", type=_rate, metavar="RATE", help="such as 25 or 30000/1001")
+    parser.add_argument(
+        "--fps",
+        type=_rate,
+        metavar="RATE",
+        help="such as 25 or 30000/1001: of the clip, or of a motion whose file states none",
+    )
     parser.add_argument("--size", type=int, metavar="PIXELS", help="short side of the picture (256)")
     parser.add_argument("--smoothing", type=float, metavar="STRENGTH", help="of the motion; 0 is none (1)")
     parser.add_argument(

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Frame rates: the exact fraction that a decimal one stands for."""
+"""Frame rates: the exact fractions that decimals, pairs and times of frames stand for."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 
 
@@ -13,3 +14,74 @@ def rational_rate(rate: float) -> Fraction:
         if nominal and abs(nominal * base / Fraction(rate) - 1) < 2e-5:
             return nominal * base
     return Fraction(rate).limit_denominator(1001)
+
+
+def parse_rate(value: object) -> Fraction:
+    """Return the rate that a file or a person writes: a number, ``"30000/1001"``, or numerator and denominator.
+
+    Decimals stand for exact rates as in :func:`rational_rate`, also in a pair: (29.97, 1.0) is 30000/1001.
+    Raises ValueError for what is no rate of more than 0.
+    """
+    if isinstance(value, (bytes, str)):
+        text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
+        parts: list[object] = list(text.strip().replace(",", ".").split("/"))
+    elif isinstance(value, Fraction):
+        parts = [value.numerator, value.denominator]
+    else:
+        parts = list(value) if isinstance(value, Iterable) else [value]
+    if len(parts) not in (1, 2) or any(isinstance(part, bool) for part in parts):
+        raise ValueError("a rate is one number, or numerator and denominator")
+    try:
+        numbers = [float(part) for part in parts]  # type: ignore[arg-type]  what is no number raises
+    except (TypeError, OverflowError) as error:
+        raise ValueError("a rate is made of numbers") from error
+    if not all(0 < number < 1e12 for number in numbers):
+        raise ValueError("a rate is more than 0")
+    numerator, denominator = numbers[0], (numbers[1:] or [1.0])[0]
+    if numerator.is_integer() and denominator.is_integer():
+        return Fraction(int(numerator), int(denominator))
+    return rational_rate(numerator / denominator)
+
+
+_USUAL = (
+    24,
+    25,
+    30,
+    48,
+    50,
+    60,
+    72,
+    75,
+    90,
+    100,
+    120,
+    144,
+    150,
+    180,
+    200,
+    240,
+    250,
+    300,
+    400,
+    480,
+    500,
+    1000,
+)
+
+
+def rate_of_frame_time(text: str) -> Fraction:
+    """Return the rate whose frames take the seconds that ``text`` gives, rounded as it is.
+
+    0.0333333 is 30, 0.033367 is 30000/1001, 0.0083 is 120: a usual rate where one rounds to that text. Raises
+    ValueError for what is no time.
+    """
+    seconds = float(text)
+    if not 1e-6 < seconds < 1e6:
+        raise ValueError("no time")
+    digits = text.lower().partition("e")[0].partition(".")[2]
+    rounding = 0.51 * 10.0 ** -len(digits) if "e" not in text.lower() else 1e-6 * seconds
+    for base in (Fraction(1), Fraction(1000, 1001)):
+        near = (rate * base for rate in _USUAL if abs(1 / (rate * base) - seconds) <= rounding)
+        if digits and (rate := next(near, None)):
+            return rate
+    return rational_rate(1 / seconds)
