@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
+from typing import Any
 
 
 def rational_rate(rate: float) -> Fraction:
@@ -16,15 +17,15 @@ def rational_rate(rate: float) -> Fraction:
     return Fraction(rate).limit_denominator(1001)
 
 
-def parse_rate(value: object) -> Fraction:
-    """Return the rate that a file or a person writes: a number, ``"30000/1001"``, or numerator and denominator.
+def parse_rate(value: Any) -> Fraction:
+    """Return the rate that is written as a number, as ``"30000/1001"``, or as numerator and denominator.
 
     Decimals stand for exact rates as in :func:`rational_rate`, also in a pair: (29.97, 1.0) is 30000/1001.
     Raises ValueError for what is no rate of more than 0.
     """
     if isinstance(value, (bytes, str)):
         text = value.decode("ascii", "replace") if isinstance(value, bytes) else value
-        parts: list[object] = list(text.strip().replace(",", ".").split("/"))
+        parts: list[Any] = list(text.strip().replace(",", ".").split("/"))
     elif isinstance(value, Fraction):
         parts = [value.numerator, value.denominator]
     else:
@@ -32,7 +33,7 @@ def parse_rate(value: object) -> Fraction:
     if len(parts) not in (1, 2) or any(isinstance(part, bool) for part in parts):
         raise ValueError("a rate is one number, or numerator and denominator")
     try:
-        numbers = [float(part) for part in parts]  # type: ignore[arg-type]  what is no number raises
+        numbers = [float(part) for part in parts]
     except (TypeError, OverflowError) as error:
         raise ValueError("a rate is made of numbers") from error
     if not all(0 < number < 1e12 for number in numbers):

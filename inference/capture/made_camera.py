@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A camera for a motion that was never filmed: the person is put before one that is made.
 
-The camera is level, half as high as all that moves, and so far away that every point of every frame lies in its
-picture; the person faces it in the first moments. The axes are turned, never mirrored.
+The camera is level, half as high as all that moves, and so far away that every point of every frame lies in
+its picture; the person faces it in the first moments. The axes are turned, never mirrored.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _BACKWARD_FEET, _BACKWARD_KNEES = -0.3, -0.03
 def recognise_up(points: np.ndarray, convention: Convention) -> tuple[str, list[str]]:
     """Tell which axis points up from where a person's feet and shoulders are in points ``(T, 23, 3)``.
 
-    Returns the axis, by its name in :data:`.TO_CAMERA`, and warnings. Raises InputError ``axes`` where most of
-    the motion does not stand along one and nothing is usual in such files.
+    Returns the axis, by its name in :data:`.TO_CAMERA`, and warnings. Raises InputError ``axes`` where most
+    of the motion does not stand along one and nothing is usual in such files.
     """
     direction = unit(points[:, _SHOULDERS].mean(axis=1) - points[:, ANKLES].mean(axis=1)).mean(axis=0)
     axis = upward_axis(direction)
@@ -81,8 +81,8 @@ def _turn_to_camera(points: np.ndarray, first: int) -> np.ndarray:
 def check_sides(points: np.ndarray) -> None:
     """Refuse a person whose left and right are exchanged, as by an axis that is mirrored.
 
-    ``points`` ``(T, 23, 3)``, NaN where unknown, are in right-handed axes of any direction. Feet and knees point
-    ahead, which is where left and up say. Raises InputError ``axes``.
+    ``points`` ``(T, 23, 3)``, NaN where unknown, are in right-handed axes of any direction. Feet and knees
+    point ahead, which is where left and up say. Raises InputError ``axes``.
     """
 
     def at(name: str) -> np.ndarray:
@@ -101,6 +101,6 @@ def check_sides(points: np.ndarray) -> None:
     if backward:
         raise InputError(
             "axes",
-            f"the {'feet' if known.size else 'knees'} point backwards: left and right are exchanged in it, or an axis "
-            "is mirrored. Exchange the names, or negate one axis.",
+            f"the {'feet' if known.size else 'knees'} point backwards: left and right are exchanged in it, "
+            "or an axis is mirrored. Exchange the names, or negate one axis.",
         )

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Motion without video: a motion file of any program that :mod:`..motions.motion_reader` opens becomes a clip.
+"""Motion without video: what :mod:`..motions.motion_reader` reads of any program's file becomes a clip.
 
-Any subset of the schema's names that holds ``REQUIRED_NAMES`` will do; names that the schema does not have are
-left out. Points that are missing for a short time (not a number, or 0, 0, 0 where that is no place of theirs) are
-filled in. Points that a file lacks are put where they are on the fitted body at rest, in a frame that the limb
-they ride on fixes. Where the file has a camera, the keypoints are in its space and stay there; where it has none,
-the person is put before one that is made (:mod:`.made_camera`).
+Any subset of the schema's names that holds ``REQUIRED_NAMES`` will do; names that the schema does not have
+are left out. Points that are missing for a short time (not a number, or 0, 0, 0 where that is no place of
+theirs) are filled in. Points that a file lacks are put where they are on the fitted body at rest, in a frame
+that the limb they ride on fixes. Where the file has a camera, the keypoints are in its space and stay there;
+where it has none, the person is put before one that is made (:mod:`.made_camera`).
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class MotionOptions:
     """What a user may choose.
 
     ``body``, ``body_path``: the body that is fitted, and the user's own model of it, see :func:`.load_body`.
-    ``size``: sides of the canvas in pixels, ``fov``: degrees across its longer side, ``fps``: frames a second,
-    where the file has none.
+    ``size``: sides of the canvas in pixels, ``fov``: degrees across its longer side, ``fps``: frames a
+    second, where the file has none.
     """
 
     body: str = "anny"
@@ -105,7 +105,7 @@ def _frame_rate(stated: Fraction | None, wanted: Fraction | None) -> Fraction:
     if stated is not None and wanted is not None:
         raise InputError(
             "bad_fps",
-            f"--fps goes with a video, or with a --keypoints file that states no rate: this one has {stated}.",
+            f"--fps goes with a video, or with a --keypoints file that states no rate; it has {stated}.",
         )
     fps = wanted if stated is None else stated
     if fps is None or not MIN_FPS <= fps <= MAX_FPS:
@@ -141,8 +141,8 @@ def _named_points(points: np.ndarray, texts: Sequence[str]) -> tuple[np.ndarray,
 def _without_zeros(points: np.ndarray) -> np.ndarray:
     """Make points ``(T, 23, 3)`` that are 0, 0, 0 for want of anything else not a number.
 
-    The origin is no place of a point that is elsewhere whenever it is not exactly there. Where the origin rides
-    on the person, at one point, that point is always there and stays.
+    The origin is no place of a point that is elsewhere whenever it is not exactly there. Where the origin
+    rides on the person, at one point, that point is always there and stays.
     """
     zero = (points == 0).all(axis=-1)
     if not zero.any():
@@ -160,7 +160,7 @@ def _without_zeros(points: np.ndarray) -> np.ndarray:
 
 
 def _held_hips(points: np.ndarray) -> list[str]:
-    """Say so where the hips' middle stays at the origin of points ``(T, 23, 3)``: the person stays in place."""
+    """Say so where the hips' middle stays at the origin of points ``(T, 23, 3)``."""
     hips = points[:, HIPS].mean(axis=1)
     if len(points) < 2 or np.linalg.norm(hips, axis=-1).max() > _AT_ORIGIN:
         return []
@@ -203,7 +203,10 @@ def _camera(matrix: np.ndarray | None, fov: float | None, width: int, height: in
 
 
 def _fill_gaps(points: np.ndarray, known: np.ndarray, fps: Fraction) -> tuple[np.ndarray, list[str]]:
-    """Bridge short runs of NaN in the ``known`` points, and say in which; a long one is an error if required."""
+    """Bridge short runs of NaN in the ``known`` points, and say in which.
+
+    Of a longer one a required point dies; any other is left NaN throughout.
+    """
     filled = points.copy()
     frames = np.arange(len(points))
     bridged, lost = [], []

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """NumPy's files: named keypoints in ``.npz``, landmarks in ``.npz`` or ``.npy``, SMPL parameters in ``.npz``.
 
-Named keypoints are arrays ``keypoints`` ``(T, N, 3)``, NaN where a point is missing, ``keypoint_names`` ``(N,)``
-and ``fps`` (a number, a text such as ``30000/1001``, or numerator and denominator). ``units`` (``m`` if it is left
-out, ``cm``, ``mm``, ``in``) and ``up`` (the axis that points up: ``y``, ``-y``, ``z`` …; seen on the person if it is
-left out) say what the numbers mean. With ``camera`` ``(3, 3)``, K in pixels, and ``size`` ``(2,)``, the canvas it
-belongs to, they are in that camera's space: x right, y down, z forward. Landmarks are any array ``(T, N, 3)`` or
-``(T, N, 4)`` of a number of points that is known (:data:`.conventions.ORDERS`).
+Named keypoints are arrays ``keypoints`` ``(T, N, 3)``, NaN where a point is missing, ``keypoint_names``
+``(N,)`` and ``fps`` (a number, a text such as ``30000/1001``, or numerator and denominator). ``units`` (``m``
+if it is left out, ``cm``, ``mm``, ``in``) and ``up`` (the axis that points up: ``y``, ``-y``, ``z`` …; seen
+on the person if it is left out) say what the numbers mean. With ``camera`` ``(3, 3)``, K in pixels, and
+``size`` ``(2,)``, the canvas it belongs to, they are in that camera's space: x right, y down, z forward.
+Landmarks are any array ``(T, N, 3)`` or ``(T, N, 4)`` of a number of points that is known
+(:data:`.conventions.ORDERS`).
 """
 
 from __future__ import annotations

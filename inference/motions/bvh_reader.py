@@ -3,9 +3,9 @@
 
 A joint stands at its ``OFFSET`` in its parent's axes, turned by its channels in the order in which they are
 written: ``Zrotation Xrotation Yrotation`` is Rz Rx Ry on column vectors. Joints become points by their names
-(:data:`.conventions.BONES`). What a skeleton has no joint for (nose, ears, knuckles, heels, tips of the toes) is
-put where a person has it in the rest pose, and rides on the joint that carries it, so that a turned head is
-seen to turn.
+(:data:`.conventions.BONES`). What a skeleton has no joint for (nose, ears, knuckles, heels, tips of the toes)
+is put where a person has it in the rest pose, and rides on the joint that carries it, so that a turned head
+is seen to turn.
 """
 
 from __future__ import annotations
@@ -77,32 +77,12 @@ def _read_hierarchy(text: str) -> list[_Joint]:
     """Read the joints, a parent before its children; end sites are joints without channels."""
     joints: list[_Joint] = []
     opened: list[int] = []
-    latest = -1
     for number, line in enumerate(text.split("\n"), 1):
+        if line.lstrip().startswith(("#", "//")):
+            continue
         for piece in re.split(r"([{}])", line):
-            words = piece.split()
-            kind = words[0].upper() if words else ""
-            if not words or kind == "HIERARCHY" or piece.lstrip().startswith(("#", "//")):
-                continue
             try:
-                if kind in ("ROOT", "JOINT", "END"):
-                    parent = opened[-1] if kind != "ROOT" else -1
-                    is_end = kind == "END"
-                    name = f"{joints[parent].name}_End" if is_end else " ".join(words[1:])
-                    joints.append(_Joint(name, parent, is_end=is_end))
-                    latest = len(joints) - 1
-                elif kind == "{":
-                    opened.append(latest)
-                elif kind == "}":
-                    opened.pop()
-                elif kind == "OFFSET":
-                    joints[opened[-1]].offset = np.array([_number(word) for word in words[1:4]])
-                    if joints[opened[-1]].offset.shape != (3,):
-                        raise ValueError
-                elif kind == "CHANNELS":
-                    _add_channels(joints, opened[-1], words)
-                else:
-                    raise ValueError
+                _read_piece(piece.split(), joints, opened)
             except (IndexError, ValueError):
                 raise InputError(
                     "not_motion", f"line {number}: '{piece.strip()[:40]}' has no meaning there."
@@ -112,6 +92,28 @@ def _read_hierarchy(text: str) -> list[_Joint]:
     if opened:
         raise InputError("not_motion", f"the joint {joints[opened[-1]].name[:40]} is not closed by '}}'.")
     return joints
+
+
+def _read_piece(words: list[str], joints: list[_Joint], opened: list[int]) -> None:
+    """Read one line of the hierarchy, or a brace; ``opened`` are the joints whose braces are open."""
+    kind = words[0].upper() if words else "HIERARCHY"
+    if kind == "ROOT":
+        joints.append(_Joint(" ".join(words[1:]), -1))
+    elif kind == "JOINT":
+        joints.append(_Joint(" ".join(words[1:]), opened[-1]))
+    elif kind == "END":
+        joints.append(_Joint(f"{joints[opened[-1]].name}_End", opened[-1], is_end=True))
+    elif kind == "{":
+        opened.append(len(joints) - 1)
+    elif kind == "}":
+        opened.pop()
+    elif kind == "OFFSET":
+        x, y, z = (_number(word) for word in words[1:4])
+        joints[opened[-1]].offset = np.array([x, y, z])
+    elif kind == "CHANNELS":
+        _add_channels(joints, opened[-1], words)
+    elif kind != "HIERARCHY":
+        raise ValueError
 
 
 def _number(word: str) -> float:
@@ -149,7 +151,7 @@ def _read_frames(text: str, first_line: int, channels: int) -> tuple[Fraction, n
     if rest:
         raise InputError(
             "not_motion",
-            f"frame {frames} ends after {rest} of {channels} numbers: the file is cut off, or a line has too many.",
+            f"frame {frames} ends after {rest} of {channels} numbers: it is cut off, or a line has too many.",
         )
     told = (
         []

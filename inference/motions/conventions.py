@@ -23,8 +23,8 @@ from ...models.keypoints import BLAZEPOSE_INDEX, KEYPOINT_NAMES, REQUIRED_NAMES
 class Convention:
     """What one kind of file means where it says nothing itself.
 
-    ``unit``: metres, None where the person's height tells it. ``up``: the axis that points up where the motion
-    does not show it (somebody who lies), None where nothing is usual.
+    ``unit``: metres, None where the person's height tells it. ``up``: the axis that points up where the
+    motion does not show it (somebody who lies), None where nothing is usual.
     """
 
     label: str
@@ -143,8 +143,8 @@ def guess_unit(points: np.ndarray, names: Sequence[str]) -> tuple[float, str]:
     height = stature(points, names)
     for label, metres, (least, most) in _GUESSES:
         if least <= height * metres <= most:
-            said = f"the file names no unit: {label} are taken, in which the person is {height * metres:.2f} m tall"
-            return metres, said
+            tall = f"{height * metres:.2f} m tall"
+            return metres, f"the file names no unit: {label} are taken, in which the person is {tall}"
     raise InputError(
         "units",
         f"the file names no unit, and a person {height:.4g} high fits none of m, cm, mm and in: "
@@ -164,11 +164,11 @@ _MARKERS: dict[str, str] = {
     "index": "*index *fin",
     "hip": "*hip *hjc *hipjc *fep *hjcstudy",
     "knee": "*knee *kjc *kneejc *feo *kneestudy+*mkneestudy *kne+*knem *kne+*knm *kne+*mkne *knelat+*knemed",
-    "ankle": "*ankle *ajc *anklejc *tio *anklestudy+*manklestudy *ank+*ankm *ank+*mank *ank+*med *anklat+*ankmed",
+    "ankle": "*ankle *ajc *anklejc *tio *anklestudy+*manklestudy *ank+*ankm *ank+*mank *anklat+*ankmed",
     "heel": "*heel *hee *calcstudy *calc",
     "foot_index": "*bigtoe *footindex *toe *toestudy",
 }
-"""What marker sets call our points: Pose2Sim and OpenPose, OpenCap, Plug-in Gait's joint centres and markers."""
+"""What marker sets call our points: Pose2Sim and OpenPose, OpenCap, Plug-in Gait."""
 
 _ON_THE_SKIN: dict[str, str] = {
     "shoulder": "*sho *acr *acromion",
@@ -215,8 +215,8 @@ def _alternatives(pattern: str, side: str) -> list[list[str]]:
 def find_columns(labels: Sequence[str], patterns: Mapping[str, str]) -> dict[str, list[int]]:
     """Find the columns of ``labels`` that stand for points, whose mean each point is.
 
-    ``patterns`` are as :data:`BONES`; the points are named by side, such as ``left_knee``, but for those whose
-    pattern has none. Of labels that are there twice, the first counts.
+    ``patterns`` are as :data:`BONES`; the points are named by side, such as ``left_knee``, but for those
+    whose pattern has none. Of labels that are there twice, the first counts.
     """
     places: dict[str, int] = {}
     for column, label in enumerate(labels):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """JSON of pose estimators: one file of all frames, or a folder of one file a frame.
 
-A frame is OpenPose's (``people``, each with ``pose_keypoints_3d`` x, y, z and confidence in a row), EasyMocap's
-(a list of people with ``keypoints3d``), or MediaPipe's (a list of landmarks ``{x, y, z, visibility}`` or
-``[x, y, z]``, below one of the names that its interfaces have for it). A file of all frames is a list of such,
-or an object with ``frames`` and, if wanted, ``fps``.
+A frame is OpenPose's (``people``, each with ``pose_keypoints_3d`` x, y, z and confidence in a row),
+EasyMocap's (a list of people with ``keypoints3d``), or MediaPipe's (a list of landmarks ``{x, y, z,
+visibility}`` or ``[x, y, z]``, below one of the names that its interfaces have for it). A file of all frames
+is a list of such, or an object with ``frames`` and, if wanted, ``fps``.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _motion(frames: Iterator[tuple[str, Any]], fps: Fraction | None) -> Motion:
         try:
             rows, people, person = _rows(frame, person)
             found.append(_array(rows) if rows else None)
-        except (KeyError, TypeError, ValueError, OverflowError):
+        except (KeyError, IndexError, StopIteration, TypeError, ValueError, OverflowError, RecursionError):
             raise InputError(
                 "not_motion",
                 f"{name} holds no points of OpenPose, EasyMocap or MediaPipe in space "
@@ -111,10 +111,12 @@ def _motion(frames: Iterator[tuple[str, Any]], fps: Fraction | None) -> Motion:
             counts.add(len(found[-1]))
         if len(counts) > 1:
             raise InputError(
-                "bad_keypoints", f"{name} has {len(found[-1] or ())} points, those before another number."
+                "bad_keypoints", f"{name} has {len(rows)} points, and the frames before have another number."
             )
     if not counts:
-        raise InputError("not_motion", "nobody is in any of its frames.")
+        raise InputError(
+            "not_motion", "nobody is in any of its frames: points in space are wanted, not in the picture."
+        )
     array = np.full((len(found), counts.pop(), 4), np.nan)
     for at, points in enumerate(found):
         if points is not None:
@@ -125,24 +127,18 @@ def _motion(frames: Iterator[tuple[str, Any]], fps: Fraction | None) -> Motion:
 
 
 def _rows(frame: Any, person: Any) -> tuple[Any, int, Any]:
-    """Return a frame's list of points, the number of people in it, and the person's own number if there is one.
+    """Return a frame's list of points, how many people are in it, and the person's own number if any.
 
     The person is the one of the frames before, the first where there are none.
     """
+    while isinstance(frame, dict) and frame:
+        frame = frame[next(key for key in (*_PEOPLE, *_LANDMARKS) if key in frame)]
     if not frame:
         return None, 0, person
-    if isinstance(frame, dict):
-        for key in _PEOPLE:
-            if key in frame:
-                return _rows(frame[key], person)
-        key = next((key for key in _LANDMARKS if frame.get(key) is not None), None)
-        if key is None and not any(name in frame for name in _LANDMARKS):
-            raise KeyError
-        return _rows(frame[key], person) if key else (None, 0, person)
+    if not isinstance(frame, list):
+        raise TypeError
     if isinstance(frame[0], (int, float)):
         width = 4 if len(frame) % 4 == 0 and len(frame) // 4 in ORDERS else 3
-        if len(frame) % width:
-            raise ValueError
         return [frame[at : at + width] for at in range(0, len(frame), width)], 1, person
     if _is_row(frame[0]):
         return frame, 1, person
@@ -175,7 +171,7 @@ def _array(rows: list[Any]) -> np.ndarray:
         certain = next((key for key in ("visibility", "score", "confidence") if key in rows[0]), None)
         keys = ("x", "y", "z", certain) if certain else ("x", "y", "z")
         rows = [[row.get(key) for key in keys] for row in rows]
-    array = np.array(rows, np.float64)  # null is not a number, and so missing
+    array = np.array(rows, np.float64)  # of null it makes NaN, which is missing too
     if array.ndim != 2 or array.shape[1] not in (3, 4):
         raise ValueError
     return array

@@ -14,10 +14,11 @@ _CENTRED = 0.1  # metres: hips further from the origin than this are no world la
 
 
 def motion_of_landmarks(landmarks: np.ndarray, fps: Fraction | None, told: tuple[str, ...] = ()) -> Motion:
-    """Make a motion of ``landmarks (T, N, 3)`` or ``(T, N, 4)``, with a confidence, in an order of :data:`.ORDERS`.
+    """Make a motion of ``landmarks (T, N, 3)``, or ``(T, N, 4)`` with a confidence, in one of the orders.
 
-    A point without any confidence is missing; where all are without, the column says nothing. Raises InputError
-    ``bad_keypoints`` for another number of points, and for landmarks in a picture instead of in space.
+    The orders are :data:`.conventions.ORDERS`. A point without any confidence is missing; where all are
+    without, the column says nothing. Raises InputError ``bad_keypoints`` for another number of points, and
+    for landmarks in a picture instead of in space.
     """
     if landmarks.ndim != 3 or landmarks.shape[1] not in ORDERS or landmarks.shape[2] not in (3, 4):
         raise InputError(
@@ -30,8 +31,9 @@ def motion_of_landmarks(landmarks: np.ndarray, fps: Fraction | None, told: tuple
     names = tuple(order[column] for column in ours)
     points = landmarks[:, ours, :3].astype(np.float64)
     if landmarks.shape[2] == 4:
-        unseen = landmarks[:, ours, 3] == 0
-        points[unseen & ~unseen.all()] = np.nan
+        confidence = landmarks[:, ours, 3]
+        if confidence.any():
+            points[confidence == 0] = np.nan
     if landmarks.shape[1] == 33:
         _refuse_picture_landmarks(points, names)
         return Motion(MEDIAPIPE, points, names, fps, warnings=told)

@@ -34,22 +34,19 @@ def _open(path: Path, body: BodyModel) -> Motion:
         return read_json_folder(path)
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-    ending = path.suffix.lower()
-    if head.startswith(b"PK") or ending == ".npz":
-        return read_npz(path, body)
-    if head.startswith(b"\x93NUMPY") or ending == ".npy":
-        return read_npy(path)
-    if (head[1:2] == b"P" and head[0] < ord(" ")) or ending == ".c3d":
-        return read_c3d(path)
     words = decode(head).lstrip().upper()
-    if words.startswith("HIERARCHY") or ending == ".bvh":
-        return read_bvh(path)
-    if words.startswith("PATHFILETYPE") or ending == ".trc":
-        return read_trc(path)
-    if words.startswith(("{", "[")) or ending == ".json":
-        return read_json(path)
+    for ending, begins, reader in (
+        (".npz", head.startswith(b"PK"), lambda path: read_npz(path, body)),
+        (".npy", head.startswith(b"\x93NUMPY"), read_npy),
+        (".c3d", head[1:2] == b"P" and head[0] < ord(" "), read_c3d),
+        (".bvh", words.startswith("HIERARCHY"), read_bvh),
+        (".trc", words.startswith("PATHFILETYPE"), read_trc),
+        (".json", words.startswith(("{", "[")), read_json),
+    ):
+        if begins or path.suffix.lower() == ending:
+            return reader(path)
     raise InputError(
         "not_motion",
-        "it is no motion that can be read: give .npz or .npy, BVH, TRC, C3D, or JSON of OpenPose, EasyMocap or "
-        "MediaPipe (from FBX, Blender exports BVH).",
+        "it is no motion that can be read: give .npz or .npy, BVH, TRC, C3D, or JSON of OpenPose, EasyMocap "
+        "or MediaPipe (from FBX, Blender exports BVH).",
     )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Parameters of the SMPL family as AMASS has them: joint angles, places and a shape for the user's own model.
 
-``poses`` ``(T, 3 J)`` axis-angles of 22 body joints and then of the hands (or ``root_orient`` and ``pose_body``),
-``trans`` ``(T, 3)`` metres, ``betas``, ``mocap_framerate`` or ``mocap_frame_rate``. Points are those of the body
-model that moves so; fingers and the face move none of them.
+``poses`` ``(T, 3 J)`` axis-angles of 22 body joints and then of the hands (or ``root_orient`` and
+``pose_body``), ``trans`` ``(T, 3)`` metres, ``betas``, ``mocap_framerate`` or ``mocap_frame_rate``. Points
+are those of the body model that moves so; fingers and the face move none of them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ def is_smpl(held: Mapping[str, np.ndarray]) -> bool:
 
 
 def read_smpl(held: Mapping[str, np.ndarray], body: BodyModel) -> Motion:
-    """Pose ``body`` by the arrays :data:`SMPL_ARRAYS` of a file. Raises InputError that names the array at fault."""
+    """Pose ``body`` by the arrays :data:`SMPL_ARRAYS` of a file.
+
+    Raises InputError that names the array at fault.
+    """
     if not body.name.startswith("smpl"):
         raise InputError(
             "body",

@@ -18,8 +18,8 @@ _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codec
 def read_text(path: Path, most: int = _MOST_BYTES) -> str:
     """Read a text file of at most ``most`` bytes, with line feeds alone between its lines.
 
-    A byte order mark says the encoding; without one it is UTF-8, and what is none is replaced. Raises OSError,
-    and InputError ``not_motion`` for a file that is too large.
+    A byte order mark says the encoding; without one it is UTF-8, and what is none is replaced. Raises
+    OSError, and InputError ``not_motion`` for a file that is too large.
     """
     if path.stat().st_size > most:
         raise InputError("not_motion", f"it is larger than {most >> 20} MB: cut it into parts.")
