@@ -11,7 +11,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import c3d
 import numpy as np
 
 from ...models.errors import InputError
@@ -21,6 +20,8 @@ from .conventions import C3D, Motion, marker_points, unit_named
 
 def read_c3d(path: Path) -> Motion:
     """Read a C3D file. Raises OSError, and InputError for a damaged one or one without the joints."""
+    import c3d  # which the extension does not carry, and no other motion needs
+
     size = path.stat().st_size
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the library's, on what other programs write differently

@@ -37,8 +37,8 @@ def motion_of_landmarks(landmarks: np.ndarray, fps: Fraction | None, told: tuple
     if landmarks.shape[1] == 33:
         _refuse_picture_landmarks(points, names)
         return Motion(MEDIAPIPE, points, names, fps, warnings=told)
-    missing = ~points.any(axis=-1)  # where OpenPose finds nothing it writes zeros
-    metres, said = guess_unit(np.where(missing[..., None], np.nan, points), names)
+    missing = (points == 0).all(axis=-1, keepdims=True)  # where OpenPose finds nothing it writes zeros
+    metres, said = guess_unit(np.where(missing, np.nan, points), names)
     return Motion(POINTS, points * metres, names, fps, warnings=(*told, said))
 
 
