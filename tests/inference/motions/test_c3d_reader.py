@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """C3D files, written by ezc3d."""
 
+import re
 import struct
 
 import numpy as np
@@ -138,3 +139,37 @@ def test_damage_is_one_line(write, markers, clip_of, change):
     with pytest.raises(InputError, match=r"walk\.c3d") as caught:
         clip_of(path)
     assert "\n" not in str(caught.value)
+
+
+def test_whole_numbers_and_old_machines_floats_are_read(write, markers, reference, clip_of, millimetres, tmp_path):
+    labels = [plug_in_gait(name) for name in REQUIRED_NAMES]
+    path = write(markers, labels)
+    intel = path.read_bytes()
+    path.write_bytes(as_dec(intel, markers.size // 3))
+    assert millimetres(clip_of(path)[0], reference) < 0.1
+
+    c3d = pytest.importorskip("c3d")
+    writer = c3d.Writer(point_rate=30.0, point_scale=0.1)
+    whole = np.zeros((len(markers), len(labels), 5), np.float32)
+    whole[..., :3] = markers
+    writer.set_point_labels(labels)
+    writer.add_frames([(frame, np.zeros((0, 0))) for frame in whole])
+    with path.open("wb") as file:
+        writer.write(file)
+    assert millimetres(clip_of(path)[0], reference) < 1
+
+
+def as_dec(data, points):
+    """Write an Intel file of floats as a VAX would: exponents two higher, halves exchanged."""
+
+    def dec(floats):
+        return (np.frombuffer(floats, "<f4") * 4).astype("<f4").view("<u2").reshape(-1, 2)[:, ::-1].tobytes()
+
+    data = bytearray(data)
+    data[512 * (data[0] - 1) + 3] = 85
+    parameters = re.finditer(rb"(?:RATE|SCALE)..\x04(?:\x00|\x01\x01)", bytes(data), re.DOTALL)
+    for at in (12, 20, *(parameter.end() for parameter in parameters)):  # the header's scale and rate first
+        data[at : at + 4] = dec(bytes(data[at : at + 4]))
+    start = 512 * (struct.unpack_from("<H", data, 16)[0] - 1)
+    data[start : start + 16 * points] = dec(bytes(data[start : start + 16 * points]))
+    return bytes(data)
