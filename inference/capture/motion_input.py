@@ -35,7 +35,7 @@ _FIELD_OF_VIEW = 60.0  # degrees across the shorter side, when neither file nor 
 _SIZES, _FIELDS_OF_VIEW = (64, 2048), (5, 150)
 _LONGEST_GAP_SECONDS = 1.0
 _HEIGHT_METRES = (0.4, 3.0)
-_AT_ORIGIN = 0.02  # metres: what is nearer to the origin is there
+_AT_ORIGIN = 0.05  # metres: what is nearer to the origin is there
 _AROUND_ORIGIN = 1.0  # metres: a person whose points are nearer in the middle has the origin in them
 _BIND = 0.3  # a limb bent less than this (sine) takes its turn from the trunk as much as from its bend
 
@@ -141,21 +141,24 @@ def _named_points(points: np.ndarray, texts: Sequence[str]) -> tuple[np.ndarray,
 def _without_zeros(points: np.ndarray) -> np.ndarray:
     """Make points ``(T, 23, 3)`` that are 0, 0, 0 for want of anything else not a number.
 
-    The origin is no place of a point that is elsewhere whenever it is not exactly there. Where the origin
-    rides on the person, at one point, that point is always there and stays.
+    A point is at the origin where its way leads through it. One that is nowhere else is at it if the person
+    is round it and no other point is: motions may be told relative to a joint.
     """
     zero = (points == 0).all(axis=-1)
     if not zero.any():
         return points
     cleaned = np.where(zero[..., None], np.nan, points)
-    distance = np.linalg.norm(cleaned, axis=-1)
+    never = ~np.isfinite(cleaned).any(axis=(0, 2)) & zero.any(axis=0)
+    around = np.linalg.norm(cleaned[np.isfinite(cleaned).all(axis=-1)], axis=-1)
     for point in np.flatnonzero(zero.any(axis=0)):
-        away = distance[:, point]
-        is_origin = (
-            zero[:, point].all() and zero.all(axis=0).sum() == 1 and np.nanmedian(distance) < _AROUND_ORIGIN
-        )
-        if is_origin or (np.isfinite(away).any() and np.nanmedian(away) < _AT_ORIGIN):
-            cleaned[zero[:, point], point] = 0
+        frames, here = np.flatnonzero(zero[:, point]), np.flatnonzero(np.isfinite(cleaned[:, point, 0]))
+        if len(here):
+            way = [np.interp(frames, here, cleaned[here, point, axis]) for axis in range(3)]
+            there = frames[np.linalg.norm(way, axis=0) < _AT_ORIGIN]
+        else:
+            is_origin = never.sum() == 1 and len(around) > 0 and np.median(around) < _AROUND_ORIGIN
+            there = frames if is_origin else frames[:0]
+        cleaned[there, point] = 0
     return cleaned
 
 

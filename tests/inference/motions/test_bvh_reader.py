@@ -32,7 +32,11 @@ RIGIFY = {
 
 def rename(table, spell, head):
     """Return the names of Anny's bones in another program's words."""
-    names = {f"{bone}.{side[0].upper()}": spell(side, table[joint]) for joint, bone in ANNY.items() for side in ("left", "right")}
+    names = {
+        f"{bone}.{side[0].upper()}": spell(side, table[joint])
+        for joint, bone in ANNY.items()
+        for side in ("left", "right")
+    }
     return names | {"head": head}
 
 
@@ -66,7 +70,9 @@ class Skeleton:
         def joint(bone, depth):
             tab = "\t" * depth
             offset = rest[bone] - (rest[self.parents[bone]] if bone else 0)
-            lines.append(f"{tab}{'JOINT' if bone else 'ROOT'} {names.get(self.names[bone], self.names[bone])}")
+            lines.append(
+                f"{tab}{'JOINT' if bone else 'ROOT'} {names.get(self.names[bone], self.names[bone])}"
+            )
             lines.append(f"{tab}{{")
             lines.append(f"{tab}\tOFFSET {offset[0]:.6f} {offset[1]:.6f} {offset[2]:.6f}")
             turns = axes @ self.local[:, bone] @ axes.T
@@ -82,7 +88,14 @@ class Skeleton:
             for child in children:
                 joint(child, depth + 1)
             if len(children) == 0:
-                lines.extend([f"{tab}\tEnd Site", f"{tab}\t{{", f"{tab}\t\tOFFSET 0.000000 0.000000 0.000000", f"{tab}\t}}"])
+                lines.extend(
+                    [
+                        f"{tab}\tEnd Site",
+                        f"{tab}\t{{",
+                        f"{tab}\t\tOFFSET 0.000000 0.000000 0.000000",
+                        f"{tab}\t}}",
+                    ]
+                )
             lines.append(f"{tab}}}")
 
         joint(0, 0)
@@ -142,7 +155,14 @@ def test_bones_have_the_names_of_several_programs(skeleton, write, clip_of, apar
 
 
 @pytest.mark.parametrize(
-    ("scale", "unit"), [(1, "metres"), (100, "centimetres"), (1000, "millimetres"), (1 / 0.0254, "inches"), (0.45 / 0.0254, "CMU")]
+    ("scale", "unit"),
+    [
+        (1, "metres"),
+        (100, "centimetres"),
+        (1000, "millimetres"),
+        (1 / 0.0254, "inches"),
+        (0.45 / 0.0254, "CMU"),
+    ],
 )
 def test_the_unit_is_told_by_the_persons_height(skeleton, write, clip_of, apart, scale, unit):
     clip, warnings = clip_of(write(skeleton.bvh(scale=scale)))
@@ -158,8 +178,19 @@ def test_z_may_point_up(skeleton, write, clip_of, apart):
 
 def test_line_ends_tabs_a_byte_order_mark_and_decimal_commas_change_nothing(skeleton, write, clip_of, apart):
     text = skeleton.bvh(end="\r\n")
-    assert apart(clip_of(write(b"\xef\xbb\xbf" + text.replace(" ", "\t").replace("End\tSite", "End Site").encode()))[0]) < 0.1
-    commas = text.replace("\r\n", "\n").replace("upperarm01.", "upperarm01_").replace("Frame Time:", "Frame Time: ")
+    assert (
+        apart(
+            clip_of(
+                write(b"\xef\xbb\xbf" + text.replace(" ", "\t").replace("End\tSite", "End Site").encode())
+            )[0]
+        )
+        < 0.1
+    )
+    commas = (
+        text.replace("\r\n", "\n")
+        .replace("upperarm01.", "upperarm01_")
+        .replace("Frame Time:", "Frame Time: ")
+    )
     hierarchy, motion = commas.split("MOTION")
     assert apart(clip_of(write(hierarchy + "MOTION" + motion.replace(".", ",")))[0]) < 0.1
     comment = text.replace("HIERARCHY\r\n", "HIERARCHY\r\n# made by hand\r\n", 1)
@@ -200,7 +231,14 @@ def test_the_head_turns_with_its_bone(skeleton, write, clip_of, walk):
 def test_points_without_joints_are_near_the_bodys_own(skeleton, write, clip_of, walk):
     """Nose, ears, knuckles, heels and toes: against those of the body that has the same bones."""
     clip, _ = clip_of(write(skeleton.bvh()))
-    for name, most in (("nose", 40), ("ear", 40), ("heel", 40), ("foot_index", 50), ("left_index", 50), ("right_pinky", 50)):
+    for name, most in (
+        ("nose", 40),
+        ("ear", 40),
+        ("heel", 40),
+        ("foot_index", 50),
+        ("left_index", 50),
+        ("right_pinky", 50),
+    ):
         for at in (index for point, index in KEYPOINT_INDEX.items() if name in point):
             near = [KEYPOINT_INDEX[f"left_{joint}"] for joint in ("shoulder", "hip", "knee")]
             ours = np.linalg.norm(clip.keypoints[:, [at]] - clip.keypoints[:, near], axis=-1)
@@ -266,4 +304,6 @@ def test_motion_capture_is_upright_and_bends_as_people_do(write, clip_of, name):
         toes = at[f"{side}_foot_index"] - at[f"{side}_heel"]
         assert np.median((toes * ahead).sum(-1)) > 0.1
     pixels = clip.camera.project(clip.keypoints)
-    assert pixels.min() > 0 and (pixels < [clip.width, clip.height]).all() and clip.keypoints[..., 2].min() > 0.4
+    assert (
+        pixels.min() > 0 and (pixels < [clip.width, clip.height]).all() and clip.keypoints[..., 2].min() > 0.4
+    )

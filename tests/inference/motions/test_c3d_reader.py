@@ -73,7 +73,9 @@ def test_a_walk_is_the_walk_whatever_the_labels(
     assert warnings == []
 
 
-def test_a_residual_of_minus_one_is_a_missing_point(write, markers, walk, columns, named_clip, clip_of, millimetres):
+def test_a_residual_of_minus_one_is_a_missing_point(
+    write, markers, walk, columns, named_clip, clip_of, millimetres
+):
     gap = markers.copy()
     gap[5:9, REQUIRED_NAMES.index("left_wrist")] = np.nan
     clip, warnings = clip_of(write(gap, [plug_in_gait(name) for name in REQUIRED_NAMES]))
@@ -141,7 +143,9 @@ def test_damage_is_one_line(write, markers, clip_of, change):
     assert "\n" not in str(caught.value)
 
 
-def test_whole_numbers_and_old_machines_floats_are_read(write, markers, reference, clip_of, millimetres, tmp_path):
+def test_whole_numbers_and_old_machines_floats_are_read(
+    write, markers, reference, clip_of, millimetres, tmp_path
+):
     labels = [plug_in_gait(name) for name in REQUIRED_NAMES]
     path = write(markers, labels, analog=True)
     path.write_bytes(as_dec(path.read_bytes()))

@@ -67,7 +67,9 @@ def openpose(points, people_before=0):
     return {"version": 1.3, "people": [person] + [other] * people_before}
 
 
-@pytest.mark.parametrize("names", [BODY_25, COCO_17, COCO_18, HALPE_26, WHOLE_BODY], ids=["25", "17", "18", "26", "133"])
+@pytest.mark.parametrize(
+    "names", [BODY_25, COCO_17, COCO_18, HALPE_26, WHOLE_BODY], ids=["25", "17", "18", "26", "133"]
+)
 def test_a_walk_is_the_walk_in_every_order(walk, write, reference, clip_of, millimetres, names):
     path = write([openpose(frame) for frame in ordered(walk, names)])
     clip, warnings = clip_of(path, fps=30)
@@ -75,7 +77,9 @@ def test_a_walk_is_the_walk_in_every_order(walk, write, reference, clip_of, mill
     assert len(warnings) == 1 and "metres" in warnings[0]
 
 
-def test_a_folder_holds_one_file_a_frame_in_the_order_of_their_numbers(walk, reference, clip_of, millimetres, tmp_path):
+def test_a_folder_holds_one_file_a_frame_in_the_order_of_their_numbers(
+    walk, reference, clip_of, millimetres, tmp_path
+):
     folder = tmp_path / "output json"
     folder.mkdir()
     for number, frame in enumerate(ordered(walk, BODY_25)):
@@ -106,12 +110,17 @@ def test_a_point_without_confidence_is_missing(walk, columns, write, named_clip,
 
 
 def test_easymocaps_people_are_followed_by_their_number(walk, write, reference, clip_of, millimetres):
-    up = np.concatenate([ordered(walk, BODY_25)[..., :3] @ UPRIGHT["z"].T, np.ones((len(walk), 25, 1))], axis=-1)
+    up = np.concatenate(
+        [ordered(walk, BODY_25)[..., :3] @ UPRIGHT["z"].T, np.ones((len(walk), 25, 1))], axis=-1
+    )
     hands = np.ones((42, 4))
     frames = []
     for number, frame in enumerate(up):
         whole = np.concatenate([frame, hands])
-        people = [{"id": 1, "keypoints3d": (whole + [2, 2, 0, 0]).tolist()}, {"id": 0, "keypoints3d": whole.tolist()}]
+        people = [
+            {"id": 1, "keypoints3d": (whole + [2, 2, 0, 0]).tolist()},
+            {"id": 0, "keypoints3d": whole.tolist()},
+        ]
         frames.append(people if number % 2 else people[::-1])
     clip, warnings = clip_of(write({"fps": "30000/1001", "frames": frames}))
     assert clip.fps.as_integer_ratio() == (30000, 1001)
@@ -141,7 +150,9 @@ SHAPES = {
 def test_mediapipes_world_landmarks_walk_in_place(walk, write, named_clip, clip_of, millimetres, shape):
     frames = [SHAPES[shape](frame) for frame in blazepose(walk).tolist()]
     clip, warnings = clip_of(write(frames, encoding="utf-8-sig"), fps=30)
-    assert millimetres(clip, named_clip(walk - walk[:, HIPS].mean(axis=1, keepdims=True), KEYPOINT_NAMES)) < 0.1
+    assert (
+        millimetres(clip, named_clip(walk - walk[:, HIPS].mean(axis=1, keepdims=True), KEYPOINT_NAMES)) < 0.1
+    )
     assert len(warnings) == 1 and "hips stay at the origin" in warnings[0]
 
 

@@ -51,7 +51,9 @@ def halpe(walk, columns):
     markers = np.zeros((len(walk), len(HALPE_26), 3))
     for column, marker in enumerate(HALPE_26):
         name = ours(marker) if marker != "Hip" else None
-        markers[:, column] = up[:, columns([name])[0]] if name else up[:, columns(["left_hip", "nose"])].mean(1)
+        markers[:, column] = (
+            up[:, columns([name])[0]] if name else up[:, columns(["left_hip", "nose"])].mean(1)
+        )
     return markers
 
 
@@ -90,7 +92,9 @@ def test_a_byte_order_mark_decimal_commas_and_lost_tabs_change_nothing(
     assert millimetres(clip_of(path)[0], reference) < 0.1
 
 
-def test_blank_cells_are_missing_points_and_told_of(halpe, clip_of, walk, columns, named_clip, millimetres, tmp_path):
+def test_blank_cells_are_missing_points_and_told_of(
+    halpe, clip_of, walk, columns, named_clip, millimetres, tmp_path
+):
     gap = halpe.copy()
     gap[10:15, HALPE_26.index("LWrist")] = np.nan
     gap[20:22, -1] = np.nan  # the last marker: editors drop the tabs at the end of a line
