@@ -44,45 +44,22 @@ def parse_rate(value: Any) -> Fraction:
     return rational_rate(numerator / denominator)
 
 
-_USUAL = (
-    24,
-    25,
-    30,
-    48,
-    50,
-    60,
-    72,
-    75,
-    90,
-    100,
-    120,
-    144,
-    150,
-    180,
-    200,
-    240,
-    250,
-    300,
-    400,
-    480,
-    500,
-    1000,
-)
+_USUAL = (24, 25, 30, 48, 50, 60, 72, 75, 90, 100, 120, 144, 150, 180, 200, 240, 250, 300, 480, 500, 1000)
 
 
 def rate_of_frame_time(text: str) -> Fraction:
     """Return the rate whose frames take the seconds that ``text`` gives, rounded as it is.
 
-    0.0333333 is 30, 0.033367 is 30000/1001, 0.0083 is 120: a usual rate where one rounds to that text. Raises
-    ValueError for what is no time.
+    0.0333333 is 30, 0.033367 is 30000/1001, 0.0083 is 120: the nearest usual rate that rounds to that text,
+    where one does. Raises ValueError for what is no time.
     """
     seconds = float(text)
     if not 1e-6 < seconds < 1e6:
-        raise ValueError("no time")
-    digits = text.lower().partition("e")[0].partition(".")[2]
-    rounding = 0.51 * 10.0 ** -len(digits) if "e" not in text.lower() else 1e-6 * seconds
+        raise ValueError("a frame takes some time")
+    mantissa, _, exponent = text.lower().partition("e")
+    rounding = 0.501 * 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
     for base in (Fraction(1), Fraction(1000, 1001)):
-        near = (rate * base for rate in _USUAL if abs(1 / (rate * base) - seconds) <= rounding)
-        if digits and (rate := next(near, None)):
+        off, rate = min((abs(1 / float(rate * base) - seconds), rate * base) for rate in _USUAL)
+        if off < rounding < seconds / 4:
             return rate
     return rational_rate(1 / seconds)

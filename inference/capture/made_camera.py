@@ -21,7 +21,7 @@ _SHOULDERS = [KEYPOINT_INDEX["left_shoulder"], KEYPOINT_INDEX["right_shoulder"]]
 _FACING_SECONDS = 1.0  # at the start, whose mean facing is turned to the camera
 _SIDEWAYS = 0.2  # of the body's width that must lie in the floor's plane for a facing to be known
 _IN_VIEW = 0.9  # of the picture's half sides that the motion fills
-_NEAREST = 0.5  # metres before the camera
+_NEAREST = 1.0  # metres before the camera
 _BACKWARD_FEET, _BACKWARD_KNEES = -0.3, -0.03
 
 

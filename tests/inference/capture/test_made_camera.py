@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""People that were never filmed stand before a camera that is made: upright, facing it, in view, not mirrored."""
+"""People that were never filmed stand before a camera that is made: upright, facing it, in view."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,13 @@ from scipy.spatial.transform import Rotation
 from sparse2dense.inference.capture.motion_input import MotionOptions, read_motion
 from sparse2dense.models.errors import InputError
 from sparse2dense.models.keypoints import HIPS, KEYPOINT_INDEX, KEYPOINT_NAMES, MIRRORED, REQUIRED_NAMES
+
+MIRRORS = {
+    "x": lambda points: points * [-1, 1, 1],
+    "z": lambda points: points * [1, 1, -1],
+    "exchanged axes": lambda points: points[..., [1, 0, 2]],
+    "exchanged names": lambda points: points[:, list(MIRRORED)],
+}
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +26,10 @@ def walk(held_out_motions):
 def stand(tmp_path):
     """Read named points without a camera: the clip and the warnings."""
 
-    def read(points, names=KEYPOINT_NAMES, options=MotionOptions(), **more):
+    def read(points, names=KEYPOINT_NAMES, options=None, **more):
         path = tmp_path / "motion.npz"
         np.savez(path, keypoints=points, keypoint_names=np.array(names), fps=30, **more)
-        return read_motion(path, options)
+        return read_motion(path, options or MotionOptions())
 
     return read
 
@@ -41,9 +48,8 @@ def test_nothing_but_place_and_direction_changes(walk, stand):
     """A rotation and a shift, proper: the walk's own left and right, lengths and level."""
     clip, warnings = stand(walk)
     assert warnings == []
-    source, placed = (
-        points.reshape(-1, 3) - points.mean(axis=(0, 1)) for points in (walk, clip.keypoints.astype(float))
-    )
+    both = walk, clip.keypoints.astype(float)
+    source, placed = (points.reshape(-1, 3) - points.mean(axis=(0, 1)) for points in both)
     left, _, right = np.linalg.svd(source.T @ placed)
     turn = left @ right
     assert np.linalg.det(turn) == pytest.approx(1)
@@ -72,18 +78,16 @@ def test_all_of_the_motion_is_in_view(walk, stand, options, size, way):
         clip, _ = stand(walk + steps * direction, options=MotionOptions(**options), **more)
         pixels = clip.camera.project(clip.keypoints)
         assert (pixels > 0).all() and (pixels < [clip.width, clip.height]).all()
-        assert clip.keypoints[..., 2].min() > 0.4
+        assert clip.keypoints[..., 2].min() > 0.99
         # And not lost in it: some point comes near an edge, where depth alone does not keep them away.
         share = np.abs(pixels / [clip.width / 2, clip.height / 2] - 1).max()
         assert share == pytest.approx(0.9, abs=0.01) or clip.keypoints[..., 2].min() < 1.01
 
 
 @pytest.mark.parametrize("names", [KEYPOINT_NAMES, REQUIRED_NAMES], ids=["all", "required"])
-@pytest.mark.parametrize(
-    "mirror", [lambda k: k * [-1, 1, 1], lambda k: k * [1, 1, -1], lambda k: k[..., [1, 0, 2]], lambda k: k[:, list(MIRRORED)]]
-)  # fmt: skip
+@pytest.mark.parametrize("mirror", MIRRORS)
 def test_mirrored_people_are_refused_by_name(walk, stand, names, mirror):
-    points = mirror(walk)[:, [KEYPOINT_INDEX[name] for name in names]]
+    points = MIRRORS[mirror](walk)[:, [KEYPOINT_INDEX[name] for name in names]]
     with pytest.raises(InputError, match="left and right are exchanged") as caught:
         stand(points, names)
     assert caught.value.code == "axes"
@@ -100,10 +104,10 @@ def test_hips_at_the_origin_are_taken_and_told_of(walk, stand):
 
 def test_somebody_who_lies_needs_an_axis(walk, stand):
     """Down the diagonal, so that no axis is meant: it is asked for, and taken where it is given."""
-    lying = walk @ Rotation.from_euler("xz", [45, 45], degrees=True).as_matrix().T
-    with pytest.raises(InputError, match="which axis points up .* up="):
+    lying = walk @ Rotation.align_vectors([[1, -1, 1]], [[0, -1, 0]])[0].as_matrix().T
+    with pytest.raises(InputError, match=r"which axis points up .* up="):
         stand(lying)
     placed = stand(lying, up="-y")[0].keypoints
     assert np.isfinite(placed).all()
     trunk = placed[:, HIPS].mean(axis=1) - placed[:, 3:5].mean(axis=1)
-    assert 0.3 < (trunk[:, 1] / np.linalg.norm(trunk, axis=-1)).mean() < 0.9, "leaning still"
+    assert 0.3 < (trunk[:, 1] / np.linalg.norm(trunk, axis=-1)).mean() < 0.8, "leaning still"

@@ -19,8 +19,8 @@ NO_CAMERA = {"camera": None, "size": None}
 REQUIRED = [KEYPOINT_INDEX[name] for name in REQUIRED_NAMES]
 
 
-def read_motion(path, options=MotionOptions()):
-    return motion_input.read_motion(path, options)[0]
+def read_motion(path, *options):
+    return motion_input.read_motion(path, *options)[0]
 
 
 @pytest.fixture(scope="module")

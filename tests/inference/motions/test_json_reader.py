@@ -10,31 +10,34 @@ from sparse2dense.models.keypoints import BLAZEPOSE_INDEX, HIPS, KEYPOINT_NAMES
 
 from .conftest import UPRIGHT
 
-BODY_25 = (
-    "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist mid_hip right_hip "
-    "right_knee right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear left_foot_index "
-    "left_small_toe left_heel right_foot_index right_small_toe right_heel"
-).split()
-COCO_17 = (
-    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist "
-    "right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
-).split()
-COCO_18 = (
-    "nose neck right_shoulder right_elbow right_wrist left_shoulder left_elbow left_wrist right_hip right_knee "
-    "right_ankle left_hip left_knee left_ankle right_eye left_eye right_ear left_ear"
-).split()
+BODY_25 = [
+    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow",
+    "left_wrist", "mid_hip", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+    "right_eye", "left_eye", "right_ear", "left_ear", "left_foot_index", "left_small_toe", "left_heel",
+    "right_foot_index", "right_small_toe", "right_heel",
+]  # fmt: skip
+COCO_17 = [
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee",
+    "left_ankle", "right_ankle",
+]  # fmt: skip
+COCO_18 = [
+    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow",
+    "left_wrist", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+    "right_eye", "left_eye", "right_ear", "left_ear",
+]  # fmt: skip
 HALPE_26 = [
-    *COCO_17, "head", "neck", "mid_hip", "left_foot_index", "right_foot_index", "left_small_toe", "right_small_toe",
-    "left_heel", "right_heel",
+    *COCO_17, "head", "neck", "mid_hip", "left_foot_index", "right_foot_index", "left_small_toe",
+    "right_small_toe", "left_heel", "right_heel",
 ]  # fmt: skip
 WHOLE_BODY = [
-    *COCO_17, "left_foot_index", "left_small_toe", "left_heel", "right_foot_index", "right_small_toe", "right_heel",
-    *["hand or face"] * 110,
+    *COCO_17, "left_foot_index", "left_small_toe", "left_heel", "right_foot_index", "right_small_toe",
+    "right_heel", *["hand or face"] * 110,
 ]  # fmt: skip
 
 
 def ordered(walk, names):
-    """The walk's points ``(T, N, 4)`` in a program's order, with a confidence; those that are not ours elsewhere."""
+    """The walk's points ``(T, N, 4)`` in a program's order, with a confidence; others are at a shoulder."""
     points = np.full((len(walk), len(names), 4), 0.8)
     for column, name in enumerate(names):
         points[:, column, :3] = walk[:, KEYPOINT_NAMES.index(name)] if name in KEYPOINT_NAMES else walk[:, 5]
@@ -89,7 +92,7 @@ def test_a_folder_holds_one_file_a_frame_in_the_order_of_their_numbers(
     assert millimetres(clip, reference(BODY_25)) < 0.1
     assert "millimetres" in warnings[0]
     (folder / "cam2_7_keypoints.json").write_text("{", "utf-8")
-    with pytest.raises(InputError, match="cam2_7_keypoints.json is no whole JSON"):
+    with pytest.raises(InputError, match=r"cam2_7_keypoints\.json is no whole JSON"):
         clip_of(folder, fps=30)
 
 
@@ -118,7 +121,7 @@ def test_easymocaps_people_are_followed_by_their_number(walk, write, reference, 
     for number, frame in enumerate(up):
         whole = np.concatenate([frame, hands])
         people = [
-            {"id": 1, "keypoints3d": (whole + [2, 2, 0, 0]).tolist()},
+            {"id": 1, "keypoints3d": (whole + np.array([2, 2, 0, 0])).tolist()},
             {"id": 0, "keypoints3d": whole.tolist()},
         ]
         frames.append(people if number % 2 else people[::-1])
@@ -176,7 +179,7 @@ def test_a_rate_that_the_file_does_not_state_must_be_given(walk, write, clip_of)
     with pytest.raises(InputError, match="--fps"):
         clip_of(path)
     path = write({"fps": 30, "frames": [openpose(frame) for frame in ordered(walk, BODY_25)]})
-    with pytest.raises(InputError, match="--fps goes with .* it has 30"):
+    with pytest.raises(InputError, match=r"--fps goes with .* it has 30"):
         clip_of(path, fps=25)
 
 

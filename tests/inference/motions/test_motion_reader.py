@@ -10,33 +10,16 @@ from sparse2dense.models.keypoints import KEYPOINT_NAMES
 
 from .test_bvh_reader import Skeleton
 from .test_json_reader import BODY_25, openpose, ordered
-from .test_trc_reader import HALPE_26, trc
+from .test_trc_reader import HALPE_26, pose2sim_markers, trc
 
 
 def test_a_wrong_ending_does_not_matter(walk, clip_of, tmp_path):
     whole = tmp_path / "walk.npz"
     np.savez(whole, keypoints=walk, keypoint_names=np.array(KEYPOINT_NAMES), fps=30)
-    table = np.repeat(walk[:, 11:12] * [1, -1, -1], len(HALPE_26), axis=1)
-    for name, label in (
-        ("Hip", "hip"),
-        ("Knee", "knee"),
-        ("Ankle", "ankle"),
-        ("Shoulder", "shoulder"),
-        ("Elbow", "elbow"),
-        ("Wrist", "wrist"),
-    ):
-        for letter, side in (("R", "right"), ("L", "left")):
-            table[:, HALPE_26.index(letter + name)] = walk[:, KEYPOINT_NAMES.index(f"{side}_{label}")] * [
-                1,
-                -1,
-                -1,
-            ]
-    labels = ["RBigToe_", "LBigToe_"]
-    markers = [dict(zip(("RBigToe", "LBigToe"), labels, strict=True)).get(label, label) for label in HALPE_26]
     frames = [openpose(frame) for frame in ordered(walk, BODY_25)]
     for content, options in (
         (whole.read_bytes(), {}),
-        (trc(table, markers).encode(), {}),
+        (trc(pose2sim_markers(walk), HALPE_26).encode(), {}),
         (Skeleton(walk).bvh().encode(), {}),
         (json.dumps(frames, indent=1).encode(), {"fps": 30}),
     ):
@@ -49,7 +32,10 @@ def test_a_wrong_ending_does_not_matter(walk, clip_of, tmp_path):
 @pytest.mark.parametrize("ending", ["npz", "npy", "bvh", "trc", "c3d", "json", "fbx", "mp4"])
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\0" * 600, b"\x02P" + b"\xff" * 600, b"PK\x03\x04", b"\x93NUMPY", b"HIERARCHY", b"PathFileType\t4", b"{", bytes(range(256)) * 9],
+    [
+        b"", bytes(600), b"\x02P" + b"\xff" * 600, b"PK\x03\x04", b"\x93NUMPY", b"HIERARCHY",
+        b"PathFileType\t4", b"{", bytes(range(256)) * 9,
+    ],
     ids=["empty", "zeros", "c3d", "zip", "npy", "bvh", "trc", "json", "bytes"],
 )  # fmt: skip
 def test_what_is_no_motion_is_one_line(clip_of, tmp_path, ending, content):

@@ -103,7 +103,7 @@ def test_another_models_shape_is_left_out_and_told_of(parameters, model, clip_of
 
 def test_without_a_model_it_is_said_what_to_give(parameters, clip_of, tmp_path):
     path = save(tmp_path / "walk.npz", parameters)
-    with pytest.raises(InputError, match="--body smplx .*--body-path FILE"):
+    with pytest.raises(InputError, match=r"--body smplx .*--body-path FILE"):
         clip_of(path)
     with pytest.raises(InputError, match="model file"):
         clip_of(path, body="smplx")

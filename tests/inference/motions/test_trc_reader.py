@@ -4,14 +4,15 @@
 import numpy as np
 import pytest
 from sparse2dense.models.errors import InputError
-from sparse2dense.models.keypoints import REQUIRED_NAMES
+from sparse2dense.models.keypoints import KEYPOINT_NAMES, REQUIRED_NAMES
 
 from .conftest import UPRIGHT
 
-HALPE_26 = (
-    "Hip RHip RKnee RAnkle RBigToe RSmallToe RHeel LHip LKnee LAnkle LBigToe LSmallToe LHeel Neck Head Nose "
-    "RShoulder RElbow RWrist LShoulder LElbow LWrist"
-).split()
+HALPE_26 = [
+    "Hip", "RHip", "RKnee", "RAnkle", "RBigToe", "RSmallToe", "RHeel", "LHip", "LKnee", "LAnkle", "LBigToe",
+    "LSmallToe", "LHeel", "Neck", "Head", "Nose", "RShoulder", "RElbow", "RWrist", "LShoulder", "LElbow",
+    "LWrist",
+]  # fmt: skip
 """The markers of Pose2Sim's files, in its order."""
 
 OURS = {
@@ -21,11 +22,13 @@ OURS = {
 
 
 def ours(marker):
+    """Return our name of a marker, None where it is no point of ours."""
     side = {"R": "right_", "L": "left_"}.get(marker[0], "") if marker[1].isupper() else ""
-    return side + OURS[marker[1:] if side else marker] if (marker[1:] if side else marker) in OURS else None
+    joint = OURS.get(marker.removeprefix(marker[0]) if side else marker)
+    return side + joint if joint and (side or joint == "nose") else None
 
 
-NAMES = [ours(marker) for marker in HALPE_26 if marker != "Hip" and ours(marker)]
+NAMES = [ours(marker) for marker in HALPE_26 if ours(marker)]
 
 
 def trc(markers, labels, unit="m", rate="30", end="\n", blank="", number="{:.6f}"):
@@ -44,17 +47,16 @@ def trc(markers, labels, unit="m", rate="30", end="\n", blank="", number="{:.6f}
     return end.join([*lines, ""])
 
 
-@pytest.fixture(scope="module")
-def halpe(walk, columns):
-    """The walk as Pose2Sim's markers ``(60, 22, 3)``, y up, metres; those that are no points of ours beside."""
-    up = walk @ UPRIGHT["y"].T
-    markers = np.zeros((len(walk), len(HALPE_26), 3))
-    for column, marker in enumerate(HALPE_26):
-        name = ours(marker) if marker != "Hip" else None
-        markers[:, column] = (
-            up[:, columns([name])[0]] if name else up[:, columns(["left_hip", "nose"])].mean(1)
-        )
+def pose2sim_markers(walk):
+    """The walk as Pose2Sim's markers ``(60, 22, 3)``, y up, metres."""
+    markers = walk[:, [KEYPOINT_NAMES.index(ours(marker) or "nose") for marker in HALPE_26]] @ UPRIGHT["y"].T
+    markers[:, 0] = markers[:, [HALPE_26.index("RHip"), HALPE_26.index("LHip")]].mean(axis=1)
     return markers
+
+
+@pytest.fixture(scope="module")
+def halpe(walk):
+    return pose2sim_markers(walk)
 
 
 @pytest.fixture
