@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """NumPy's files: named keypoints in any axes, units and rates, and landmarks in a known order."""
 
+import re
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,3 +111,23 @@ def test_an_npy_file_that_lies_about_its_shape_is_refused(clip_of, tmp_path):
         file.write(bytes(33 * 3 * 8))
     with pytest.raises(InputError, match="impossible shape"):
         clip_of(tmp_path / "walk.npy", fps=30)
+
+
+def test_the_guides_example_is_a_motion(clip_of, tmp_path):
+    guide = (Path(__file__).parents[3] / "docs" / "USER_GUIDE.md").read_text(encoding="utf-8")
+    example = re.search(r"## Motions from other programs.*?```python\n(.*?)```", guide, re.DOTALL)[1]
+    assert len(example.strip().split("\n")) <= 11
+    subprocess.run([sys.executable, "-c", example], cwd=tmp_path, check=True, timeout=60)
+    clip, warnings = clip_of(tmp_path / "motion.npz")
+    assert (clip.frames, clip.fps, warnings) == (60, Fraction(30000, 1001), [])
+    at = dict(zip(KEYPOINT_NAMES, np.moveaxis(clip.keypoints, 1, 0), strict=True))
+    assert np.ptp(at["left_wrist"][:, 1]) == pytest.approx(0.4, abs=0.01)
+    assert np.ptp(at["right_wrist"][:, 1]) == pytest.approx(0)
+    assert at["left_hip"][0, 0] > at["right_hip"][0, 0]
+
+
+def test_the_guide_names_every_kind_that_is_known():
+    guide = (Path(__file__).parents[3] / "docs" / "USER_GUIDE.md").read_text(encoding="utf-8")
+    table = guide.partition("## Motions from other programs")[2].partition("**Needed**")[0]
+    for kind in ("`.npz`", "BVH", "TRC", "C3D", "OpenPose", "EasyMocap", "MediaPipe", "SMPL", "`.npy`"):
+        assert kind in table
