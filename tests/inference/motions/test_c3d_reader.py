@@ -32,7 +32,7 @@ def write(tmp_path):
         file["parameters"]["POINT"]["LABELS"]["value"] = list(labels)
         seen = np.isfinite(markers).all(axis=-1).T
         points = np.ones((4, len(labels), len(markers)))
-        points[:3] = np.nan_to_num(np.moveaxis(markers, 2, 0).swapaxes(1, 2))
+        points[:3] = np.nan_to_num(np.moveaxis(markers, 2, 0).swapaxes(1, 2), nan=123.0)  # left over
         file["data"]["points"] = points
         file["data"]["meta_points"]["residuals"] = np.where(seen, 0.0, -1.0)[None]
         if analog:

@@ -97,7 +97,7 @@ def test_a_byte_order_mark_decimal_commas_and_lost_tabs_change_nothing(
 def test_blank_cells_are_missing_points_and_told_of(
     halpe, clip_of, walk, columns, named_clip, millimetres, tmp_path
 ):
-    gap = halpe.copy()
+    gap = halpe - halpe[12, -1]  # a blank is no zero, also where the marker passes through the origin
     gap[10:15, HALPE_26.index("LWrist")] = np.nan
     gap[20:22, -1] = np.nan  # the last marker: editors drop the tabs at the end of a line
     lines = trc(gap, HALPE_26).split("\n")
