@@ -48,6 +48,7 @@ _KNUCKLES = {"index": (0.10, 0.032), "pinky": (0.088, -0.032)}
 """From the wrist, along the hand and ahead, towards the thumb."""
 
 _HEIGHT = 1.676
+_ALONG = 0.7  # of a limb's length: legs that stand at rest, and arms that are raised
 
 
 @dataclass
@@ -247,7 +248,8 @@ _Riders = dict[str, tuple[int, np.ndarray]]
 def _riders(joints: list[_Joint], bones: dict[str, int]) -> tuple[_Riders, str | None]:
     """Return points, each with the joint that it rides on and ``(3,)`` where it is at rest from there.
 
-    Also the axis that points up at rest, None where the rest pose stands along none.
+    Some programs lay all limbs along one axis at rest: there feet and hands are left to be estimated. Also
+    the axis that points up at rest, None where the rest pose stands along none.
     """
     rest = np.zeros((len(joints), 3))
     children: list[list[int]] = [[] for _ in joints]
@@ -274,27 +276,55 @@ def _riders(joints: list[_Joint], bones: dict[str, int]) -> tuple[_Riders, str |
         for name, (out, high, far) in _HEAD.items():
             place = shoulders + scale * (out * left + high * up + far * ahead)
             riders[name] = bones["head"], place - at["head"]
+    pose = _Rest(bones, rest, children, up, ahead, scale)
     for side in ("left", "right"):
-        wrist, ankle = bones[f"{side}_wrist"], bones[f"{side}_ankle"]
-        tips = rest[children[wrist]].mean(axis=0) if children[wrist] else rest[wrist]
-        hand = unit(tips - rest[wrist])
-        if not hand.any():
-            hand = unit(rest[wrist] - at[f"{side}_elbow"])
-        thumb = unit(ahead - (ahead @ hand) * hand)
-        for finger, (far, out) in _KNUCKLES.items():
-            if f"{side}_{finger}" not in bones:
-                riders[f"{side}_{finger}"] = wrist, scale * (far * hand + out * thumb)
-        toes = bones.get(f"{side}_toes", ankle)
-        tip = children[toes][0] if children[toes] else toes
-        foot = rest[tip] - rest[ankle]
-        foot = unit(foot - (foot @ up) * up)
-        if not foot @ ahead > 0:
-            foot = ahead
-        high, far = _HEEL
-        riders[f"{side}_heel"] = ankle, scale * (high * up + far * foot)
-        if toes != ankle and np.linalg.norm(rest[tip] - rest[toes]) > _SHORTEST_TOE * scale:
-            riders[f"{side}_foot_index"] = toes, rest[tip] - rest[toes]
-        else:
-            high, far = _TOE
-            riders[f"{side}_foot_index"] = toes, rest[ankle] + scale * (high * up + far * foot) - rest[toes]
+        riders |= _hand_riders(side, pose) | _foot_riders(side, pose)
     return riders, axis
+
+
+@dataclass(frozen=True)
+class _Rest:
+    """The rest pose: points' joints, all joints' places ``(J, 3)`` and children, two directions, the size."""
+
+    bones: dict[str, int]
+    places: np.ndarray
+    children: list[list[int]]
+    up: np.ndarray
+    ahead: np.ndarray
+    scale: float
+
+
+def _hand_riders(side: str, rest: _Rest) -> _Riders:
+    """Return the knuckles that a hand has no joints for, none where the arm is raised at rest."""
+    wrist = rest.bones[f"{side}_wrist"]
+    forearm = unit(rest.places[wrist] - rest.places[rest.bones[f"{side}_elbow"]])
+    if forearm @ rest.up > _ALONG:
+        return {}
+    hand = forearm
+    if rest.children[wrist]:
+        fingers = unit(rest.places[rest.children[wrist]].mean(axis=0) - rest.places[wrist])
+        hand = fingers if fingers @ forearm > 0.5 else forearm
+    thumb = unit(rest.ahead - (rest.ahead @ hand) * hand)
+    return {
+        f"{side}_{finger}": (wrist, rest.scale * (far * hand + out * thumb))
+        for finger, (far, out) in _KNUCKLES.items()
+        if f"{side}_{finger}" not in rest.bones
+    }
+
+
+def _foot_riders(side: str, rest: _Rest) -> _Riders:
+    """Return heel and tip of the toes, where the leg does not stand at rest only a tip that is there."""
+    ankle = rest.bones[f"{side}_ankle"]
+    toes = rest.bones.get(f"{side}_toes", ankle)
+    tip = rest.children[toes][0] if rest.children[toes] else toes
+    riders: _Riders = {}
+    if unit(rest.places[rest.bones[f"{side}_hip"]] - rest.places[ankle]) @ rest.up > _ALONG:
+        foot = rest.places[tip] - rest.places[ankle]
+        foot = unit(foot - (foot @ rest.up) * rest.up)
+        foot = foot if foot @ rest.ahead > 0.5 else rest.ahead
+        for name, joint, (high, far) in (("heel", ankle, _HEEL), ("foot_index", toes, _TOE)):
+            place = rest.places[ankle] + rest.scale * (high * rest.up + far * foot)
+            riders[f"{side}_{name}"] = joint, place - rest.places[joint]
+    if toes != ankle and np.linalg.norm(rest.places[tip] - rest.places[toes]) > _SHORTEST_TOE * rest.scale:
+        riders[f"{side}_foot_index"] = toes, rest.places[tip] - rest.places[toes]
+    return riders

@@ -64,21 +64,27 @@ class Skeleton:
         _, places = body.model.forward_kinematics(body.joints, local, body.joints[0] + hips)
         self.local, self.rest, self.places = flip @ local @ flip, body.joints @ flip, places @ flip
 
-    def bvh(self, order="ZXY", names=None, scale=100.0, axes=UPRIGHT["-y"], end="\n", moving=()):
-        """Write it with rotations in an ``order``, in ``axes`` and units of ``scale`` a metre."""
+    def bvh(self, order="ZXY", names=None, scale=100.0, axes=UPRIGHT["-y"], end="\n", moving=(), turned=None):
+        """Write it with rotations in an ``order``, in ``axes`` and units of ``scale`` a metre.
+
+        ``turned`` are rotations of bones by which the rest pose differs from Anny's.
+        """
         names = names or {}
-        rest = self.rest @ axes.T * scale
+        turned = [(turned or {}).get(name, np.eye(3)) for name in self.names]
         lines, columns = ["HIERARCHY"], []
 
         def joint(bone, depth):
             tab = "\t" * depth
-            offset = rest[bone] - (rest[self.parents[bone]] if bone else 0)
+            parent = self.parents[bone] if bone else 0
+            offset = self.rest[bone] - (self.rest[parent] if bone else 0)
+            offset = axes @ turned[parent] @ offset * scale
             lines.append(
                 f"{tab}{'JOINT' if bone else 'ROOT'} {names.get(self.names[bone], self.names[bone])}"
             )
             lines.append(f"{tab}{{")
             lines.append(f"{tab}\tOFFSET {offset[0]:.6f} {offset[1]:.6f} {offset[2]:.6f}")
-            turns = axes @ self.local[:, bone] @ axes.T
+            before = turned[parent] if bone else np.eye(3)
+            turns = axes @ before @ self.local[:, bone] @ turned[bone].T @ axes.T
             angles = Rotation.from_matrix(turns).as_euler(order, degrees=True)
             channels = [f"{axis}rotation" for axis in order]
             if bone == 0 or bone in moving:
@@ -229,6 +235,22 @@ def test_the_head_turns_with_its_bone(skeleton, write, clip_of, walk):
 
     turned = (looks(after) - looks(before) + 180) % 360 - 180
     assert 45 < turned.mean() < 95, "to the left, which is the picture's right"
+
+
+def test_the_rest_pose_may_be_any(skeleton, write, clip_of, apart, walk, columns):
+    """Some programs lay all limbs along one axis: legs and arms up, as the spine goes."""
+    legs = {name: np.diag([1.0, -1, -1]) for name in skeleton.names if "leg" in name or "foot" in name}
+    arms = {name: np.diag([1.0, -1, -1]) for name in skeleton.names if "arm" in name or "wrist" in name}
+    clip, _ = clip_of(write(skeleton.bvh(turned=legs | arms)))
+    assert apart(clip) < 0.1
+    ankle, heel, toe = columns(["left_ankle", "left_heel", "left_foot_index"])
+    for point, most in ((heel, 0.05), (toe, 0.15)):
+        ours, true = (points[:, point] - points[:, ankle] for points in (clip.keypoints, walk))
+        assert np.abs(np.linalg.norm(ours, axis=-1) - np.linalg.norm(true, axis=-1)).max() < most
+    knee = columns(["left_knee"])[0]
+    shin = clip.keypoints[:, ankle] - clip.keypoints[:, knee]
+    foot = clip.keypoints[:, heel] - clip.keypoints[:, ankle]
+    assert ((shin * foot).sum(axis=-1) > 0).all(), "heels are below the ankles"
 
 
 def test_points_without_joints_are_near_the_bodys_own(skeleton, write, clip_of, walk):
