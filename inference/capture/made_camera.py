@@ -41,29 +41,21 @@ def recognise_up(points: np.ndarray, convention: Convention) -> tuple[str, list[
             "which axis points up is not to be seen, since the person does not stand for most of it: "
             'write the motion as .npz with up, such as up="z".',
         )
-    return convention.up, [f"the person does not stand for most of it: {convention.up} is taken for up"]
+    told = f"{convention.up} is taken for up, as is usual in {convention.label}"
+    return convention.up, [f"the person does not stand for most of it: {told}"]
 
 
-def stand_before_camera(
-    points: np.ndarray, up: str, fps: Fraction, camera: Camera, size: tuple[int, int]
-) -> np.ndarray:
-    """Move points ``(T, 23, 3)``, metres, NaN where unknown, from axes with ``up`` into the camera's space.
+def stand_before_camera(points: np.ndarray, up: str, fps: Fraction, camera: Camera) -> np.ndarray:
+    """Move points ``(T, 23, 3)``, metres, from axes with ``up`` into the space of a camera.
 
-    ``size`` is the canvas's width and height.
+    Its principal point is the middle of its picture, as a made camera's is.
     """
     points = points @ TO_CAMERA[up].T
     points = points @ _turn_to_camera(points, max(1, round(_FACING_SECONDS * fps))).T
-    seen = points[np.isfinite(points).all(axis=-1)]
-    points, seen = points - (middle := (seen.min(axis=0) + seen.max(axis=0)) / 2), seen - middle
-    # Where the principal point is not in the middle, the nearer edge counts.
-    room = _IN_VIEW * np.array(
-        [
-            min(camera.cx, size[0] - camera.cx) / camera.fx,
-            min(camera.cy, size[1] - camera.cy) / camera.fy,
-        ]
-    )
-    away = (np.abs(seen[:, :2]) / room - seen[:, 2:]).max()
-    away = max(away, _NEAREST - seen[:, 2].min())
+    points = points - (points.min(axis=(0, 1)) + points.max(axis=(0, 1))) / 2
+    room = _IN_VIEW * np.array([camera.cx / camera.fx, camera.cy / camera.fy])
+    away = (np.abs(points[..., :2]) / room - points[..., 2:]).max()
+    away = max(away, _NEAREST - points[..., 2].min())
     return points + np.array([0.0, 0.0, away])
 
 

@@ -84,14 +84,15 @@ def read_motion(path: Path, options: MotionOptions = MotionOptions()) -> tuple[C
             _check_depth(keypoints)
         else:
             check_sides(keypoints)
+        shape = _fit_shape(body, keypoints) if motion.shape is None else motion.shape
+        keypoints = _estimate_missing(keypoints, ShapedBody(body, shape).keypoints)
+        if motion.camera is None:
             warnings += _held_hips(keypoints)
             up = motion.up
             if up is None:
                 up, told = recognise_up(keypoints, motion.convention)
                 warnings += told
-            keypoints = stand_before_camera(keypoints, up, fps, camera, (width, height))
-        shape = _fit_shape(body, keypoints) if motion.shape is None else motion.shape
-        keypoints = _estimate_missing(keypoints, ShapedBody(body, shape).keypoints)
+            keypoints = stand_before_camera(keypoints, up, fps, camera)
     except InputError as error:
         raise InputError(error.code, f"{path}: {error}") from None
     clip = Clip(fps, camera, width, height, keypoints.astype(np.float32), body.name, shape)

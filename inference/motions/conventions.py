@@ -23,8 +23,8 @@ from ...models.keypoints import BLAZEPOSE_INDEX, KEYPOINT_NAMES, REQUIRED_NAMES
 class Convention:
     """What one kind of file means where it says nothing itself.
 
-    ``unit``: metres, None where the person's height tells it. ``up``: the axis that points up where the
-    motion does not show it (somebody who lies), None where nothing is usual.
+    ``label``: what such files are called. ``unit``: metres, None where the person's height tells it. ``up``:
+    the axis that points up where the motion does not show it (somebody who lies), None where none is usual.
     """
 
     label: str
@@ -32,11 +32,11 @@ class Convention:
     up: str | None
 
 
-NPZ = Convention("a motion file of this program", 1.0, None)
-BVH = Convention("a BVH file", None, "y")
-TRC = Convention("a TRC file", 0.001, "y")
-C3D = Convention("a C3D file", 0.001, "z")
-POINTS = Convention("points of OpenPose's kind", None, None)
+NPZ = Convention("motion files of this program", 1.0, None)
+BVH = Convention("BVH files", None, "y")
+TRC = Convention("TRC files", 0.001, "y")
+C3D = Convention("C3D files", 0.001, "z")
+POINTS = Convention("JSON of OpenPose", None, None)
 MEDIAPIPE = Convention("MediaPipe's world landmarks", 1.0, "-y")
 SMPL = Convention("SMPL parameters", 1.0, "z")
 

@@ -69,13 +69,19 @@ def test_the_person_faces_the_camera_at_first(walk, stand):
     ("options", "size"),
     [({}, None), ({"fov": 20}, None), ({"fov": 120, "size": 512}, None), ({}, [640, 200])],
 )
-@pytest.mark.parametrize("way", [0, 1, 12])
-def test_all_of_the_motion_is_in_view(walk, stand, options, size, way):
-    """Also of somebody who walks on for twelve metres, this way and towards the camera."""
+@pytest.mark.parametrize("names", [KEYPOINT_NAMES, REQUIRED_NAMES], ids=["all", "required"])
+@pytest.mark.parametrize("way", [0, 12])
+def test_all_of_the_motion_is_in_view(walk, stand, options, size, way, names):
+    """Also of somebody who walks on for twelve metres, and points that are estimated, as the head's."""
     steps = np.linspace(0, way, len(walk))[:, None, None]
     more = {} if size is None else {"size": size}
     for direction in ([1, 0, 0], [0, 0, -1]):
-        clip, _ = stand(walk + steps * direction, options=MotionOptions(**options), **more)
+        clip, _ = stand(
+            (walk + steps * direction)[:, [KEYPOINT_INDEX[name] for name in names]],
+            names,
+            options=MotionOptions(**options),
+            **more,
+        )
         pixels = clip.camera.project(clip.keypoints)
         assert (pixels > 0).all() and (pixels < [clip.width, clip.height]).all()
         assert clip.keypoints[..., 2].min() > 0.99

@@ -251,6 +251,18 @@ def test_the_rest_pose_may_be_any(skeleton, write, clip_of, apart, walk, columns
     shin = clip.keypoints[:, ankle] - clip.keypoints[:, knee]
     foot = clip.keypoints[:, heel] - clip.keypoints[:, ankle]
     assert ((shin * foot).sum(axis=-1) > 0).all(), "heels are below the ankles"
+    assert apart_from_body(clip, walk, "left_index", "left_pinky") < 0.02
+    ahead = np.cross(clip.keypoints[:, HIPS[0]] - clip.keypoints[:, HIPS[1]], -shin)
+    assert ((clip.keypoints[:, toe] - clip.keypoints[:, heel]) * ahead).sum(axis=-1).mean() > 0
+
+
+def apart_from_body(clip, walk, *names):
+    """How much longer or shorter a distance is than the body's, metres."""
+    first, second = (KEYPOINT_INDEX[name] for name in names)
+    ours, true = (
+        np.linalg.norm(points[:, first] - points[:, second], axis=-1) for points in (clip.keypoints, walk)
+    )
+    return np.abs(ours - true).max()
 
 
 def test_points_without_joints_are_near_the_bodys_own(skeleton, write, clip_of, walk):

@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 from sparse2dense.models.errors import InputError
 from sparse2dense.models.keypoints import KEYPOINT_NAMES, REQUIRED_NAMES
 
@@ -108,6 +109,15 @@ def test_blank_cells_are_missing_points_and_told_of(
     known = walk[:, columns(NAMES)].copy()
     known[np.r_[10:15, 20:22], NAMES.index("left_wrist")] = np.nan
     assert millimetres(clip, named_clip(known, NAMES)) < 0.1
+
+
+def test_somebody_who_lies_has_the_usual_axis_up_and_it_is_told(halpe, clip_of, tmp_path):
+    """Down a diagonal, so that the person shows no axis: OpenSim's is y."""
+    turn = Rotation.align_vectors([[1, 1, 1]], [[0, 1, 0]])[0].as_matrix()
+    path = tmp_path / "lying.trc"
+    path.write_text(trc(halpe @ turn.T, HALPE_26), "utf-8")
+    _, warnings = clip_of(path)
+    assert len(warnings) == 1 and "y is taken for up, as is usual in TRC files" in warnings[0]
 
 
 def test_rates_are_exact(halpe, clip_of, tmp_path):
