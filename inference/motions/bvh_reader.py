@@ -48,7 +48,7 @@ _KNUCKLES = {"index": (0.10, 0.032), "pinky": (0.088, -0.032)}
 """From the wrist, along the hand and ahead, towards the thumb."""
 
 _HEIGHT = 1.676
-_ALONG = 0.7  # of a limb's length: legs that stand at rest, and arms that are raised
+_STANDING, _RAISED = 0.7, 0.3  # of a limb's length upwards: legs that stand at rest, arms that do not hang
 
 
 @dataclass
@@ -298,7 +298,7 @@ def _hand_riders(side: str, rest: _Rest) -> _Riders:
     """Return the knuckles that a hand has no joints for, none where the arm is raised at rest."""
     wrist = rest.bones[f"{side}_wrist"]
     forearm = unit(rest.places[wrist] - rest.places[rest.bones[f"{side}_elbow"]])
-    if forearm @ rest.up > _ALONG:
+    if forearm @ rest.up > _RAISED:
         return {}
     hand = forearm
     if rest.children[wrist]:
@@ -318,7 +318,7 @@ def _foot_riders(side: str, rest: _Rest) -> _Riders:
     toes = rest.bones.get(f"{side}_toes", ankle)
     tip = rest.children[toes][0] if rest.children[toes] else toes
     riders: _Riders = {}
-    if unit(rest.places[rest.bones[f"{side}_hip"]] - rest.places[ankle]) @ rest.up > _ALONG:
+    if unit(rest.places[rest.bones[f"{side}_hip"]] - rest.places[ankle]) @ rest.up > _STANDING:
         foot = rest.places[tip] - rest.places[ankle]
         foot = unit(foot - (foot @ rest.up) * rest.up)
         foot = foot if foot @ rest.ahead > 0.5 else rest.ahead
