@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from ..models.errors import InputError, S2DError, explain
+from ..models.frame_rates import parse_rate
 from .runtime.progress import Progress, unwatched
 
 if TYPE_CHECKING:
@@ -229,8 +230,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _rate(text: str) -> Fraction:
     try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError):
+        return parse_rate(text)
+    except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}' is no frame rate, such as 25 or 30000/1001") from None
 
 

@@ -263,7 +263,7 @@ def test_a_motion_of_another_program_is_encoded_and_what_was_done_is_told(engine
     path.write_text(json.dumps(frames), "utf-8")
     done = engine("encode", "--keypoints", path, "-o", tmp_path / "clip.s2d")
     assert_one_line(done, 2, str(path), "--fps")
-    done = engine("encode", "--keypoints", path, "-o", tmp_path / "clip.s2d", "--fps", "30000/1001")
+    done = engine("encode", "--keypoints", path, "-o", tmp_path / "clip.s2d", "--fps", "29.97")
     assert done.returncode == 0
     filled, centred = done.stderr.splitlines()
     assert filled.startswith("s2d: warning: missing and filled in") and "left_knee (1 of 20 frames)" in filled
