@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from ..models.errors import InputError, S2DError, explain
+from ..models.frame_rates import parse_rate
 from ..models.outputs import Kind, check_outputs
 from .runtime.progress import Progress, unwatched
 
@@ -62,7 +63,7 @@ _WRITTEN = frozenset(
 """Options of paths that commands write to; all others they read."""
 
 _OF_FILMS = (
-    "person", "start", "end", "fps", "smoothing", "references", "whole", "quality", "plate_quality",
+    "person", "start", "end", "smoothing", "references", "whole", "quality", "plate_quality",
 )  # fmt: skip
 """Options of ``encode`` that mean nothing where there is no film."""
 
@@ -188,7 +189,7 @@ def _motion_options(args: argparse.Namespace) -> MotionOptions:
         raise InputError(
             "option", "--body-path is a model of an SMPL body: say which with --body, such as --body smplx."
         )
-    return MotionOptions(**_given(args, ("body", "body_path", "size", "fov")))
+    return MotionOptions(**_given(args, ("body", "body_path", "size", "fov", "fps")))
 
 
 def _given(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
@@ -321,8 +322,8 @@ class _Parser(argparse.ArgumentParser):
 
 def _rate(text: str) -> Fraction:
     try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError):
+        return parse_rate(text)
+    except ValueError:
         raise argparse.ArgumentTypeError(f"'{text}' is no frame rate, such as 25 or 30000/1001") from None
 
 
@@ -403,7 +404,13 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
         metavar="VIDEO",
         help="a film, a folder of pictures, or a pattern of their names: shot_%%04d.png",
     )
-    source.add_argument("--keypoints", type=Path, metavar="FILE.npz", help="a motion without video")
+    source.add_argument(
+        "--keypoints",
+        type=Path,
+        metavar="FILE",
+        help="a motion without video: .npz or .npy, BVH, TRC, C3D, JSON of OpenPose, EasyMocap or MediaPipe "
+        "(or a folder of it), SMPL parameters with --body and --body-path",
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="CLIP.s2d")
     parser.add_argument(
         "--fov", type=float, metavar="DEGREES", help="field of view of the picture's longer side, if known"
@@ -411,7 +418,12 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--person", type=int, metavar="N", help="which person to follow, 1 being the largest")
     parser.add_argument("--start", type=float, metavar="SECONDS")
     parser.add_argument("--end", type=float, metavar="SECONDS")
-    parser.add_argument("--fps", type=_rate, metavar="RATE", help="such as 25 or 30000/1001")
+    parser.add_argument(
+        "--fps",
+        type=_rate,
+        metavar="RATE",
+        help="such as 25 or 30000/1001: of the clip, or of a motion whose file states none",
+    )
     parser.add_argument("--size", type=int, metavar="PIXELS", help="short side of the picture (256)")
     parser.add_argument("--smoothing", type=float, metavar="STRENGTH", help="of the motion; 0 is none (1)")
     parser.add_argument(

@@ -2,7 +2,7 @@
 """Encoding: a filmed clip, or a motion alone, becomes a ``.s2d``.
 
 video ── capture ──▶ keypoints, camera, shape, reference, plate ──▶ clip.s2d
-keypoints.npz ── the named points, the missing ones estimated ────▶ clip.s2d
+motion file ── the named points, the missing ones estimated ──────▶ clip.s2d
 """
 
 from __future__ import annotations
@@ -68,9 +68,9 @@ def encode_motion(
     options: MotionOptions | None = None,
     coding: Coding | None = None,
 ) -> EncodeResult:
-    """Read named 3D keypoints from an ``.npz`` file and write a ``.s2d`` without pictures.
+    """Read a motion file of another program, or named 3D keypoints, and write a ``.s2d`` without pictures.
 
-    The file is described in :mod:`.capture.motion_input`, which estimates the points that it lacks.
+    The files are those of :mod:`.motions`; :mod:`.capture.motion_input` estimates the points that they lack.
     Raises InputError for a file that is not as described, options that do not fit it, or an output that
     cannot be written.
     """
@@ -78,8 +78,8 @@ def encode_motion(
 
     output = _checked_output(Path(output))
     start = time.perf_counter()
-    clip = read_motion(Path(keypoints), options or MotionOptions())
-    return _write(clip, output, coding, time.perf_counter() - start, [])
+    clip, warnings = read_motion(Path(keypoints), options or MotionOptions())
+    return _write(clip, output, coding, time.perf_counter() - start, warnings)
 
 
 def _write(

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -46,19 +47,41 @@ def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
             raise ValueError(f"it is no whole .npz file of plain arrays ({error})") from error
 
 
+def read_array(path: Path) -> np.ndarray:
+    """Read the one array of an ``.npy`` file, and raise as :func:`read_arrays` does."""
+    with path.open("rb") as file:
+        try:
+            shape, dtype = _read_shape(file)
+            _check_shape(shape, dtype, path.stat().st_size, "it")
+            file.seek(0)
+            return np.lib.format.read_array(file, allow_pickle=False)
+        except Exception as error:  # NumPy raises all kinds for a wrong byte
+            raise ValueError(f"it is no whole .npy file of plain numbers ({error})") from error
+
+
 def _read_array(archive: zipfile.ZipFile, name: str, most: int) -> np.ndarray:
     member = archive.getinfo(f"{name}.npy")
     with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"{name} is of an unknown format")
-        read_header = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read_header(file)
-    if dtype.hasobject or dtype.kind not in "biufUS":
-        raise ValueError(f"{name} holds {dtype}, not numbers or text")
-    if min(shape, default=0) < 0 or prod(shape) * max(dtype.itemsize, 1) > min(member.file_size, most):
-        raise ValueError(f"{name} claims the impossible shape {shape}")
+        shape, dtype = _read_shape(file)
+    _check_shape(shape, dtype, min(member.file_size, most), name)
     with archive.open(member) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _read_shape(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError("an array is of an unknown format")
+    read_header = (
+        np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    )
+    shape, _, dtype = read_header(file)
+    return shape, dtype
+
+
+def _check_shape(shape: tuple[int, ...], dtype: np.dtype, most: int, name: str) -> None:
+    """Raise ValueError for an array that is not plain, or that ``most`` bytes cannot hold."""
+    if dtype.hasobject or dtype.kind not in "biufUS":
+        raise ValueError(f"{name} holds {dtype}, not numbers or text")
+    if min(shape, default=0) < 0 or prod(shape) * max(dtype.itemsize, 1) > most:
+        raise ValueError(f"{name} claims the impossible shape {shape}")

@@ -1,41 +1,42 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Motion without video: named 3D keypoints from an ``.npz`` file become a clip.
+"""Motion without video: what :mod:`..motions.motion_reader` reads of any program's file becomes a clip.
 
-The file holds ``keypoints`` ``(T, N, 3)`` metres in camera space (x right, y down, z forward; NaN where a
-point is not known), ``keypoint_names`` ``(N,)``, ``fps`` (a number, or numerator and denominator) and, if
-wanted, ``size`` (width and height of the canvas in pixels) and ``camera`` ``(3, 3)`` K in those pixels. A
-camera needs the size beside it, since its principal point may lie anywhere; where there is no camera, one is
-made that looks straight ahead. Any subset of the schema's names that holds ``REQUIRED_NAMES`` will do; names
-that the schema does not have are left out. The other points are put where they are on the fitted body at
-rest, in a frame that the limb they ride on fixes.
+Any subset of the schema's names that holds ``REQUIRED_NAMES`` will do; names that the schema does not have
+are left out. Points that are missing for a short time (not a number, or 0, 0, 0 where that is no place of
+theirs) are filled in. Points that a file lacks are put where they are on the fitted body at rest, in a frame
+that the limb they ride on fixes. Where the file has a camera, the keypoints are in its space and stay there;
+where it has none, the person is put before one that is made (:mod:`.made_camera`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from ...models.array_files import read_arrays
 from ...models.body import BodyModel
 from ...models.body_catalogue import load_body
 from ...models.camera import Camera
 from ...models.errors import InputError
-from ...models.frame_rates import rational_rate
-from ...models.keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES, REQUIRED_NAMES
+from ...models.keypoints import BONES, HIPS, KEYPOINT_INDEX, KEYPOINT_NAMES, REQUIRED_NAMES, TRUNK
 from ...models.rotations import apply, orthonormal_frames, swing, unit
 from ...models.shaped_body import ShapedBody
 from ..format.clip import Clip
 from ..format.header import MAX_FPS, MAX_FRAMES, MIN_FPS
+from ..motions.conventions import stature
+from ..motions.motion_reader import open_motion
+from .made_camera import check_sides, recognise_up, stand_before_camera
 
 _CANVAS = 256
 _FIELD_OF_VIEW = 60.0  # degrees across the shorter side, when neither file nor user names any
 _SIZES, _FIELDS_OF_VIEW = (64, 2048), (5, 150)
 _LONGEST_GAP_SECONDS = 1.0
 _HEIGHT_METRES = (0.4, 3.0)
-_HEIGHT_OF_CHAIN = 1.27  # body height over shoulder-hip-knee-ankle, adults
+_AT_ORIGIN = 0.05  # metres: what is nearer to the origin is there
+_AROUND_ORIGIN = 1.0  # metres: a person whose points are nearer in the middle has the origin in them
 _BIND = 0.3  # a limb bent less than this (sine) takes its turn from the trunk as much as from its bend
 
 _RIDERS: dict[str, tuple[str, ...]] = {
@@ -51,96 +52,125 @@ class MotionOptions:
     """What a user may choose.
 
     ``body``, ``body_path``: the body that is fitted, and the user's own model of it, see :func:`.load_body`.
-    ``size``: sides of the canvas in pixels, ``fov``: degrees across its longer side, where the file has none.
+    ``size``: sides of the canvas in pixels, ``fov``: degrees across its longer side, ``fps``: frames a
+    second, where the file has none.
     """
 
     body: str = "anny"
     body_path: str | Path | None = None
     size: int | None = None
     fov: float | None = None
+    fps: Fraction | None = None
 
 
-def read_motion(path: Path, options: MotionOptions = MotionOptions()) -> Clip:
-    """Read a motion file as this module describes it.
+def read_motion(path: Path, options: MotionOptions = MotionOptions()) -> tuple[Clip, list[str]]:
+    """Read a motion file, and say what a user should know of how it was read.
 
-    Raises InputError, naming the array or the option at fault, if it is not such a file, no person could move
-    so, or the options do not fit it.
+    Raises InputError, naming the array, line, joint or option at fault, if it is no motion file, no person
+    could move so, or the options do not fit it.
     """
-    arrays = _load_arrays(path)
+    body = load_body(options.body, options.body_path)
     try:
-        fps = _frame_rate(arrays["fps"])
-        given, known = _named_points(arrays["keypoints"], arrays["keypoint_names"])
-        width, height = _canvas(arrays.get("size"), options.size, "camera" in arrays)
-        camera = _camera(arrays.get("camera"), options.fov, width, height)
-        keypoints = _fill_gaps(given, known, fps)
-        _check_person(keypoints)
-        body = load_body(options.body, options.body_path)
-        shape = _fit_shape(body, keypoints)
+        motion = open_motion(path, body)
+        warnings = list(motion.warnings)
+        fps = _frame_rate(motion.fps, options.fps)
+        given, known = _named_points(motion.points, motion.names)
+        width, height = _canvas(motion.size, options.size, motion.camera is not None)
+        camera = _camera(motion.camera, options.fov, width, height)
+        keypoints, told = _fill_gaps(_without_zeros(given), known, fps)
+        warnings += told
+        _check_height(keypoints)
+        if motion.camera is not None:
+            _check_depth(keypoints)
+        else:
+            check_sides(keypoints)
+        shape = _fit_shape(body, keypoints) if motion.shape is None else motion.shape
         keypoints = _estimate_missing(keypoints, ShapedBody(body, shape).keypoints)
+        if motion.camera is None:
+            warnings += _held_hips(keypoints)
+            up = motion.up
+            if up is None:
+                up, told = recognise_up(keypoints, motion.convention)
+                warnings += told
+            keypoints = stand_before_camera(keypoints, up, fps, camera)
     except InputError as error:
         raise InputError(error.code, f"{path}: {error}") from None
-    return Clip(fps, camera, width, height, keypoints.astype(np.float32), body.name, shape)
+    clip = Clip(fps, camera, width, height, keypoints.astype(np.float32), body.name, shape)
+    return clip, warnings
 
 
-def _load_arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        found = read_arrays(path, ("keypoints", "keypoint_names", "fps", "camera", "size"))
-    except OSError as error:
-        raise InputError("cannot_read", f"cannot read {path}: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise InputError("not_motion", f"{path} is not a motion file: {error}.") from None
-    missing = [name for name in ("keypoints", "keypoint_names", "fps") if name not in found]
-    if missing:
-        raise InputError("not_motion", f"{path} has no array named {' or '.join(missing)}.")
-    return found
-
-
-def _frame_rate(value: np.ndarray) -> Fraction:
-    numbers = value.ravel()
-    if value.dtype.kind not in "fiu" or numbers.size not in (1, 2) or not np.isfinite(numbers).all():
-        raise InputError("bad_fps", "fps must be one number, or numerator and denominator.")
-    if numbers.min() <= 0:
-        raise InputError("bad_fps", "fps must be more than 0.")
-    if numbers.size == 2:
-        fps = Fraction(int(numbers[0]), max(1, int(numbers[1])))
-    else:
-        fps = rational_rate(float(numbers[0]))
-    if not MIN_FPS <= fps <= MAX_FPS:
-        raise InputError("bad_fps", f"fps is {float(fps):g}; {MIN_FPS} to {MAX_FPS} are possible.")
+def _frame_rate(stated: Fraction | None, wanted: Fraction | None) -> Fraction:
+    """Return the file's rate, or the one that is ``wanted`` where the file states none."""
+    if stated is None and wanted is None:
+        raise InputError("bad_fps", "it states no frame rate: give --fps, such as --fps 30.")
+    if stated is not None and wanted is not None:
+        raise InputError(
+            "bad_fps",
+            f"--fps goes with a video, or with a --keypoints file that states no rate; it has {stated}.",
+        )
+    fps = wanted if stated is None else stated
+    if fps is None or not MIN_FPS <= fps <= MAX_FPS:
+        raise InputError("bad_fps", f"fps is {float(fps or 0):g}; {MIN_FPS} to {MAX_FPS} are possible.")
     return fps
 
 
-def _named_points(keypoints: np.ndarray, names: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _named_points(points: np.ndarray, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return ``(T, 23, 3)`` float64 in the schema's order, NaN where missing, and which points are given."""
-    if keypoints.ndim != 3 or keypoints.shape[2] != 3 or keypoints.dtype.kind not in "fiu":
+    if not 1 <= len(points) <= MAX_FRAMES:
         raise InputError(
-            "bad_keypoints", f"keypoints must be numbers (frames, points, 3), not {keypoints.shape}."
+            "bad_keypoints", f"keypoints has {len(points)} frames; 1 to {MAX_FRAMES} are possible."
         )
-    if names.ndim != 1 or names.dtype.kind not in "US" or len(names) != keypoints.shape[1]:
-        raise InputError(
-            "bad_keypoints", f"keypoint_names must be {keypoints.shape[1]} names, one a column of keypoints."
-        )
-    if not 1 <= len(keypoints) <= MAX_FRAMES:
-        raise InputError(
-            "bad_keypoints", f"keypoints has {len(keypoints)} frames; 1 to {MAX_FRAMES} are possible."
-        )
-    texts = [name.decode("ascii", "replace") if isinstance(name, bytes) else str(name) for name in names]
     missing = [name for name in REQUIRED_NAMES if name not in texts]
     if missing:
         raise InputError("bad_keypoints", f"keypoint_names lacks {', '.join(missing)}.")
     twice = sorted({name for name in texts if texts.count(name) > 1})
     if twice:
         raise InputError("bad_keypoints", f"keypoint_names holds {', '.join(twice)} more than once.")
-    points = np.full((len(keypoints), len(KEYPOINT_NAMES), 3), np.nan)
+    ordered = np.full((len(points), len(KEYPOINT_NAMES), 3), np.nan)
     for column, name in enumerate(texts):
         if name in KEYPOINT_INDEX:
-            points[:, KEYPOINT_INDEX[name]] = keypoints[:, column]
-    if np.isinf(points).any():
-        frame, point = np.argwhere(np.isinf(points).any(-1))[0]
+            ordered[:, KEYPOINT_INDEX[name]] = points[:, column]
+    if np.isinf(ordered).any():
+        frame, point = np.argwhere(np.isinf(ordered).any(-1))[0]
         raise InputError(
             "bad_keypoints", f"keypoints holds infinity ({KEYPOINT_NAMES[point]}, frame {frame})."
         )
-    return points, np.isin(KEYPOINT_NAMES, texts)
+    ordered[np.isnan(ordered).any(axis=-1)] = np.nan
+    return ordered, np.isin(KEYPOINT_NAMES, texts)
+
+
+def _without_zeros(points: np.ndarray) -> np.ndarray:
+    """Make points ``(T, 23, 3)`` that are 0, 0, 0 for want of anything else not a number.
+
+    A point is at the origin where its way leads through it. One that is nowhere else is at it if the person
+    is round it and no other point is: motions may be told relative to a joint.
+    """
+    zero = (points == 0).all(axis=-1)
+    if not zero.any():
+        return points
+    cleaned = np.where(zero[..., None], np.nan, points)
+    never = ~np.isfinite(cleaned).any(axis=(0, 2)) & zero.any(axis=0)
+    around = np.linalg.norm(cleaned[np.isfinite(cleaned).all(axis=-1)], axis=-1)
+    for point in np.flatnonzero(zero.any(axis=0)):
+        frames, here = np.flatnonzero(zero[:, point]), np.flatnonzero(np.isfinite(cleaned[:, point, 0]))
+        if len(here):
+            way = [np.interp(frames, here, cleaned[here, point, axis]) for axis in range(3)]
+            there = frames[np.linalg.norm(way, axis=0) < _AT_ORIGIN]
+        else:
+            is_origin = never.sum() == 1 and len(around) > 0 and np.median(around) < _AROUND_ORIGIN
+            there = frames if is_origin else frames[:0]
+        cleaned[there, point] = 0
+    return cleaned
+
+
+def _held_hips(points: np.ndarray) -> list[str]:
+    """Say so where the hips' middle stays at the origin of points ``(T, 23, 3)``."""
+    hips = points[:, HIPS].mean(axis=1)
+    if len(points) < 2 or np.linalg.norm(hips, axis=-1).max() > _AT_ORIGIN:
+        return []
+    return [
+        "the hips stay at the origin in every frame: the person is put before a camera and moves in place"
+    ]
 
 
 def _canvas(size: np.ndarray | None, wanted: int | None, has_camera: bool) -> tuple[int, int]:
@@ -176,15 +206,22 @@ def _camera(matrix: np.ndarray | None, fov: float | None, width: int, height: in
     return Camera(*(float(matrix[at]) for at in ((0, 0), (1, 1), (0, 2), (1, 2))))
 
 
-def _fill_gaps(points: np.ndarray, known: np.ndarray, fps: Fraction) -> np.ndarray:
-    """Bridge short runs of NaN in the ``known`` points; a long one is an error if the point is required."""
+def _fill_gaps(points: np.ndarray, known: np.ndarray, fps: Fraction) -> tuple[np.ndarray, list[str]]:
+    """Bridge short runs of NaN in the ``known`` points, and say in which.
+
+    Of a longer one a required point dies; any other is left NaN throughout.
+    """
     filled = points.copy()
     frames = np.arange(len(points))
+    bridged, lost = [], []
     for point in np.flatnonzero(known):
         name = KEYPOINT_NAMES[point]
         here = np.isfinite(points[:, point]).all(-1)
+        if here.all():
+            continue
         stops = np.flatnonzero(np.diff(np.concatenate([[True], here, [True]]).astype(np.int8)))
         longest = max((stops[1::2] - stops[::2]).tolist(), default=0)
+        told = f"{name} ({(~here).sum()} of {len(here)} frames)"
         if longest > _LONGEST_GAP_SECONDS * fps or not here.any():
             if name in REQUIRED_NAMES:
                 start = stops[::2][np.argmax(stops[1::2] - stops[::2])]
@@ -194,22 +231,31 @@ def _fill_gaps(points: np.ndarray, known: np.ndarray, fps: Fraction) -> np.ndarr
                     f"at most {_LONGEST_GAP_SECONDS:g} s can be filled.",
                 )
             filled[:, point] = np.nan
+            lost.append(told)
             continue
         for axis in range(3):
             filled[:, point, axis] = np.interp(frames, frames[here], points[here, point, axis])
-    return filled
+        bridged.append(told)
+    warnings = []
+    if bridged:
+        warnings.append(f"missing and filled in from the frames around: {', '.join(bridged)}")
+    if lost:
+        warnings.append(f"missing for too long and put where the body has them: {', '.join(lost)}")
+    return filled, warnings
 
 
-def _check_person(keypoints: np.ndarray) -> None:
-    """Refuse what is not a person in metres before the camera."""
-    chain = ("left_shoulder", "left_hip", "left_knee", "left_ankle")
-    joints = keypoints[:, [KEYPOINT_INDEX[name] for name in chain]]
-    height = _HEIGHT_OF_CHAIN * np.median(np.linalg.norm(np.diff(joints, axis=1), axis=-1), axis=0).sum()
+def _check_height(keypoints: np.ndarray) -> None:
+    """Refuse what is not a person in metres."""
+    height = stature(keypoints, KEYPOINT_NAMES)
     if not _HEIGHT_METRES[0] <= height <= _HEIGHT_METRES[1]:
         raise InputError(
             "bad_keypoints", f"the person would be {height:.3g} m tall: keypoints must be in metres."
         )
-    if np.median(joints[..., 2]) <= 0:
+
+
+def _check_depth(keypoints: np.ndarray) -> None:
+    """Refuse a person that the file's own camera does not see."""
+    if np.median(keypoints[:, TRUNK, 2]) <= 0:
         raise InputError(
             "bad_keypoints",
             "the person stands behind the camera: z must point forward, and be over 0 before it.",

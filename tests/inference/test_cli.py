@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The command line as a user meets it: one clear line for bad input, and nothing half-written."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from sparse2dense.inference.film.writer import VideoWriter
 from sparse2dense.inference.format.container import STEP_MM, S2DFile, read_clip
 from sparse2dense.models.body_catalogue import load_body
-from sparse2dense.models.keypoints import KEYPOINT_NAMES
+from sparse2dense.models.keypoints import BLAZEPOSE_INDEX, HIPS, KEYPOINT_NAMES
 
 from ..models.made_smpl import model_fields
 
@@ -190,7 +191,7 @@ def encode_motion(engine, tmp_path):
         ("--person", "1"),
         ("--start", "0"),
         ("--end", "1"),
-        ("--fps", "25"),
+        ("--fps", "25"),  # the file's own rate holds
         ("--smoothing", "0"),
         ("--references", "1"),
         ("--whole",),
@@ -249,6 +250,26 @@ def test_the_body_asked_for_is_fitted_to_a_motion(encode_motion, tmp_path):
     clip = read_clip(tmp_path / "clip.s2d")
     assert (clip.body, clip.shape.shape) == ("smpl", (10,))
     assert np.abs(clip.shape).max() > 0.1, "its shape is fitted to the bones"
+
+
+def test_a_motion_of_another_program_is_encoded_and_what_was_done_is_told(engine, tmp_path, held_out_motions):
+    """JSON of MediaPipe, which states no rate: hips at the origin, and a frame in which nobody was found."""
+    walk = held_out_motions["walk"][:20].astype(float)
+    landmarks = np.full((20, 33, 3), 0.01)
+    landmarks[:, BLAZEPOSE_INDEX] = walk - walk[:, HIPS].mean(axis=1, keepdims=True)
+    path = tmp_path / "walk é.json"
+    frames = landmarks.tolist()
+    frames[4] = None
+    path.write_text(json.dumps(frames), "utf-8")
+    done = engine("encode", "--keypoints", path, "-o", tmp_path / "clip.s2d")
+    assert_one_line(done, 2, str(path), "--fps")
+    done = engine("encode", "--keypoints", path, "-o", tmp_path / "clip.s2d", "--fps", "29.97")
+    assert done.returncode == 0
+    filled, centred = done.stderr.splitlines()
+    assert filled.startswith("s2d: warning: missing and filled in") and "left_knee (1 of 20 frames)" in filled
+    assert "hips stay at the origin" in centred
+    clip = read_clip(tmp_path / "clip.s2d")
+    assert (clip.frames, clip.fps) == (20, Fraction(30000, 1001))
 
 
 # ---- one frame's mesh ------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sparse2dense.models.array_files import read_arrays, write_arrays
+from sparse2dense.models.array_files import read_array, read_arrays, write_arrays
 
 POINTS = np.random.default_rng(1).normal(size=(5, 7, 3)).astype(np.float32)
 NAMES = np.array(["a", "ü"])
@@ -42,6 +42,20 @@ def test_files_of_numpy_itself_are_read(tmp_path, save):
     found = read_arrays(tmp_path / "x.npz", ("empty", "number", "turned"))
     assert found["empty"].shape == (0, 3) and found["number"] == 2
     np.testing.assert_array_equal(found["turned"], POINTS.T)
+
+
+def test_one_array_alone_is_read_and_nothing_else(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, POINTS.T)
+    np.testing.assert_array_equal(read_array(path), POINTS.T)
+    whole = path.read_bytes()
+    for content in (b"", whole[:50], whole[:-1], b"text"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"no whole \.npy file"):
+            read_array(path)
+    np.save(path, np.array([{"a": 1}]), allow_pickle=True)
+    with pytest.raises(ValueError, match="not numbers or text"):
+        read_array(path)
 
 
 def test_file_that_is_not_there_is_an_oserror(tmp_path):

@@ -7,14 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sparse2dense.inference.capture.motion_input import MotionOptions, read_motion
+from sparse2dense.inference.capture import motion_input
+from sparse2dense.inference.capture.motion_input import MotionOptions
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.errors import InputError
 from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES, REQUIRED_NAMES
 
 from ...models.made_smpl import model_fields
 
+NO_CAMERA = {"camera": None, "size": None}
 REQUIRED = [KEYPOINT_INDEX[name] for name in REQUIRED_NAMES]
+
+
+def read_motion(path, *options):
+    return motion_input.read_motion(path, *options)[0]
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +30,17 @@ def walk():
         return file["keypoints"][:30]
 
 
+CAMERA = {"camera": np.array([[500.0, 0, 100], [0, 510, 700], [0, 0, 1]]), "size": np.array([640, 480])}
+
+
 @pytest.fixture
 def write(tmp_path):
-    """Write a motion file and return where it is."""
+    """Write a motion file with a camera, in whose space its keypoints stay, and return where it is."""
 
     def save(keypoints, names=KEYPOINT_NAMES, fps=30, **more):
         path = tmp_path / "Bewegung é 人.npz"
-        np.savez(path, keypoints=keypoints, keypoint_names=np.array(names), fps=fps, **more)
+        arrays = {name: value for name, value in (CAMERA | more).items() if value is not None}
+        np.savez(path, keypoints=keypoints, keypoint_names=np.array(names), fps=fps, **arrays)
         return path
 
     return save
@@ -41,7 +51,6 @@ def test_all_points_come_through_untouched(walk, write):
     np.testing.assert_allclose(clip.keypoints, walk, atol=1e-6)
     assert clip.keypoints.dtype == np.float32
     assert (clip.fps, clip.references, clip.plate, clip.body) == (30, [], None, "anny")
-    assert 0 < clip.camera.cx < clip.width
 
 
 def test_the_required_joints_are_enough(walk, write):
@@ -97,34 +106,71 @@ def test_short_gaps_are_bridged_and_long_ones_named(walk, write):
         read_motion(write(gap, fps=12))
 
 
+def test_points_at_zero_are_missing_and_filled_alike(walk, write):
+    wrist, nose = KEYPOINT_INDEX["left_wrist"], KEYPOINT_INDEX["nose"]
+    for holes in (np.nan, 0.0):
+        gap = walk.copy()
+        gap[10:15, wrist] = holes
+        gap[0, nose] = holes
+        clip, warnings = motion_input.read_motion(write(gap))
+        if holes != holes:
+            expected = clip.keypoints
+        np.testing.assert_array_equal(clip.keypoints, expected)
+        assert len(warnings) == 1
+        assert "nose (1 of 30 frames)" in warnings[0] and "left_wrist (5 of 30 frames)" in warnings[0]
+
+
+def test_a_point_that_is_the_origin_is_not_missing(walk, write):
+    """Motions relative to a joint: it is 0, 0, 0 in every frame, or in the first."""
+    hip = KEYPOINT_INDEX["left_hip"]
+    for relative in (walk - walk[:, [hip]], walk - walk[0, hip]):
+        clip, warnings = motion_input.read_motion(write(relative, **NO_CAMERA))
+        lengths = np.linalg.norm(clip.keypoints - clip.keypoints[:, [hip]], axis=-1)
+        np.testing.assert_allclose(lengths, np.linalg.norm(walk - walk[:, [hip]], axis=-1), atol=1e-5)
+        assert not any("missing" in warning for warning in warnings)
+
+
+def test_a_joint_that_is_never_seen_is_named_though_it_is_zero(walk, write):
+    never = walk.copy()
+    never[:, KEYPOINT_INDEX["left_wrist"]] = 0
+    with pytest.raises(InputError, match=r"left_wrist is not known \(NaN\) for 30 frames"):
+        motion_input.read_motion(write(never))
+
+
 def test_an_optional_point_that_is_lost_is_estimated(walk, write):
     lost = walk.copy()
     lost[:, 0] = np.nan
-    clip = read_motion(write(lost))
+    clip, warnings = motion_input.read_motion(write(lost))
+    assert len(warnings) == 1 and "where the body has them: nose (30 of 30 frames)" in warnings[0]
     assert np.isfinite(clip.keypoints).all()
     assert np.linalg.norm(clip.keypoints[:, 0] - walk[:, 0], axis=-1).mean() < 0.12
 
 
 @pytest.mark.parametrize(
     ("fps", "exact"),
-    [(29.97, Fraction(30000, 1001)), (25, Fraction(25)), ([30000, 1001], Fraction(30000, 1001))],
+    [
+        (29.97, Fraction(30000, 1001)),
+        (25, Fraction(25)),
+        ([30000, 1001], Fraction(30000, 1001)),
+        ((29.97, 1.0), Fraction(30000, 1001)),
+        ("30000/1001", Fraction(30000, 1001)),
+    ],
 )
 def test_frame_rates_stay_rational(walk, write, fps, exact):
     assert read_motion(write(walk[:3], fps=fps)).fps == exact
 
 
 def test_the_camera_sets_the_canvas(walk, write):
-    camera = np.array([[500.0, 0, 100], [0, 510, 700], [0, 0, 1]])
-    clip = read_motion(write(walk[:3], camera=camera, size=np.array([640, 480])))
+    clip = read_motion(write(walk[:3]))
     assert (clip.width, clip.height) == (640, 480)
-    np.testing.assert_array_equal(clip.camera.matrix(), camera)
+    np.testing.assert_array_equal(clip.camera.matrix(), CAMERA["camera"])
 
 
 def test_a_camera_needs_the_canvas_beside_it(walk, write):
     """The principal point may lie anywhere, in the canvas or not: it does not tell how large that is."""
     camera = np.array([[500.0, 0, 320], [0, 510, 240], [0, 0, 1]])
     with pytest.raises(InputError, match="camera needs size") as caught:
-        read_motion(write(walk[:3], camera=camera))
+        read_motion(write(walk[:3], camera=camera, size=None))
     assert caught.value.code == "bad_camera"
 
 
@@ -141,8 +187,8 @@ def test_a_camera_needs_the_canvas_beside_it(walk, write):
     ],
 )
 def test_without_a_camera_one_is_made_that_looks_straight_ahead(walk, write, size, options, canvas, focal):
-    more = {} if size is None else {"size": np.array(size)}
-    clip = read_motion(write(walk[:3], **more), MotionOptions(**options))
+    size = None if size is None else np.array(size)
+    clip = read_motion(write(walk[:3], camera=None, size=size), MotionOptions(**options))
     assert (clip.width, clip.height) == canvas
     assert clip.camera.fx == clip.camera.fy == pytest.approx(focal)
     assert (clip.camera.cx, clip.camera.cy) == (canvas[0] / 2, canvas[1] / 2)
@@ -167,6 +213,7 @@ def infinite(walk):
         (lambda k: {"keypoints": k * 100}, "m tall"),
         (lambda k: {"keypoints": k / 100}, "m tall"),
         (lambda k: {"keypoints": k * [1, 1, -1]}, "behind the camera"),
+        (lambda k: {"keypoints": k * [1, 1, -1], **NO_CAMERA}, "left and right are exchanged"),
         (lambda k: {"keypoints": infinite(k)}, "left_shoulder, frame 7"),
         (lambda k: {"keypoints": k[:, :, :2]}, "frames, points, 3"),
         (lambda k: {"keypoints": k[0]}, "frames, points, 3"),
@@ -184,8 +231,8 @@ def infinite(walk):
         (lambda k: {"keypoints": k, "fps": "fast"}, "fps"),
         (lambda k: {"keypoints": k, "camera": np.eye(4), "size": [64, 64]}, "camera must be"),
         (lambda k: {"keypoints": k, "camera": np.full((3, 3), np.nan), "size": [64, 64]}, "camera must be"),
-        (lambda k: {"keypoints": k, "size": [64, 64, 3]}, "size must be"),
-        (lambda k: {"keypoints": k, "size": [64.0, 64.0]}, "size must be"),
+        (lambda k: {"keypoints": k, "camera": None, "size": [64, 64, 3]}, "size must be"),
+        (lambda k: {"keypoints": k, "camera": None, "size": [64.0, 64.0]}, "size must be"),
     ],
 )
 def test_what_no_person_could_do_is_refused(walk, write, change, said):
