@@ -223,10 +223,10 @@ class FilmFile:
             context = stream.codec_context
             if context is None:
                 coded = _UNKNOWN.search(said)
-                name = f"as {coded[1]}, which" if coded else "in a way that"
+                name = f"as {coded[1]}" if coded else "in a way of their own"
                 raise InputError(
                     "unknown_codec",
-                    f"{self.path}: its pictures are coded {name} cannot be decoded: convert it, as to H.264.",
+                    f"{self.path}: its pictures are coded {name}, which cannot be decoded: convert it, as to H.264.",
                 )
             if max(context.width, context.height) > MAX_SOURCE_SIDE:
                 raise _too_large(self.path)
