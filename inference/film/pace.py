@@ -78,7 +78,7 @@ class Clock:
         """``step`` is the time between pictures without usable stamps, ``first`` the first stamp; seconds."""
         self.leaps: list[tuple[float, float]] = []
         self._step, self._joined, self._first = step, joined, first
-        self._time = -step
+        self._time: float | None = None
         self._stamp: float | None = None
 
     def time(self, stamp: float | None) -> float | None:
@@ -87,7 +87,7 @@ class Clock:
         None is a picture that comes too late, after one that is stamped later, as decoders let them out where
         a film is damaged.
         """
-        expected = self._time + self._step
+        expected = 0.0 if self._time is None else self._time + self._step
         if stamp is None:
             self._time = expected
             return expected
@@ -98,9 +98,9 @@ class Clock:
             return None
         self._stamp = stamp
         ahead = stamp - self._first - expected
-        if back > 0 or (self._joined and ahead > _LEAP):
+        if back > 0 or (self._joined and self._time is not None and ahead > _LEAP):
             self.leaps.append((expected, ahead))
             self._first += ahead
         time = stamp - self._first
-        self._time = time if time > self._time else expected
+        self._time = time if self._time is None or time > self._time else expected
         return self._time

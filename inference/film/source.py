@@ -125,10 +125,8 @@ class FilmFile:
             self._declared = duration = _declared(container, stream)
             begun = float(min(stamps) * tick) if stamps else None
             if whole:
-                between = (
-                    float(intervals(stamps, tick).sum() * tick) if self._stamped else (count - 1) * self._step
-                )
-                duration = between + self._step
+                stamped = float(intervals(stamps, tick).sum() * tick)
+                duration = self._step + (stamped if self._stamped else (count - 1) * self._step)
             codec, aspect = stream.codec_context.name, float(stream.sample_aspect_ratio or 1)
             metadata = {**stream.metadata, **container.metadata}
         self._first: float | None = None
@@ -201,7 +199,8 @@ class FilmFile:
                     time = clock.time(_stamp(frame))
                     if time is None:
                         continue
-                    samples = np.concatenate([it.to_ndarray() for it in resampler.resample(frame)], axis=1)
+                    pieces = [it.to_ndarray() for it in resampler.resample(frame)]
+                    samples = np.concatenate(pieces, axis=1) if pieces else np.empty((2, 0), np.float32)
                     due = round((time - start) * SAMPLE_RATE)
                     if abs(due - made) > _OUT_OF_STEP * SAMPLE_RATE or not made:
                         samples = samples[:, max(0, made - due) :]
@@ -226,7 +225,7 @@ class FilmFile:
                 name = f"as {coded[1]}" if coded else "in a way of their own"
                 raise InputError(
                     "unknown_codec",
-                    f"{self.path}: its pictures are coded {name}, which cannot be decoded: convert it, as to H.264.",
+                    f"{self.path}: its pictures are coded {name}, which cannot be decoded: convert it to H.264.",
                 )
             if max(context.width, context.height) > MAX_SOURCE_SIDE:
                 raise _too_large(self.path)
