@@ -223,10 +223,8 @@ class FilmFile:
             if context is None:
                 coded = _UNKNOWN.search(said)
                 name = f"as {coded[1]}" if coded else "in a way of their own"
-                raise InputError(
-                    "unknown_codec",
-                    f"{self.path}: its pictures are coded {name}, which cannot be decoded: convert it to H.264.",
-                )
+                wrong = f"its pictures are coded {name}, which cannot be decoded"
+                raise InputError("unknown_codec", f"{self.path}: {wrong}: convert it, to H.264 for example.")
             if max(context.width, context.height) > MAX_SOURCE_SIDE:
                 raise _too_large(self.path)
             context.options = {"max_pixels": str(MAX_SOURCE_SIDE**2)}
