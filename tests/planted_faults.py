@@ -30,6 +30,7 @@ ROOMS = {
     "retarget": ("s2d_addon/retarget", "tests/s2d_addon/retarget"),
     "exports": ("inference/exports", "tests/inference/exports"),
     "film": ("inference/film", "tests/inference/film"),
+    "motions": ("inference/motions", "tests/inference/motions"),
 }
 """By name: the folder of the code, and that of its unit tests."""
 

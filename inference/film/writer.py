@@ -43,7 +43,6 @@ _KINDS = {
 }
 """Codecs of pictures, with options, and of sound, by a file's ending."""
 
-_MOST_SIDE = 16_384
 _EXACT = Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP | Interpolation.BICUBIC
 
 
@@ -122,8 +121,6 @@ class VideoWriter:
     def _open(self, aside: Path) -> OutputContainer:
         width, height = self._size
         try:
-            if not 2 <= min(width, height) <= max(width, height) <= _MOST_SIDE:
-                raise ValueError("no such size")
             kind = self.path.suffix[1:].lower()
             options = {"movflags": "+faststart"} if kind == "mp4" else {}
             container = av.open(str(aside), "w", format=kind, container_options=options)

@@ -85,6 +85,12 @@ def test_colours_are_kept(tmp_path):
         writer.write(frame)
     (back,) = VideoReader(tmp_path / "clip.webm", size=HEIGHT)
     assert np.abs(back.astype(int) - frame).max() < 12
+    ramp = np.repeat(np.linspace(0, 255, WIDTH).round().astype(np.uint8)[None, :, None], HEIGHT, axis=0)
+    with VideoWriter(tmp_path / "ramp.mp4", Fraction(25), WIDTH, HEIGHT) as writer:
+        writer.write(np.repeat(ramp, 3, axis=2))
+    with av.open(str(tmp_path / "ramp.mp4")) as film:
+        luma = next(film.decode(video=0)).to_ndarray()[:HEIGHT, :WIDTH]
+    assert abs((luma - (16 + ramp[..., 0] * (219 / 255))).mean()) < 0.3, "neither darker nor lighter"
 
 
 def test_the_film_is_not_there_until_it_is_whole_and_its_folder_is_made(tmp_path):
