@@ -51,6 +51,7 @@ from .camera_space import (
 from .focal_length import camera_of
 from .pose_lifter import Landmarks, keypoints_of
 from .references import choose_references, shown_surfaces
+from .sides import settle_sides
 from .silhouettes import Silhouettes
 from .tracking import Track, find_people, follow
 
@@ -164,6 +165,7 @@ def capture(
     landmarks, samples, silhouettes = _follow(reader, track, frames, threads, progress)
     if not landmarks.score.any():
         raise InputError("no_person", f"{reader.path}: nobody is seen well enough to follow.")
+    landmarks, _ = settle_sides(landmarks, float(reader.fps))
 
     film = _Film(reader, slice(0, frames) if options.whole else _part_seen(landmarks, float(reader.fps)))
     landmarks, silhouettes = landmarks.part(film.part), silhouettes.part(film.part)

@@ -63,6 +63,19 @@ class Landmarks:
         """Return those of some of the frames."""
         return Landmarks(*(values[frames] for values in vars(self).values()))
 
+    def exchanged(self, frames: np.ndarray) -> Landmarks:
+        """Return them with left and right exchanged, and depth reversed, in some of the ``frames (T,)``.
+
+        That is how the same picture looks to one who takes the person's back for the front.
+        """
+        there = frames[:, None]
+        return Landmarks(
+            np.where(there[..., None], self.image[:, _OPPOSITE], self.image),
+            np.where(there[..., None], self.world[:, _OPPOSITE] * (1, 1, -1), self.world),
+            np.where(there, self.visibility[:, _OPPOSITE], self.visibility),
+            self.score,
+        )
+
 
 @dataclass
 class View:
