@@ -200,8 +200,8 @@ class _Bench:
         draw_postures(postures, self._out / _POSTURES)
         pictures[_ERRORS] = "Mean error of a frame's joints, hips laid on the true ones."
         pictures[_POSTURES] = (
-            "The mean posture, turned to the front frame by frame, and the same from the side: grey is the "
-            "truth, red is ours."
+            "The mean posture, turned to the front frame by frame, and the same from the side, the camera "
+            "held level: grey is the truth, red is ours."
         )
 
     def people(self, _pictures: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:

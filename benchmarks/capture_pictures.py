@@ -56,8 +56,8 @@ def draw_errors(curves: Mapping[str, Mapping[str, Sequence[float]]], path: Path)
 def draw_postures(films: Mapping[str, tuple[np.ndarray, np.ndarray]], path: Path) -> None:
     """Draw the mean posture from the front and from their left, ours on the true one, a column a film.
 
-    Each film has our joints and the true ones ``(T, 12, 3)``; every frame is turned about the vertical until
-    its own hips and shoulders face the front.
+    Each film has our joints and the true ones ``(T, 12, 3)``; every frame is turned about the picture's
+    vertical until its own hips and shoulders face the front: a camera that looks down sees everybody lean.
     """
     pyplot = _pyplot()
     figure, panels = pyplot.subplots(

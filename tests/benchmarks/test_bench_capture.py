@@ -35,7 +35,7 @@ from sparse2dense.inference.format.clip import Clip
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.camera import Camera
 from sparse2dense.models.errors import InputError
-from sparse2dense.models.keypoints import MIRRORED
+from sparse2dense.models.keypoints import KEYPOINT_INDEX, MIRRORED
 from sparse2dense.models.shaped_body import ShapedBody
 from sparse2dense.models.training.motion import ARCHIVE
 
@@ -136,6 +136,7 @@ def test_exchanged_against_most_of_a_clip():
     keypoints[3:6] = keypoints[3:6][:, list(MIRRORED)]
     assert np.flatnonzero(exchanged_in_clip(keypoints)).tolist() == [3, 4, 5]
     assert np.flatnonzero(exchanged_in_clip(turned(keypoints, "y", 70))).tolist() == [3, 4, 5]
+    assert np.flatnonzero(exchanged_in_clip(turned(keypoints, "y", 180))).tolist() == [3, 4, 5]
 
 
 def test_acceleration_is_in_metres_a_second_squared():
@@ -211,6 +212,13 @@ def test_quarter_turns_keep_every_pixel():
     frame = np.random.default_rng(2).integers(0, 255, (160, 96, 3), np.uint8)
     np.testing.assert_array_equal(next(CHANGES["turned by 90°"].frames([frame])), np.rot90(frame, -1))
     np.testing.assert_array_equal(next(CHANGES["mirrored"].frames([frame])), frame[:, ::-1])
+
+
+def test_in_a_mirror_the_left_hand_is_the_right_one():
+    motion = a_motion().keypoints
+    mirrored = CHANGES["mirrored"].points(motion)
+    left, right = KEYPOINT_INDEX["left_wrist"], KEYPOINT_INDEX["right_wrist"]
+    np.testing.assert_allclose(mirrored[:, left], motion[:, right] * (-1, 1, 1))
 
 
 @pytest.mark.parametrize("name", CHANGES)
