@@ -44,6 +44,7 @@ class Section:
 
 
 SECTIONS = (
+    Section("capture", "The captured motion", ""),
     Section(
         "rate",
         "Rate and distortion",

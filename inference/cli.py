@@ -44,6 +44,7 @@ _TOOLS = {
         "clothing": ("..models.training.clothing", "how far clothes stand out from it"),
     },
     "bench": {
+        "capture": ("..benchmarks.bench_capture", "the motion that capture makes of films"),
         "vertices": ("..benchmarks.bench_vertices", "the vertex predictor"),
         "pictures": ("..benchmarks.bench_pictures", "the synthesised video"),
         "ablations": ("..benchmarks.bench_ablations", "what each part of the joint training is worth"),
