@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from .body import BodyModel
-from .keypoints import KEYPOINT_INDEX
+from .keypoints import BONES, KEYPOINT_INDEX
 
 DENSITY = 985.0
 """Kilogrammes a cubic metre of a whole body, lungs half full."""
@@ -101,6 +101,7 @@ class BodyMeasures:
 
     def __init__(self, body: BodyModel) -> None:
         self._body = body
+        self._keypoint_mean = body.keypoints(body.vertices_mean).astype(np.float64)
         self._keypoint_basis = body.keypoints(np.asarray(body.vertices_basis)).astype(np.float64)
         self._mean, slopes = self._evaluate(np.zeros(body.shape_size))
         spread = np.linalg.norm(slopes, axis=1)
@@ -118,12 +119,12 @@ class BodyMeasures:
             for i in self._offered
         }
 
-    def shape_of(self, shape: np.ndarray, measures: dict[str, float]) -> np.ndarray:
+    def shape_of(self, shape: np.ndarray, measures: dict[str, float], keep_bones: bool = False) -> np.ndarray:
         """Return the shape ``(S,)`` float32 nearest to ``shape`` that has ``measures`` (name to value).
 
         The stature stays unless it is given, and what else is not given keeps its proportion to it (the
-        weight, to its square) as nearly as the body can. Damped Gauss-Newton. ValueError where the body
-        has no such measure or cannot reach it.
+        weight, to its square) as nearly as the body can. With ``keep_bones`` every bone keeps its length so,
+        too. Damped Gauss-Newton. ValueError where the body has no such measure or cannot reach it.
         """
         offered = self._offered
         unknown = [name for name in measures if name not in {_NAMES[i] for i in offered}]
@@ -136,15 +137,19 @@ class BodyMeasures:
         powers = np.where(given, 0.0, _POWERS[offered])  # a measure that is kept counts against the stature
         target -= powers * own[0]
         weight = np.where(given, 1 / _GIVEN, 1 / _KEPT)
+        bones = self._bones(start)[0]
         found = start.copy()
         for _ in range(_ITERATIONS):
             values, slopes = self._evaluate(found)
             miss = target - (values[offered] - powers * values[0])
             rows = slopes[offered] - powers[:, None] * slopes[0]
-            step = np.linalg.lstsq(
-                np.concatenate([np.eye(len(start)), rows * weight[:, None]]),
-                np.concatenate([start - found, miss * weight]),
-            )[0]
+            wanted = [np.eye(len(start)), rows * weight[:, None]]
+            missing = [start - found, miss * weight]
+            if keep_bones:
+                lengths, bone_slopes = self._bones(found)
+                wanted.append(bone_slopes / _KEPT)
+                missing.append((bones - lengths) / _KEPT)
+            step = np.linalg.lstsq(np.concatenate(wanted), np.concatenate(missing))[0]
             found += step * min(1.0, _LONGEST_STEP / max(float(np.linalg.norm(step)), 1e-12))
             if np.abs(step).max() < 1e-4:
                 break
@@ -163,6 +168,15 @@ class BodyMeasures:
                     f"this body cannot have a {kind.label.lower()} of {asked:.2f} {kind.unit} "
                     f"with the other measures (the nearest is {reached:.2f})"
                 )
+
+    def _bones(self, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the logarithms ``(len(BONES),)`` of the bones' lengths, and their slopes in the shape."""
+        keypoints = self._keypoint_mean + np.tensordot(shape, self._keypoint_basis, 1)
+        first, second = np.array(BONES).T
+        bone = keypoints[first] - keypoints[second]
+        length = np.linalg.norm(bone, axis=-1)
+        moved = self._keypoint_basis[:, first] - self._keypoint_basis[:, second]
+        return np.log(length), (moved * bone).sum(axis=-1).T / length[:, None] ** 2
 
     def _evaluate(self, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the logarithms ``(M,)`` of all measures, and their slopes ``(M, S)`` in the shape."""

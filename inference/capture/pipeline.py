@@ -53,6 +53,7 @@ from .pose_lifter import Landmarks, keypoints_of
 from .references import choose_references, shown_surfaces
 from .sides import settle_sides
 from .silhouettes import Silhouettes
+from .stature import filmed_shape
 from .tracking import Track, find_people, follow
 
 LONG_GAP = 0.5
@@ -287,10 +288,13 @@ def _to_space(
     weights = np.where(seen.present[:, None], np.maximum(seen.visibility**2, _LEAST_WEIGHT), _UNSEEN_WEIGHT)
     known = seen.present
     cut_off = known[:, None] & _cut_off(image, seen.visibility, (reader.width, reader.height))
-    shape = body.fit_shape(bone_lengths(world, known[:, None] & ~cut_off))
+    measured = bone_lengths(world, known[:, None] & ~cut_off)
+    shape = filmed_shape(body, measured)
     rest = ShapedBody(body, shape).keypoints.astype(np.float64)
     first, second = np.array(BONES).T
     lengths = np.linalg.norm(rest[first] - rest[second], axis=-1)
+    larger = lengths / measured
+    world = world * (np.nanmedian(larger) if np.isfinite(larger).any() else 1.0)
     points = lift(
         image,
         complete(world, cut_off, rest),
