@@ -214,17 +214,16 @@ class _Bench:
         for number in range(self._clips):
             index, kind = divmod(number, len(KINDS))
             name = list(KINDS)[kind]
-            self._films.begin()
-            film, keypoints = film_person(source, name, index, self._work / "people")
+            film, keypoints = film_person(source, name, index, self._work / "people", self._films.begin)
             motion = self._films.motion(film, CaptureOptions(whole=True))
             seen = self._films.seen(film)
             figures: dict[str, Any] = {"kind": name, OURS: None, ESTIMATOR: None}
             if motion is not None and seen is not None:
                 there = np.flatnonzero(seen.landmarks.score[: len(keypoints)] > 0)
-                figures[OURS] = measure(motion.keypoints[:, OF_KEYPOINTS], keypoints[:, OF_KEYPOINTS])
-                figures[ESTIMATOR] = measure(
-                    _estimated(seen, motion)[there], (truth.to_estimator @ keypoints)[there]
-                )
+                ours, true = (points[:, OF_KEYPOINTS] for points in (motion.keypoints, keypoints))
+                figures[OURS] = measure(ours, true, upright=False)
+                theirs = _estimated(seen, motion)[there], (truth.to_estimator @ keypoints)[there]
+                figures[ESTIMATOR] = measure(*theirs, upright=False)
             yield f"{name}_{index}", figures
 
     def films(self, pictures: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -506,7 +505,8 @@ def _people_table(kinds: dict[str, Any]) -> list[str]:
         f"**Held-out synthetic people**: clips of {SECONDS:g} s, other bodies, clothes and motions than any "
         "training saw; all but the first four kinds are of people who stand and walk, half of them as "
         "captured (CMU, knees bent) and half with straight legs. Ours against the body's own joints, the "
-        "estimator's against where it puts them on average, in the frames in which it sees somebody.",
+        "estimator's against where it puts them on average, in the frames in which it sees somebody. Here "
+        "the trunk's lean is that out of the picture's plane, whichever way up people are.",
         "",
         f"| | clips | nobody found | | {_HEADS} |",
         f"| --- | ---: | ---: | --- |{' ---: |' * 9}",

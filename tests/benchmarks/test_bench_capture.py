@@ -100,6 +100,15 @@ def test_a_stoop_has_its_sign_and_its_depth():
     assert found["depth"] == pytest.approx(1000 * np.sin(np.radians(10)) * below.mean())
 
 
+@pytest.mark.parametrize("roll", [0, 60, 90, 180])
+def test_a_stoop_is_told_whichever_way_up(roll):
+    true = turned(flat_figure(), "z", roll)
+    found = measure(turned(turned(flat_figure(), "x", 10), "z", roll), true, upright=False)
+    assert found["trunk"]["signed"] == pytest.approx(10)
+    upside_down = measure(turned(true, "x", 179), turned(true, "x", -179))  # 2 degrees apart, not 358
+    assert upside_down["trunk"]["absolute"] < 2.1 or roll == 90
+
+
 def test_bent_knees_have_a_sign_and_opposite_errors_cancel_in_it():
     true = with_knees(flat_figure(), 30, 30)
     assert measure(with_knees(flat_figure(), 55, 55), true)["knees"] == {
