@@ -41,7 +41,7 @@ from ..models.outputs import JSON, PNG, Kind
 from ..models.shaped_body import ShapedBody
 from ..models.shipped import weights_sha256
 from ..models.training.motion import data_dir
-from .capture_pictures import draw_errors, draw_postures, draw_sheet
+from .capture_pictures import around, draw_errors, draw_postures, draw_sheet
 from .captured_films import Films, Motion, OutOfTimeError, Seen, people_in
 from .changed_films import CHANGES, Change, compare_turned
 from .held_out_people import KINDS, SECONDS, PosedPeople
@@ -88,7 +88,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, default=os.environ.get("S2D_DATA"), help="folder of films, truth, assets, motion"
     )
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="of the measurements")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=list(PARTS), help="these alone, and no others on the page"
+    )
     parser.add_argument("--clips", type=int, default=200, help="synthetic clips, in turn of every kind (200)")
     parser.add_argument("--seed", type=int, default=0, help="of the synthetic people")
     parser.add_argument("--sheets", action="store_true", help="draw contact sheets, from front and side")
@@ -212,25 +214,26 @@ class _Bench:
         for number in range(self._clips):
             index, kind = divmod(number, len(KINDS))
             name = list(KINDS)[kind]
-            self._films.begin()
-            film, keypoints = film_person(source, name, index, self._work / "people")
+            film, keypoints = film_person(source, name, index, self._work / "people", self._films.begin)
             motion = self._films.motion(film, CaptureOptions(whole=True))
             seen = self._films.seen(film)
             figures: dict[str, Any] = {"kind": name, OURS: None, ESTIMATOR: None}
             if motion is not None and seen is not None:
                 there = np.flatnonzero(seen.landmarks.score[: len(keypoints)] > 0)
-                figures[OURS] = measure(motion.keypoints[:, OF_KEYPOINTS], keypoints[:, OF_KEYPOINTS])
-                figures[ESTIMATOR] = measure(
-                    _estimated(seen, motion)[there], (truth.to_estimator @ keypoints)[there]
-                )
+                ours, true = (points[:, OF_KEYPOINTS] for points in (motion.keypoints, keypoints))
+                figures[OURS] = measure(ours, true, upright=False)
+                theirs = _estimated(seen, motion)[there], (truth.to_estimator @ keypoints)[there]
+                figures[ESTIMATOR] = measure(*theirs, upright=False)
             yield f"{name}_{index}", figures
 
-    def films(self, _pictures: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    def films(self, pictures: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Hold filmed clips against what the estimator sees in them, and against the floor."""
         for name, film in self._filmed():
             motion, seen = self._see(film)
             yield name, self._without_truth(motion, seen)
             self._draw_sheet(film, motion)
+            if self._sheets and film == PACKAGED_CLIP:  # others are not ours to show on a page
+                pictures[_sheet(film)] = "The packaged clip, its mesh from the camera, and from their right."
 
     def turned(self, _pictures: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
         """Hold the motion of the packaged clip, turned as its film, against that of the turned film."""
@@ -336,9 +339,10 @@ class _Bench:
         frames = _spread(len(motion.keypoints), _SHEET_FRAMES)
         wanted = {motion.first + frame for frame in frames}
         reader = VideoReader(film, end=self._films.end)
-        pictures = [picture for number, picture in enumerate(reader) if number in wanted]
+        shown = [picture for number, picture in enumerate(reader.source_frames()) if number in wanted]
+        pictures = around(shown, motion.camera.project(motion.keypoints[frames]) / motion.size)
         meshes = [self._mesh(motion, frame) for frame in frames]
-        path = self._out / f"capture_{film.stem}.png"
+        path = self._out / _sheet(film)
         draw_sheet(pictures, meshes, self._body.faces, path)
         print(path)
 
@@ -396,6 +400,10 @@ def _errors(joints: np.ndarray, true: np.ndarray) -> list[float]:
     about = true - true[:, 6:8].mean(axis=1, keepdims=True)
     off = np.linalg.norm(root_aligned(joints, true) - about, axis=-1).mean(axis=1)
     return [round(1000 * float(value), 1) for value in off]
+
+
+def _sheet(film: Path) -> str:
+    return f"capture_{film.stem}.png"
 
 
 def _spread(count: int, wanted: int) -> list[int]:
@@ -497,7 +505,8 @@ def _people_table(kinds: dict[str, Any]) -> list[str]:
         f"**Held-out synthetic people**: clips of {SECONDS:g} s, other bodies, clothes and motions than any "
         "training saw; all but the first four kinds are of people who stand and walk, half of them as "
         "captured (CMU, knees bent) and half with straight legs. Ours against the body's own joints, the "
-        "estimator's against where it puts them on average, in the frames in which it sees somebody.",
+        "estimator's against where it puts them on average, in the frames in which it sees somebody. Here "
+        "the trunk's lean is that out of the picture's plane, whichever way up people are.",
         "",
         f"| | clips | nobody found | | {_HEADS} |",
         f"| --- | ---: | ---: | --- |{' ---: |' * 9}",

@@ -31,6 +31,7 @@ _STICKS = [
     )
 ] + [(0, 1), (JOINTS.index("left_hip"), JOINTS.index("right_hip"))]
 _HEIGHT, _WIDTH = 320, 240  # pixels of a sheet's tile
+_ROUND = 1.5  # of the person's largest extent, that a picture is cut to
 _ROOM = 1.15  # of what the person takes, that a tile shows
 _SKIN = np.array([196, 190, 182], np.float32)
 
@@ -107,6 +108,24 @@ def draw_sheet(
     ]
     coded = cv2.imencode(".png", np.vstack(rows)[..., ::-1])[1]
     write_whole(path, coded.tobytes())
+
+
+def around(pictures: Sequence[np.ndarray], places: np.ndarray) -> list[np.ndarray]:
+    """Return pictures ``(H, W, 3)`` cut to the person, alike in size, as far as there is a picture.
+
+    ``places`` ``(T, K, 2)`` are the person's points, as shares of the picture's width and height.
+    """
+    height, width = pictures[0].shape[:2]
+    pixels = places * (width, height)
+    low, high = pixels.min(axis=1), pixels.max(axis=1)
+    side = _ROUND * float((high - low).max())
+    reach = np.array([side * _WIDTH / _HEIGHT, side]) / 2
+    cut = []
+    for picture, middle in zip(pictures, (low + high) / 2, strict=True):
+        left, top = np.clip(middle - reach, 0, (width - 1, height - 1)).astype(int)
+        right, bottom = np.clip(middle + reach, (left + 1, top + 1), (width, height)).astype(int)
+        cut.append(picture[top:bottom, left:right])
+    return cut
 
 
 def _facing_front(joints: np.ndarray) -> np.ndarray:

@@ -128,7 +128,7 @@ class Films:
 
     def _path(self, what: str, film: Path, options: dict[str, Any]) -> Path:
         told = [self._capture_sha256, hashlib.sha256(film.read_bytes()).hexdigest(), repr(options)]
-        return self.work / what / f"{film.stem}_{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}.npz"
+        return self.work / what / f"{hashlib.sha256(repr(told).encode()).hexdigest()[:16]}.npz"
 
 
 def people_in(film: Path, end: float | None = None) -> list[Track]:

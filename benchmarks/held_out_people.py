@@ -10,6 +10,7 @@ floor, put on all fours, stood on their hands and turned over, and filmed from w
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
@@ -264,14 +265,18 @@ _POSES = {
 }
 
 
-def film(people: PosedPeople, name: str, index: int, folder: Path) -> tuple[Path, np.ndarray]:
+def film(
+    people: PosedPeople, name: str, index: int, folder: Path, before: Callable[[], None] = lambda: None
+) -> tuple[Path, np.ndarray]:
     """Film a clip of the kind ``name`` in ``folder``, if it is not there yet.
 
+    ``before`` is called before it is filmed, and may raise.
     Returns the film and its true keypoints ``(T, 23, 3)``, camera space.
     """
     path = folder / f"{name}_{index:03d}_{people.seed}_{people.seconds:g}_{_made_by()}.mp4"
     truth = path.with_suffix(".npz")
     if not (path.is_file() and truth.is_file()):
+        before()
         people.kind = KINDS[name]
         frames = list(people.clip(index, round(people.seconds * FPS), FPS)[1])
         with VideoWriter(path, Fraction(FPS), SIDE, SIDE) as writer:

@@ -34,8 +34,8 @@ _LIMBS = [
 ]
 
 
-def measure(joints: np.ndarray, true: np.ndarray) -> dict[str, Any]:
-    """Hold joints ``(T, 12, 3)`` against the true ones of the same frames.
+def measure(joints: np.ndarray, true: np.ndarray, upright: bool = True) -> dict[str, Any]:
+    """Hold joints ``(T, 12, 3)`` against the true ones of the same frames; ``upright`` as for :func:`angles`.
 
     Returns ``frames``; degrees ``limbs`` (mean angle between directions of upper arms, forearms, thighs,
     shins and the trunk, in the camera's axes) and ``turned`` (after the one rotation that fits best);
@@ -47,7 +47,8 @@ def measure(joints: np.ndarray, true: np.ndarray) -> dict[str, Any]:
     ours, theirs = directions(joints), directions(true)
     turn = nearest_rotations(np.einsum("tki,tkj->ij", ours, theirs))
     fitted = procrustes_aligned(joints, true) - true
-    apart = {name: angles(joints)[name] - angles(true)[name] for name in ANGLES}
+    ours_bent, theirs_bent = angles(joints, upright), angles(true, upright)
+    apart = {name: (ours_bent[name] - theirs_bent[name] + 180) % 360 - 180 for name in ANGLES}
     return {
         "frames": len(joints),
         "limbs": _apart(ours, theirs),
@@ -88,15 +89,20 @@ def directions(joints: np.ndarray) -> np.ndarray:
     return unit(np.stack([*limbs, _trunk(joints)], axis=1))
 
 
-def angles(joints: np.ndarray) -> dict[str, np.ndarray]:
-    """Return degrees: the inner angles of ``knees`` and ``elbows`` ``(2, T)``, ``trunk`` ``(T,)``."""
+def angles(joints: np.ndarray, upright: bool = True) -> dict[str, np.ndarray]:
+    """Return degrees: inner angles of ``knees`` and ``elbows`` ``(2, T)``, the ``trunk`` ``(T,)``.
+
+    Who stands ``upright`` in the picture leans from its vertical, as seen from the side; of who lies or is
+    upside down the lean is that of the trunk out of the picture's plane, whichever way up that is.
+    """
     trunk = _trunk(joints)
+    upward = -trunk[:, 1] if upright else np.linalg.norm(trunk[:, :2], axis=1)
     return {
         "knees": np.stack([_inner(joints, side, "hip", "knee", "ankle") for side in ("left", "right")]),
         "elbows": np.stack(
             [_inner(joints, side, "shoulder", "elbow", "wrist") for side in ("left", "right")]
         ),
-        "trunk": np.degrees(np.arctan2(-trunk[:, 2], -trunk[:, 1])),
+        "trunk": np.degrees(np.arctan2(-trunk[:, 2], upward)),
     }
 
 

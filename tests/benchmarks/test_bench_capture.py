@@ -16,7 +16,7 @@ pytest.importorskip("matplotlib")
 from scipy.spatial.transform import Rotation
 from sparse2dense.benchmarks import bench_capture as bench
 from sparse2dense.benchmarks import captured_films
-from sparse2dense.benchmarks.capture_pictures import draw_sheet
+from sparse2dense.benchmarks.capture_pictures import around, draw_sheet
 from sparse2dense.benchmarks.captured_films import Films, Motion, OutOfTimeError
 from sparse2dense.benchmarks.changed_films import CHANGES, Change, compare_turned
 from sparse2dense.benchmarks.motion_metrics import (
@@ -98,6 +98,15 @@ def test_a_stoop_has_its_sign_and_its_depth():
     assert measure(turned(true, "x", -10), true)["trunk"]["signed"] == pytest.approx(-10)
     below = np.abs(true[..., 1] - true[:, 6:7, 1])
     assert found["depth"] == pytest.approx(1000 * np.sin(np.radians(10)) * below.mean())
+
+
+@pytest.mark.parametrize("roll", [0, 60, 90, 180])
+def test_a_stoop_is_told_whichever_way_up(roll):
+    true = turned(flat_figure(), "z", roll)
+    found = measure(turned(turned(flat_figure(), "x", 10), "z", roll), true, upright=False)
+    assert found["trunk"]["signed"] == pytest.approx(10)
+    upside_down = measure(turned(true, "x", 179), turned(true, "x", -179))  # 2 degrees apart, not 358
+    assert upside_down["trunk"]["absolute"] < 2.1 or roll == 90
 
 
 def test_bent_knees_have_a_sign_and_opposite_errors_cancel_in_it():
@@ -294,6 +303,17 @@ def test_a_sheet_shows_film_front_and_side(tmp_path):
 
     assert width(front) > 1.5 * width(side)  # arms stand out from a body at rest
     assert width(turned_front) == pytest.approx(width(side), abs=3)
+
+
+def test_pictures_are_cut_to_the_person():
+    picture = np.zeros((200, 400, 3), np.uint8)
+    picture[100, 320] = 255
+    places = np.array([[(0.75, 0.4), (0.85, 0.6)], [(0.0, 0.0), (0.02, 0.1)]])
+    inside, at_the_edge = around([picture, picture], places)
+    assert inside.shape[0] == pytest.approx(1.5 * 40, abs=2)
+    assert inside.shape[1] == pytest.approx(0.75 * inside.shape[0], abs=2)
+    assert inside.max() == 255
+    assert 0 < at_the_edge.shape[0] < inside.shape[0]
 
 
 # ---- keeping ---------------------------------------------------------------------------------
