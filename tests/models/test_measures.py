@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sparse2dense.models.keypoints import KEYPOINT_INDEX
+from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
 from sparse2dense.models.measures import MEASURES, BodyMeasures
 
 
@@ -67,3 +67,20 @@ def test_a_poorer_body_has_what_it_can(body):
         poor.shape_of(np.zeros(1), {"arm_length": 0.55})
     with pytest.raises(ValueError, match="nose"):
         poor.shape_of(np.zeros(1), {"nose": 1})
+
+
+def test_bones_can_be_kept_while_the_weight_changes(body, measures):
+    """A stouter person, not one with other limbs."""
+    first, second = np.array(BONES).T
+    shape = np.random.default_rng(3).normal(0, 0.5, body.shape_size)
+    asked = 1.25 * values(measures, shape)["weight"]
+
+    def bones(of):
+        points = body.keypoints(body.rest(of)[0])
+        return np.linalg.norm(points[first] - points[second], axis=-1)
+
+    kept = measures.shape_of(shape, {"weight": asked}, keep_bones=True)
+    free = measures.shape_of(shape, {"weight": asked})
+    assert values(measures, kept)["weight"] == pytest.approx(asked, rel=0.003)
+    changed, changed_freely = (np.abs(np.log(bones(of) / bones(shape))).max() for of in (kept, free))
+    assert changed < 0.5 * changed_freely
