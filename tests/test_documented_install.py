@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -52,8 +53,17 @@ def work(tmp_path_factory):
     """A folder with what the README's command lines name."""
     folder = tmp_path_factory.mktemp("work")
     shutil.copy(ROOT / "inference" / "data" / "balance.mp4", folder / "VIDEO")
-    _write_motion(folder / "FILE.npz")
+    _write_motion(folder / "FILE")
+    _write_sequence(folder / "VIDEO", folder)
     return folder
+
+
+def _write_sequence(film, folder):
+    """Write some pictures of the film as a sequence of files."""
+    from sparse2dense.inference.film.reader import VideoReader
+
+    for number, picture in enumerate(VideoReader(film, size=360, fps=10), start=1001):
+        cv2.imwrite(str(folder / f"shot_{number}.png"), picture[..., ::-1])
 
 
 def _write_motion(path):
@@ -65,7 +75,8 @@ def _write_motion(path):
     body = load_body()
     rest = ShapedBody(body, np.zeros(body.shape_size)).keypoints
     sway = 0.1 * np.sin(np.linspace(0, 6, 40))[:, None, None] * [1, 0, 0]
-    np.savez(path, keypoints=rest + sway + [0, 0, 3], keypoint_names=np.array(KEYPOINT_NAMES), fps=25)
+    with path.open("wb") as file:
+        np.savez(file, keypoints=rest + sway + [0, 0, 3], keypoint_names=np.array(KEYPOINT_NAMES), fps=25)
 
 
 def run(installed, work, line):

@@ -102,7 +102,7 @@ def open_film(path: Path, rate: Fraction | None) -> FilmFile | PictureSequence:
     pattern = re.fullmatch(r"(.*?)(%0?\d*d|#+)(.*)", path.name)
     if pattern:
         before, _, after = pattern.groups()
-        return PictureSequence(path, _numbered(path.parent, before, after), rate)
+        return PictureSequence(path, _numbered(path, before, after), rate)
     raise InputError("not_found", f"{path}: there is no such file.")
 
 
@@ -336,14 +336,14 @@ def _pictures_of(folder: Path) -> dict[int, Path]:
     return dict(sorted((int(part[2]), path) for part, path in zip(parts, found, strict=True) if part))
 
 
-def _numbered(folder: Path, before: str, after: str) -> dict[int, Path]:
-    """Return the files of a folder whose names are ``before``, a number, and ``after``, by that number."""
+def _numbered(pattern: Path, before: str, after: str) -> dict[int, Path]:
+    """Return the files beside ``pattern`` named ``before``, a number, and ``after``, by that number."""
     name = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
-    entries = folder.iterdir() if folder.is_dir() else ()
+    entries = pattern.parent.iterdir() if pattern.parent.is_dir() else ()
     matches = ((name.fullmatch(path.name), path) for path in entries)
     found = dict(sorted((int(match[1]), path) for match, path in matches if match))
     if not found:
-        raise InputError("not_found", f"{folder / before}…{after}: there is no such file.")
+        raise InputError("not_found", f"{pattern}: there is no such file.")
     return found
 
 
