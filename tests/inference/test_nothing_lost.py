@@ -213,6 +213,7 @@ TOOLS = {  # with one of the files that each writes
     ("bench", "vertices", "--out", "."): ("vertices.json", "vertices_heat.png"),
     ("bench", "pictures", "--json", "figures.json"): ("figures.json",),
     ("bench", "ablations", "--out", "."): ("ablations.json", "ablations.md"),
+    ("bench", "capture", "--data", "data", "--out", "."): ("capture.json", "capture_errors.png"),
     ("bench", "rate", "--out", "."): ("rate.json",),
     ("bench", "keypoints", "--out", "."): ("keypoints.json", "keypoints_curves.png"),
     ("bench", "speed", "--out", "."): ("speed.json",),
