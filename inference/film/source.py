@@ -52,10 +52,8 @@ _TRUSTED = {
 _MOST_THREADS = 8  # each holds pictures of its own
 _SURVEYED = 3000  # pictures whose times tell the rate: a film of an hour is not read twice for it
 _OUT_OF_STEP = 0.05  # seconds by which sound may stray from its stamps before it is put right
-_SEEK_FROM, _SEEK_MARGIN = (
-    5.0,
-    1.0,
-)  # seconds of film that are worth a leap to a key picture, and short of what
+_SEEK_FROM = 5.0  # seconds of film that are worth a leap to a key picture
+_SEEK_MARGIN = 1.0  # seconds before what is wanted to which it goes
 _COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
 _UNKNOWN = re.compile(r"Video: none \((\S+)")
 _NUMBER = re.compile(r"(.*?)(\d+)")

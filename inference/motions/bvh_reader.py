@@ -10,16 +10,13 @@ is seen to turn.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
-from fractions import Fraction
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ...models.errors import InputError
-from ...models.frame_rates import rate_of_frame_time
 from ...models.rotations import unit
+from .bvh_file import BvhFile, Joint, parse_bvh
 from .conventions import (
     BONES,
     BVH,
@@ -31,11 +28,9 @@ from .conventions import (
     stature,
     upward_axis,
 )
-from .text_files import parse_numbers, read_text
+from .text_files import read_text
 
-_MOST_JOINTS = 2000
 _BATCH = 4096  # frames
-_CHANNEL = re.compile(r"([XYZ])(rotation|position)", re.IGNORECASE)
 _SHORTEST_TOE = 0.03  # metres: an end site nearer to the toes' joint is no tip
 
 _HEAD = {"nose": (0.0, 0.190, 0.142), "left_ear": (0.073, 0.211, 0.029), "right_ear": (-0.073, 0.211, 0.029)}
@@ -51,115 +46,9 @@ _HEIGHT = 1.676
 _STANDING, _RAISED = 0.7, 0.3  # of a limb's length upwards: legs that stand at rest, arms that do not hang
 
 
-@dataclass
-class _Joint:
-    name: str
-    parent: int  # index, -1 for a root
-    offset: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    channels: list[tuple[str, int]] = field(default_factory=list)  # "rotation" or "position", and the axis
-    first_channel: int = 0
-    is_end: bool = False
-
-
 def read_bvh(path: Path) -> Motion:
     """Read a BVH file. Raises OSError, and InputError that names the line or the joint at fault."""
-    text = read_text(path)
-    start = re.search(r"^[ \t]*MOTION[ \t]*$", text, re.MULTILINE | re.IGNORECASE)
-    if start is None:
-        raise InputError("not_motion", "it has no line MOTION: the file is cut off, or no BVH.")
-    joints = _read_hierarchy(text[: start.start()])
-    channels = sum(len(joint.channels) for joint in joints)
-    line = text.count("\n", 0, start.end()) + 1
-    fps, values, told = _read_frames(text[start.end() :], line, channels)
-    return _motion_of(joints, fps, values, told)
-
-
-def _read_hierarchy(text: str) -> list[_Joint]:
-    """Read the joints, a parent before its children; end sites are joints without channels."""
-    joints: list[_Joint] = []
-    opened: list[int] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.lstrip().startswith(("#", "//")):
-            continue
-        for piece in re.split(r"([{}])", line):
-            try:
-                _read_piece(piece.split(), joints, opened)
-            except (IndexError, ValueError):
-                raise InputError(
-                    "not_motion", f"line {number}: '{piece.strip()[:40]}' has no meaning there."
-                ) from None
-            if len(joints) > _MOST_JOINTS:
-                raise InputError("not_motion", f"it has more than {_MOST_JOINTS} joints: it is no person.")
-    if opened:
-        raise InputError("not_motion", f"the joint {joints[opened[-1]].name[:40]} is not closed by '}}'.")
-    return joints
-
-
-def _read_piece(words: list[str], joints: list[_Joint], opened: list[int]) -> None:
-    """Read one line of the hierarchy, or a brace; ``opened`` are the joints whose braces are open."""
-    kind = words[0].upper() if words else "HIERARCHY"
-    if kind == "ROOT":
-        joints.append(_Joint(" ".join(words[1:]), -1))
-    elif kind == "JOINT":
-        joints.append(_Joint(" ".join(words[1:]), opened[-1]))
-    elif kind == "END":
-        joints.append(_Joint(f"{joints[opened[-1]].name}_End", opened[-1], is_end=True))
-    elif kind == "{":
-        opened.append(len(joints) - 1)
-    elif kind == "}":
-        opened.pop()
-    elif kind == "OFFSET":
-        x, y, z = (_number(word) for word in words[1:4])
-        joints[opened[-1]].offset = np.array([x, y, z])
-    elif kind == "CHANNELS":
-        _add_channels(joints, opened[-1], words)
-    elif kind != "HIERARCHY":
-        raise ValueError
-
-
-def _number(word: str) -> float:
-    value = float(word.replace(",", "."))
-    if not np.isfinite(value):
-        raise ValueError
-    return value
-
-
-def _add_channels(joints: list[_Joint], at: int, words: list[str]) -> None:
-    joint = joints[at]
-    found = [_CHANNEL.fullmatch(word) for word in words[2:]]
-    if len(found) != int(words[1]) or joint.channels:
-        raise ValueError
-    joint.first_channel = sum(len(other.channels) for other in joints)
-    for match in found:
-        if match is None:
-            raise ValueError
-        joint.channels.append((match[2].lower(), "XYZ".index(match[1].upper())))
-
-
-def _read_frames(text: str, first_line: int, channels: int) -> tuple[Fraction, np.ndarray, list[str]]:
-    """Return the rate, the values ``(T, C)`` and warnings of what stands after the line MOTION."""
-    head = re.match(r"\s*Frames:\s*(\d{1,9})\s*\n\s*Frame\s+Time:\s*(\S+)[^\n]*(?:\n|$)", text, re.IGNORECASE)
-    if head is None:
-        raise InputError("not_motion", f"line {first_line}: 'Frames:' and 'Frame Time:' must follow MOTION.")
-    try:
-        fps = rate_of_frame_time(head[2].replace(",", "."))
-    except ValueError:
-        raise InputError("bad_fps", f"Frame Time: '{head[2][:20]}' is no time in seconds.") from None
-    numbers = parse_numbers(text[head.end() :], first_line + head[0].count("\n"))
-    if channels == 0 or len(numbers) == 0:
-        raise InputError("not_motion", "it has no motion: no channels or no frames.")
-    frames, rest = divmod(len(numbers), channels)
-    if rest:
-        raise InputError(
-            "not_motion",
-            f"frame {frames} ends after {rest} of {channels} numbers: it is cut off, or a line has too many.",
-        )
-    told = (
-        []
-        if frames == int(head[1])
-        else [f"the file names {head[1]} frames and has {frames}, which are read"]
-    )
-    return fps, numbers.reshape(frames, channels), told
+    return _motion_of(parse_bvh(read_text(path)))
 
 
 # ---- forward kinematics ----------------------------------------------------------------------
@@ -177,7 +66,7 @@ def _turns(axis: int, degrees: np.ndarray) -> np.ndarray:
 
 
 def _pose(
-    joints: list[_Joint], values: np.ndarray, wanted: set[int]
+    joints: list[Joint], values: np.ndarray, wanted: set[int]
 ) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
     """Pose the ``wanted`` joints and their parents by ``values (T, C)``.
 
@@ -206,7 +95,8 @@ def _pose(
     return places, worlds
 
 
-def _motion_of(joints: list[_Joint], fps: Fraction, values: np.ndarray, told: list[str]) -> Motion:
+def _motion_of(file: BvhFile) -> Motion:
+    joints, values = file.joints, file.values
     names = [joint.name for joint in joints if not joint.is_end]
     columns = find_columns(["" if joint.is_end else joint.name for joint in joints], BONES)
     bones = {name: at[0] for name, at in columns.items()}
@@ -224,17 +114,13 @@ def _motion_of(joints: list[_Joint], fps: Fraction, values: np.ndarray, told: li
             points[name][batch] = places[at] + worlds[at] @ offset
     stacked = np.stack(list(points.values()), axis=1)
     metres, said = guess_unit(stacked, tuple(points))
-    return Motion(BVH, stacked * metres, tuple(points), fps, up, warnings=(*told, said))
+    return Motion(BVH, stacked * metres, tuple(points), file.fps, up, warnings=(*file.warnings, said))
 
 
-def _still_positions(joints: list[_Joint], values: np.ndarray) -> None:
+def _still_positions(joints: list[Joint], values: np.ndarray) -> None:
     """Give joints their offset where a program wrote zeros into position channels that it does not use."""
     for joint in joints:
-        moved = [
-            (joint.first_channel + column, axis)
-            for column, (kind, axis) in enumerate(joint.channels)
-            if kind == "position"
-        ]
+        moved = joint.columns("position")
         if joint.parent >= 0 and moved and not values[:, [column for column, _ in moved]].any():
             for column, axis in moved:
                 values[:, column] = joint.offset[axis]
@@ -245,7 +131,7 @@ def _still_positions(joints: list[_Joint], values: np.ndarray) -> None:
 _Riders = dict[str, tuple[int, np.ndarray]]
 
 
-def _riders(joints: list[_Joint], bones: dict[str, int]) -> tuple[_Riders, str | None]:
+def _riders(joints: list[Joint], bones: dict[str, int]) -> tuple[_Riders, str | None]:
     """Return points, each with the joint that it rides on and ``(3,)`` where it is at rest from there.
 
     Some programs lay all limbs along one axis at rest: there feet and hands are left to be estimated. Also

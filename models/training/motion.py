@@ -10,7 +10,6 @@ Data: CMU Graphics Lab motion capture database, BVH conversion by B. Hahne (cgsp
 
 from __future__ import annotations
 
-import io
 import os
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
+from ...inference.motions.bvh_file import parse_bvh
 from ..body import ELBOW_BENDS, BodyModel, rest_hinge
 from ..body_catalogue import load_body
 from ..errors import InputError
@@ -103,54 +103,32 @@ class BvhMotion:
         return places
 
 
-def parse_bvh(text: str) -> BvhMotion:
-    """Parse a BVH file of joints with three rotation channels; the root has its translation first.
+def captured_motion(text: str) -> BvhMotion:
+    """Take the motion out of a BVH file of joints with three rotation channels and a root that moves.
 
-    Raises:
-        ValueError: the text is not such a file.
+    Raises InputError: the text is not such a file.
     """
-    head, _, body = text.partition("MOTION")
-    names: list[str] = []
-    parents: list[int] = []
-    offsets: list[list[float]] = []
-    orders: list[str] = []
-    stack: list[int] = []
-    for line in head.splitlines():
-        words = line.split()
-        if not words:
-            continue
-        if words[0] in ("ROOT", "JOINT", "End"):
-            parents.append(stack[-1] if stack else -1)
-            names.append(words[1] if words[0] != "End" else names[stack[-1]] + "End")
-            orders.append("")
-        elif words[0] == "{":
-            stack.append(len(names) - 1)
-        elif words[0] == "}":
-            stack.pop()
-        elif words[0] == "OFFSET":
-            offsets.append([float(word) for word in words[1:4]])
-        elif words[0] == "CHANNELS":
-            orders[-1] = "".join(word[0] for word in words[2:] if word.endswith("rotation"))
-    lines = body.split("\n", 3)
-    if not names or len(lines) < 4 or len(offsets) != len(names):
-        raise ValueError("Not a BVH file: HIERARCHY or MOTION is missing.")
-    values = np.loadtxt(io.StringIO(lines[3]), ndmin=2)
-    moving = [joint for joint, order in enumerate(orders) if order]
-    if values.shape[1] != 3 * (len(moving) + 1):
-        raise ValueError(
-            f"BVH: {values.shape[1]} values a frame for {len(moving)} joints of three rotations."
-        )
-    quaternions = np.zeros((len(values), len(names), 4))
+    file = parse_bvh(text)
+    frames, count = len(file.values), len(file.joints)
+    quaternions = np.zeros((frames, count, 4))
     quaternions[..., 3] = 1.0
-    for channel, joint in enumerate(moving):
-        angles = values[:, 3 + 3 * channel : 6 + 3 * channel]
-        quaternions[:, joint] = Rotation.from_euler(orders[joint], angles, degrees=True).as_quat()
+    translation = np.zeros((frames, 3))
+    for number, joint in enumerate(file.joints):
+        turns, moves = joint.columns("rotation"), joint.columns("position")
+        if len(turns) != (0 if joint.is_end else 3) or len(moves) != (0 if number else 3):
+            raise InputError("motion", f"the joint {joint.name} has other channels than captured motion has")
+        if turns:
+            order = "".join("XYZ"[axis] for _, axis in turns)
+            angles = file.values[:, [at for at, _ in turns]]
+            quaternions[:, number] = Rotation.from_euler(order, angles, degrees=True).as_quat()
+        for at, axis in moves:
+            translation[:, axis] = file.values[:, at]
     return BvhMotion(
-        tuple(names),
-        tuple(parents),
-        np.array(offsets),
+        tuple(joint.name for joint in file.joints),
+        tuple(joint.parent for joint in file.joints),
+        np.array([joint.offset for joint in file.joints]),
         Rotation.from_quat(quaternions.reshape(-1, 4)),
-        values[:, :3],
+        translation,
     )
 
 
@@ -202,7 +180,7 @@ class Retarget:
             daz_hip, daz_knee, daz_ankle = (daz(f"{s}{j}") for j in ("Thigh", "Shin", "Foot"))
             level = np.array([1.0, 0.0, 1.0])
             toe = (keypoint(f"{side}_foot_index") - keypoint(f"{side}_heel")) * level
-            daz_toe = (daz(f"{s}FootEnd") - daz_ankle) * level
+            daz_toe = (daz(f"{s}Foot_End") - daz_ankle) * level
             up = np.array([0.0, -1.0, 0.0])
             for name, our_axes, daz_axes in (
                 ("upperarm", (elbow - shoulder, hinge), (daz_upper, daz_hinge)),
@@ -360,6 +338,7 @@ def _captured(path: Path, subjects: set[str]) -> Iterator[tuple[str, BvhMotion]]
             for entry in sorted(archive.namelist()):
                 name = Path(entry).stem
                 if entry.endswith(".bvh") and name.split("_")[0] in subjects:
-                    yield name, parse_bvh(archive.read(entry).decode("ascii"))
-    except (zipfile.BadZipFile, ValueError) as error:
-        raise InputError("motion", f"{path} is damaged ({error}): fetch it again.") from error
+                    yield name, captured_motion(archive.read(entry).decode("ascii"))
+    except (zipfile.BadZipFile, ValueError, InputError) as error:
+        wrong = str(error).rstrip(".")
+        raise InputError("motion", f"{path} is damaged ({wrong}): fetch it again.") from error

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A small motion, as a clip and as a file, and the engine's command line as a child process."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -97,6 +98,16 @@ def engine():
         )
 
     return run
+
+
+def until_stage(process, stage):
+    """Read a worker's events until ``stage`` is under way."""
+    for line in process.stdout:
+        event = json.loads(line)
+        assert event["type"] in ("progress", "part"), event
+        if event.get("stage") == stage:
+            return
+    raise AssertionError(f"{stage} was never reported: {process.stderr.read()}")
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from sparse2dense.inference.format.container import write_clip
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.keypoints import KEYPOINT_NAMES
 
+from .conftest import until_stage
+
 LIMIT = 200_000  # bytes of a file, where a disk is to be full
 
 
@@ -50,15 +52,6 @@ def refuse(engine, *arguments):
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
     return line
-
-
-def until_stage(process, stage):
-    for line in process.stdout:
-        event = json.loads(line)
-        assert event["type"] in ("progress", "part"), event
-        if event.get("stage") == stage:
-            return
-    raise AssertionError(f"{stage} was never reported: {process.stderr.read()}")
 
 
 def kill(process):

@@ -11,6 +11,8 @@ import sys
 import pytest
 from sparse2dense.inference.format.container import write_clip
 
+from .conftest import until_stage
+
 BODY_FILES = ["body.npz", "clip.json"]
 
 
@@ -19,16 +21,6 @@ def long_file(make_motion, tmp_path_factory):
     path = tmp_path_factory.mktemp("long") / "long.s2d"
     write_clip(make_motion(1200), path)
     return path
-
-
-def until_stage(process, stage):
-    """Read events until ``stage`` is under way."""
-    for line in process.stdout:
-        event = json.loads(line)
-        assert event["type"] in ("progress", "part"), event
-        if event.get("stage") == stage:
-            return
-    raise AssertionError(f"{stage} was never reported: {process.stderr.read()}")
 
 
 def visible(folder):

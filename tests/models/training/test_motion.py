@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 from sparse2dense.models.errors import InputError
 from sparse2dense.models.keypoints import KEYPOINT_INDEX
 from sparse2dense.models.shaped_body import ShapedBody
-from sparse2dense.models.training.motion import ARCHIVE, load_motions, parse_bvh, repair
+from sparse2dense.models.training.motion import ARCHIVE, captured_motion, load_motions, repair
 
 BVH = """HIERARCHY
 ROOT hip
@@ -33,8 +33,8 @@ Frame Time: 0.0333333
 
 
 def test_bvh_is_read_in_the_order_of_its_channels():
-    motion = parse_bvh(BVH)
-    assert motion.names == ("hip", "chest", "chestEnd") and motion.parents == (-1, 0, 1)
+    motion = captured_motion(BVH)
+    assert motion.names == ("hip", "chest", "chest_End") and motion.parents == (-1, 0, 1)
     np.testing.assert_allclose(motion.rest_positions()[2], [0, 30, 0])
     np.testing.assert_allclose(motion.translation, [[1, 2, 3], [1, 2, 4]])
     local = motion.local.as_matrix().reshape(2, 3, 3, 3)
@@ -49,11 +49,14 @@ def test_bvh_is_read_in_the_order_of_its_channels():
     assert (expected.inv() * turned).magnitude() < 1e-6
 
 
-def test_a_file_that_is_no_bvh_is_refused():
-    with pytest.raises(ValueError, match="BVH"):
-        parse_bvh("HIERARCHY\nMOTION\n")
-    with pytest.raises(ValueError, match="values a frame"):
-        parse_bvh(BVH.replace("1 2 3 0 0 0 90 0 0", "1 2 3").replace("1 2 4 0 90 0 10 20 30", "1 2 4"))
+def test_a_file_that_is_no_captured_motion_is_refused():
+    with pytest.raises(InputError, match="Frames:"):
+        captured_motion("HIERARCHY\nMOTION\n")
+    with pytest.raises(InputError, match="cut off"):
+        captured_motion(BVH.replace("1 2 4 0 90 0 10 20 30", "1 2 4"))
+    two = BVH.replace("3 Zrotation Xrotation Yrotation", "2 Zrotation Xrotation")
+    with pytest.raises(InputError, match="the joint chest has other channels"):
+        captured_motion(two.replace(" 90 0 0", " 90 0").replace(" 10 20 30", " 10 20"))
 
 
 def test_data_that_are_missing_or_damaged_are_named(tmp_path, monkeypatch):
@@ -68,7 +71,7 @@ def test_data_that_are_missing_or_damaged_are_named(tmp_path, monkeypatch):
         archive.writestr("01/01_01.bvh", "HIERARCHY")
         archive.writestr("99/99_01.bvh", "HIERARCHY")
     monkeypatch.setenv("S2D_DATA", str(tmp_path))
-    with pytest.raises(InputError, match=rf"{ARCHIVE} is damaged \(Not a BVH file") as refused:
+    with pytest.raises(InputError, match=rf"{ARCHIVE} is damaged \(it has no line MOTION") as refused:
         load_motions(subjects=["01"])
     assert refused.value.code == "motion"
     assert load_motions(subjects=["02"]) == []
