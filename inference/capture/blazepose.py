@@ -21,6 +21,8 @@ from ..runtime.quiet import quiet_stderr
 
 LANDMARKS = 33
 """Number of landmarks that BlazePose names; two more place the next frame's region of interest."""
+SHOULDERS, HIPS = [11, 12], [23, 24]
+"""Landmarks at the corners of the trunk, left before right; from the shoulders on they are the body's."""
 PRESENCE = 0.5
 """A person is in the region where the network's presence score exceeds this."""
 

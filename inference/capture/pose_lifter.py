@@ -16,7 +16,7 @@ import numpy as np
 from ...models.keypoints import BLAZEPOSE_INDEX, MIRRORED, TRUNK
 from ...models.rotations import unit
 from ..runtime.backends import Network
-from .blazepose import LANDMARKS, Pose
+from .blazepose import HIPS, LANDMARKS, SHOULDERS, Pose
 from .camera_space import fill, smooth
 
 RATE = 25.0
@@ -31,7 +31,6 @@ _OPPOSITE = np.arange(LANDMARKS)
 for _left, _right in _PAIRS:
     _OPPOSITE[[_left, _right]] = _right, _left
 _TRUNK = [BLAZEPOSE_INDEX[point] for point in TRUNK]  # among the landmarks
-_SHOULDERS, _HIPS = [11, 12], [23, 24]  # likewise
 _SCALE_CUTOFF = 1.0  # Hz; a person's size in the picture changes slowly
 _LEAST_VISIBILITY = 0.05
 _LEAST_SCALE = 1e-3  # pixels a metre, of the picture's longer side
@@ -183,7 +182,7 @@ def keypoints_of(
 
 def _quarters_off(landmarks: Landmarks) -> int:
     """Return by how many quarters, clockwise, the picture must turn for the trunk to stand."""
-    shoulders, hips = (landmarks.image[:, points].mean(axis=1) for points in (_SHOULDERS, _HIPS))
+    shoulders, hips = (landmarks.image[:, points].mean(axis=1) for points in (SHOULDERS, HIPS))
     across, down = (landmarks.score[:, None] * unit(hips - shoulders)).sum(axis=0)
     return round(np.arctan2(across, down) / (np.pi / 2)) % 4
 

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .blazepose import LANDMARKS
+from .blazepose import HIPS, LANDMARKS, SHOULDERS
 from .pose_lifter import Landmarks
 
-_BODY = slice(11, LANDMARKS)  # shoulders and all below
-_SHOULDERS, _HIPS = [11, 12], [23, 24]
+_BODY = slice(SHOULDERS[0], LANDMARKS)
 _DEPTH, _TRUNK = 0.5, 0.5  # how much a leap in depth counts beside one in the picture; metres of a trunk
 _EXCHANGED = (
     0.002  # trunks a frame that taking the estimator to be wrong costs: who is right is right more often
@@ -54,6 +53,6 @@ def settle_sides(landmarks: Landmarks, fps: float) -> tuple[Landmarks, np.ndarra
 def _places(landmarks: Landmarks, seen: np.ndarray) -> np.ndarray:
     """Return where the body's points are ``(N, 22, 3)`` in the frames ``seen``, in lengths of the trunk."""
     image, depth = landmarks.image[seen], landmarks.world[seen][..., 2:]
-    trunk = np.linalg.norm(image[:, _SHOULDERS].mean(axis=1) - image[:, _HIPS].mean(axis=1), axis=-1)
+    trunk = np.linalg.norm(image[:, SHOULDERS].mean(axis=1) - image[:, HIPS].mean(axis=1), axis=-1)
     places = [image / max(1.0, float(np.median(trunk))), _DEPTH * depth / _TRUNK]
     return np.concatenate(places, axis=-1)[:, _BODY]
