@@ -62,6 +62,28 @@ FEET: list[int] = [
 ]
 """The keypoints of the soles: left heel and toe, right heel and toe."""
 
+BODY_REGIONS: tuple[str, ...] = ("head", "trunk", "left_arm", "right_arm", "left_leg", "right_leg")
+"""The parts of the body of which it is told how certain they are; left is the person's left."""
+
+_REGION_POINTS = {
+    "head": ("nose", "left_ear", "right_ear"),
+    "trunk": ("left_shoulder", "right_shoulder", "left_hip", "right_hip"),
+    "arm": ("elbow", "wrist", "pinky", "index"),
+    "leg": ("knee", "ankle", "heel", "foot_index"),
+}
+
+REGION_KEYPOINTS: dict[str, list[int]] = {
+    region: [
+        KEYPOINT_INDEX[point if region in _REGION_POINTS else f"{region.split('_')[0]}_{point}"]
+        for point in _REGION_POINTS[region.split("_")[-1]]
+    ]
+    for region in BODY_REGIONS
+}
+"""For each of :data:`BODY_REGIONS` the indices of its keypoints; every keypoint is in one of them."""
+
+MIRRORED_REGIONS: tuple[int, ...] = (0, 1, 3, 2, 5, 4)
+"""For each of :data:`BODY_REGIONS`, the index of its opposite on the other side of the body."""
+
 BLAZEPOSE_INDEX: tuple[int, ...] = (
     0, 7, 8, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32,
 )  # fmt: skip
