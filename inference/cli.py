@@ -567,11 +567,13 @@ def _print_warnings(result: dict[str, Any]) -> None:
 
 def _print_info(path: Path) -> None:
     from .format.container import S2DFile
-    from .format.info import bytes_table, file_info
+    from .format.info import bytes_table, doubts_lines, file_info
 
     info = file_info(S2DFile.open(path))
     rate = Fraction(*info["fps"])
     width, height = info["size"]
     print(f"{path}: {info['frames']} frames at {float(rate):g}/s, {width}x{height}, body {info['body']}")
-    print(f"keypoints in steps of {info['keypoint_step_mm']:g} mm")
-    print("\n".join(bytes_table(info)))
+    print(f"version {info['version']}, keypoints in steps of {info['keypoint_step_mm']:g} mm")
+    if info["people"] > 1:
+        print(f"{info['people']} people, and number {info['shown']} is shown")
+    print("\n".join([*doubts_lines(info), *bytes_table(info)]))

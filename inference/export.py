@@ -117,4 +117,5 @@ def export(
     except OSError as error:
         raise unwritable(output, error) from error
     # Points are exact whatever the networks are: what is told of these concerns skeletons alone.
-    return ExportResult(str(output), header.frames, session.warnings if kind in _OF_SKELETONS else [])
+    warnings = session.warnings if kind in _OF_SKELETONS else file.unshown_warnings()
+    return ExportResult(str(output), header.frames, warnings)

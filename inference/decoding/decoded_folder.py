@@ -79,6 +79,9 @@ class Description:
     weights: dict[str, str] = field(default_factory=dict)  # first digits of each network's SHA-256
     bounds: np.ndarray | None = None  # (2, 3) float32, lowest and highest of all vertices, Blender's axes
     floor: Floor | None = None  # in camera space
+    # How certain each region of the body is, wherever that changes: the frame, and from 0 (a guess) to 1
+    # (seen). Empty where it is not known.
+    certainty: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``clip.json`` holds."""
@@ -102,6 +105,10 @@ class Description:
             content["bounds"] = self.bounds.tolist()
         if self.floor is not None:
             content["floor"] = {name: value.tolist() for name, value in asdict(self.floor).items()}
+        if self.certainty:
+            content["certainty"] = {
+                region: [list(run) for run in runs] for region, runs in self.certainty.items()
+            }
         return content
 
     @classmethod
@@ -133,6 +140,7 @@ class Description:
             weights=given.texts("weights", {}),
             bounds=given.points("bounds", (2, 3), np.float32) if given.has("bounds") else None,
             floor=_floor(given.fields("floor")) if given.has("floor") else None,
+            certainty=_certainty(given.fields("certainty", {})),
         )
 
     @property
@@ -260,6 +268,16 @@ class _Fields:
             raise wrong
         return points.astype(dtype)
 
+    def runs(self, name: str) -> list[tuple[int, float]]:
+        value = self._field(name)
+        if not isinstance(value, list) or not all(isinstance(run, list) and len(run) == 2 for run in value):
+            raise ValueError(f"{name} is no list of frames and numbers")
+        runs = [(_count(start, name, least=0), _number(number, name)) for start, number in value]
+        starts = [start for start, _ in runs]
+        if starts[:1] != [0] or starts != sorted(set(starts)) or any(not 0 <= run[1] <= 1 for run in runs):
+            raise ValueError(f"{name} holds no runs of numbers from 0 to 1")
+        return runs
+
     def _field(self, name: str, default: object = None) -> object:
         value = self.content.get(name, default)
         if value is None:
@@ -275,9 +293,9 @@ def _number(value: object, name: str) -> float:
     raise ValueError(f"{name} is no number")
 
 
-def _count(value: object, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
-        raise ValueError(f"{name} is no whole number of 1 or more")
+def _count(value: object, name: str, least: int = 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _MOST:
+        raise ValueError(f"{name} is no whole number of {least} or more")
     return value
 
 
@@ -296,6 +314,10 @@ def _measures(given: _Fields) -> dict[str, dict[str, Any]]:
         for text in ("unit", "label", "description"):
             measure.text(text)
     return given.content
+
+
+def _certainty(given: _Fields) -> dict[str, list[tuple[int, float]]]:
+    return {region: given.runs(region) for region in given.content}
 
 
 def _floor(given: _Fields) -> Floor:

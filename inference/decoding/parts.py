@@ -17,7 +17,7 @@ import numpy as np
 from ...models.array_files import Stream, write_arrays
 from ...models.keypoints import BONES, KEYPOINT_NAMES
 from ..film.writer import VideoWriter
-from ..format.clip import Clip, Reference
+from ..format.clip import Reference
 from ..format.container import S2DFile
 from ..format.header import Header
 from ..runtime.backends import load_network
@@ -108,7 +108,7 @@ def write_video(
     Vertices come from the point cache ``mesh``, or are predicted where there is none.
     """
     sound = None if film is None else film_sound(film, references[0], session.file.header.fps, progress)
-    clip = _clip_to_draw(session.file, keypoints, references)
+    clip = session.file.clip(keypoints)
     vertices = partial(read_pc2, mesh) if mesh else partial(session.predictor.predict, keypoints)
 
     def poses() -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
@@ -124,26 +124,6 @@ def write_video(
         for done, picture in enumerate(synthesiser.frames(poses()), 1):
             video.write(picture)
             progress("video", done, clip.frames)
-
-
-def _clip_to_draw(file: S2DFile, keypoints: np.ndarray, references: list[Reference]) -> Clip:
-    """Return the clip with its keypoints and references, which are decoded already, and its background."""
-    header = file.header
-    plate, origin = file.plate(references)
-    return Clip(
-        fps=header.fps,
-        camera=header.camera,
-        width=header.width,
-        height=header.height,
-        keypoints=keypoints,
-        body=header.body,
-        shape=header.shape,
-        references=references,
-        plate=plate,
-        moving_camera=header.moving_camera,
-        views=file.views(0, header.frames),
-        plate_origin=origin,
-    )
 
 
 def _write_picture(path: Path, picture: np.ndarray) -> None:

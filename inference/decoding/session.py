@@ -12,10 +12,12 @@ import numpy as np
 from ...models.body import BodyModel
 from ...models.body_catalogue import load_body
 from ...models.errors import InputError
+from ...models.keypoints import MIRRORED_REGIONS
 from ...models.measures import MEASURES, BodyMeasures
 from ...models.shaped_body import ShapedBody
 from ...models.shipped import weights_sha256
 from ...models.smpl import model_file
+from ..format.certainty import certainty_runs
 from ..format.container import S2DFile
 from ..runtime.backends import load_network
 from .decoded_folder import PICTURE_NETWORKS, Description, RestBody
@@ -54,7 +56,7 @@ class Session:
         self.target = edited_body(self.body, self.edits)
         self._body_file = body_file
         self._network = vertex_network(file.header.body, body_file)
-        self.warnings = file.network_warnings()
+        self.warnings = file.unshown_warnings() + file.network_warnings()
         if self._network is None:
             self.warnings.append(untrained_warning(file.header.body, body_file))
 
@@ -79,6 +81,9 @@ class Session:
         networks: dict[str, str | Path] = {name: name for name in PICTURE_NETWORKS if with_video}
         if self._network is not None:
             networks["vertex_predictor"] = self._network
+        certainty = self.file.certainty()
+        if certainty is not None and self.edits.mirror:
+            certainty = certainty[:, list(MIRRORED_REGIONS)]
         return Description(
             clip=self.file.sha256,
             frames=header.frames,
@@ -93,6 +98,7 @@ class Session:
             measures=_offered_measures(self.body),
             edits=self.edits.as_json(),
             weights={name: _digits(f"{network}.onnx") for name, network in networks.items()},
+            certainty={} if certainty is None else certainty_runs(certainty),
         )
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The clip: what capture makes, what a ``.s2d`` file holds and what decoding starts from.
+"""What capture makes, what a ``.s2d`` file holds and what decoding starts from: a clip is one person's.
 
-Camera space is OpenCV's (x right, y down, z forward), in metres.
+A file holds a *shot*: what one camera filmed without a break, of one person or of several. Camera space is
+OpenCV's (x right, y down, z forward), in metres.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Clip:
     # stands still. With it the plate may be larger than the canvas, whose top left is at ``plate_origin``.
     views: np.ndarray | None = None
     plate_origin: tuple[int, int] = (0, 0)  # (left, top) of the plate's first pixel, 0 or less
+    # How certain each of BODY_REGIONS is, (T, 6) float32 from 0 (a guess) to 1 (seen). None: it is not known.
+    certainty: np.ndarray | None = None
 
     @property
     def frames(self) -> int:
@@ -59,6 +62,55 @@ class Clip:
         if self.views is None:
             return plate
         return seen_background(plate, self.plate_origin, self.views[frame], self.width, self.height)
+
+
+@dataclass
+class Person:
+    """One of the people of a shot, in those frames in which they are there."""
+
+    keypoints: np.ndarray  # as of a Clip, (n, 23, 3)
+    body: str
+    shape: np.ndarray
+    references: list[Reference] = field(default_factory=list)  # their frames are the shot's
+    certainty: np.ndarray | None = None  # (n, 6)
+    first: int = 0  # the shot's frame that is the first of ``keypoints``
+
+
+@dataclass
+class Shot:
+    """What one camera filmed without a break: what all people in it share, and one to eight people.
+
+    Fields are those of a :class:`Clip`, of all frames of the shot; the first reference is that of the first
+    person who has one.
+    """
+
+    fps: Fraction
+    camera: Camera
+    width: int
+    height: int
+    frames: int
+    people: list[Person]
+    plate: np.ndarray | None = None
+    moving_camera: bool = False
+    views: np.ndarray | None = None
+    plate_origin: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def of(cls, clip: Clip) -> Shot:
+        """Return the shot of one person who is there throughout."""
+        person = Person(clip.keypoints, clip.body, clip.shape, clip.references, clip.certainty)
+        return cls(
+            fps=clip.fps,
+            camera=clip.camera,
+            width=clip.width,
+            height=clip.height,
+            frames=clip.frames,
+            people=[person],
+            plate=clip.plate,
+            moving_camera=clip.moving_camera,
+            views=clip.views,
+            plate_origin=clip.plate_origin,
+        )
 
 
 def seen_background(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
 from ...models.errors import InputError
 
@@ -20,6 +21,27 @@ def pack_varint(value: int) -> bytes:
 def pack_text(value: str) -> bytes:
     """Pack ASCII text after its length."""
     return pack_varint(len(value)) + value.encode("ascii")
+
+
+def deflate(data: bytes) -> bytes:
+    """Compress to a raw deflate stream, without zlib's header and checksum."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return packer.compress(data) + packer.flush()
+
+
+def inflate(data: bytes, size: int, what: str) -> bytes:
+    """Return the ``size`` bytes that a raw deflate stream holds, and never allocate more.
+
+    Raises InputError, which names ``what`` it is, for data that are no such stream.
+    """
+    unpacker = zlib.decompressobj(-15)
+    try:
+        unpacked = unpacker.decompress(data, size + 1)
+    except zlib.error:
+        unpacked = b""
+    if len(unpacked) != size or not unpacker.eof or unpacker.unused_data:
+        raise InputError("damaged", f"{what} cannot be decoded.")
+    return unpacked
 
 
 class ByteReader:

@@ -24,41 +24,64 @@ from .picture_coding import MAX_SIDE
 
 MAGIC = b"\x89S2D"
 S2D = beginning(".s2d", MAGIC)
-VERSION = 1
+VERSION = 2  # what is written; version 1 is read too
 SCHEMA = 1  # the 23 points of models/keypoints.py
-MAX_HEADER = 4096  # bytes, from the magic to the checksum
+MAX_HEADER = 16_384  # bytes, from the magic to the checksum
+MAX_PEOPLE = 8
 MAX_FRAMES = 1_000_000
 MIN_FPS, MAX_FPS = 1, 1000
 MIN_SIDE = 16  # of the canvas, pixels; its longest is a picture's
 MAX_SHAPE = 400
 MIN_STEP_UM, MAX_STEP_UM = 100, 100_000
 MAX_GROUP_FRAMES = 10_000
-MAX_REFERENCES = 4
+MAX_REFERENCES = 4  # of a person
 MAX_PART_BYTES = {
     "reference": 1 << 23,
     "plate": 1 << 23,
     "keypoints": 1 << 27,
     "index": 1 << 20,
     "camera_motion": 1 << 25,
+    "certainty": 1 << 21,
 }
+MAX_PASSED_OVER_BYTES = 1 << 27  # of a part whose content is not known here
 HASH_BYTES = 4  # of a network's SHA-256
+FIRST_OPTIONAL = 32  # the lowest kind that a decoder passes over where it does not know it
 
-_PARTS = {1: "reference", 2: "plate", 3: "keypoints", 4: "index", 5: "camera_motion"}
-_PART_CODES = {name: code for code, name in _PARTS.items()}
+_KINDS = {
+    1: "reference",
+    2: "plate",
+    3: "keypoints",
+    4: "index",  # of version 1 alone
+    5: "camera_motion",
+    32: "certainty",
+    33: "hands",
+    34: "face",
+    35: "texture",
+    36: "camera_way",
+}
+_CODES = {name: code for code, name in _KINDS.items()}
+_OPTIONAL_VERSIONS = {"certainty": 1}  # those that are read; the other optional kinds are laid out some day
+_SHOT_PARTS = ("plate", "camera_motion")
+_PERSON_PARTS = ("reference", "keypoints", "certainty")
+_PARTS_1 = ("reference", "plate", "keypoints", "index", "camera_motion")
 _NETWORKS = {1: "vertex_predictor", 2: "reference_encoder", 3: "generator"}
 _NETWORK_CODES = {name: code for code, name in _NETWORKS.items()}
-_FLAGS = {1: "moving_camera", 2: "moving_plate", 4: "cropped", 8: "spaced"}  # fields of the header
+_FLAGS_1 = {1: "moving_camera", 2: "moving_plate", 4: "cropped", 8: "spaced"}  # fields of the header
+_SHOT_FLAGS = {1: "moving_camera", 2: "moving_plate"}  # likewise, and these two of the camera:
+_OBLONG, _OFF_CENTRE = 4, 8
+_SPAN, _SPACED = 1, 2  # a person's flags
 _AROUND = 11  # bytes around the payload: magic, version and size before it, the checksum after it
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a ``.s2d`` file says about its clip before any part is decoded.
+    """What a ``.s2d`` file says about one person's clip before any part is decoded.
 
+    What is the shot's (rate, canvas, camera, groups, networks) is the same in the headers of all its people.
     Raises InputError ``bad_header`` for values that no clip may have.
     """
 
-    frames: int
+    frames: int  # in which the person is there
     fps: Fraction
     width: int  # canvas, pixels
     height: int
@@ -69,9 +92,12 @@ class Header:
     group_frames: int  # frames a group; the last one may be shorter
     moving_camera: bool = False
     moving_plate: bool = False  # the plate follows the camera: there is a camera_motion part
-    cropped: bool = False  # references after the first show the person alone
+    cropped: bool = True  # references after the first show the person alone; always, since version 2
     spaced: bool = False  # each group of keypoints says how far apart its coded frames lie
     networks: dict[str, bytes] = field(default_factory=dict)  # file stem: first bytes of its SHA-256
+    first: int = 0  # frames of the shot before the person's
+    after: int = 0  # and after them
+    version: int = VERSION
 
     def __post_init__(self) -> None:
         """Check that every value is one that a clip may have."""
@@ -79,8 +105,12 @@ class Header:
         numbers = (camera.fx, camera.fy, camera.cx, camera.cy)
         possible = (
             (
-                1 <= self.frames <= MAX_FRAMES,
-                f"it claims {self.frames} frames (1 to {MAX_FRAMES} are possible)",
+                self.frames >= 1 and self.shot_frames <= MAX_FRAMES,
+                f"it claims {self.shot_frames} frames (1 to {MAX_FRAMES} are possible)",
+            ),
+            (
+                self.first >= 0 and self.after >= 0,
+                f"it claims a person from frame {self.first} on for {self.frames} of {self.shot_frames}",
             ),
             (MIN_FPS <= self.fps <= MAX_FPS, f"it claims {self.fps} frames a second"),
             (self.fps.numerator < 1 << 31, "its frame rate is not a simple fraction"),
@@ -107,19 +137,26 @@ class Header:
                 raise InputError("bad_header", f"{otherwise}.")
 
     @property
+    def shot_frames(self) -> int:
+        """Number of frames of the shot."""
+        return self.first + self.frames + self.after
+
+    @property
     def groups(self) -> int:
-        """Number of keypoint groups."""
+        """Number of the person's keypoint groups."""
         return -(-self.frames // self.group_frames)
 
 
 @dataclass(frozen=True)
 class Part:
-    """An entry of the table of parts: what the part is, where its bytes lie in the file, their CRC-32."""
+    """An entry of a table of parts: what the part is, where its bytes lie in the file, their CRC-32."""
 
     name: str
     start: int
     size: int
     crc: int
+    person: int | None = None  # whose it is, counted from 0; None: the shot's
+    passed_over: bool = False  # an optional part of a kind, or a version, that is not known here
 
     @property
     def end(self) -> int:
@@ -127,33 +164,25 @@ class Part:
         return self.start + self.size
 
 
-def pack_header(header: Header, parts: list[tuple[str, bytes]]) -> bytes:
-    """Pack a header and the table of the ``parts`` (name and bytes) that will follow it in this order.
+Table = list[tuple[str, bytes]]
+"""The parts of a shot or a person that are to be written: their names and bytes."""
 
-    InputError ``too_large`` for a part, or a header, that is over what a file may hold.
+
+def pack_header(headers: list[Header], shot_parts: Table, people_parts: list[Table]) -> bytes:
+    """Pack the headers of a shot's people and the tables of the parts that will follow in this order.
+
+    The parts of the shot come first, then those of each person. InputError ``bad_header`` for more people
+    than a file may hold, ``too_large`` for a part, or a header, that is over what a file may hold.
     """
-    for name, data in parts:
-        if len(data) > MAX_PART_BYTES[name]:
-            raise InputError("too_large", f"the clip's {name} part is too large for a .s2d file.")
-    camera = header.camera
+    if not 1 <= len(headers) <= MAX_PEOPLE:
+        raise InputError("bad_header", f"{len(headers)} people: a .s2d file holds 1 to {MAX_PEOPLE}.")
+    shot = headers[0]
     fields = [
-        bytes([SCHEMA, sum(flag for flag, name in _FLAGS.items() if getattr(header, name))]),
-        *map(
-            pack_varint,
-            (header.frames, header.fps.numerator, header.fps.denominator, header.width, header.height),
-        ),
-        struct.pack("<4f", camera.fx, camera.fy, camera.cx, camera.cy),
-        pack_text(header.body),
-        pack_varint(len(header.shape)),
-        header.shape.astype("<f2").tobytes(),
-        pack_varint(header.step_um),
-        pack_varint(header.group_frames),
-        pack_varint(len(header.networks)),
-        *(bytes([_NETWORK_CODES[name]]) + digest for name, digest in header.networks.items()),
-        pack_varint(len(parts)),
+        _pack_shot(shot, len(headers)),
+        _pack_table(shot_parts),
         *(
-            bytes([_PART_CODES[name]]) + pack_varint(len(data)) + struct.pack("<I", zlib.crc32(data))
-            for name, data in parts
+            _pack_person(header) + _pack_table(parts)
+            for header, parts in zip(headers, people_parts, strict=True)
         ),
     ]
     payload = b"".join(fields)
@@ -163,8 +192,57 @@ def pack_header(header: Header, parts: list[tuple[str, bytes]]) -> bytes:
     return head + struct.pack("<I", zlib.crc32(head))
 
 
-def unpack_header(head: bytes) -> tuple[Header, list[Part]]:
-    """Read the header from the first :data:`MAX_HEADER` bytes of a file, and the parts in file order.
+def _pack_shot(shot: Header, people: int) -> bytes:
+    camera = shot.camera
+    numbers, flags = [camera.fx], sum(flag for flag, name in _SHOT_FLAGS.items() if getattr(shot, name))
+    if camera.fy != camera.fx:
+        numbers, flags = [*numbers, camera.fy], flags | _OBLONG
+    if (camera.cx, camera.cy) != (shot.width / 2, shot.height / 2):
+        numbers, flags = [*numbers, camera.cx, camera.cy], flags | _OFF_CENTRE
+    counts = shot.shot_frames, shot.fps.numerator, shot.fps.denominator, shot.width, shot.height
+    return b"".join(
+        [
+            bytes([SCHEMA, flags]),
+            *map(pack_varint, counts),
+            struct.pack(f"<{len(numbers)}f", *numbers),
+            pack_varint(shot.group_frames),
+            pack_varint(len(shot.networks)),
+            *(bytes([_NETWORK_CODES[name]]) + digest for name, digest in shot.networks.items()),
+            pack_varint(people),
+        ]
+    )
+
+
+def _pack_person(header: Header) -> bytes:
+    throughout = header.frames == header.shot_frames
+    return b"".join(
+        [
+            bytes([_SPAN * (not throughout) | _SPACED * header.spaced]),
+            b"" if throughout else pack_varint(header.first) + pack_varint(header.frames),
+            pack_text(header.body),
+            pack_varint(len(header.shape)),
+            header.shape.astype("<f2").tobytes(),
+            pack_varint(header.step_um),
+        ]
+    )
+
+
+def _pack_table(parts: Table) -> bytes:
+    packed = [pack_varint(len(parts))]
+    for name, data in parts:
+        if len(data) > MAX_PART_BYTES[name]:
+            raise InputError("too_large", f"the clip's {name} part is too large for a .s2d file.")
+        version = [_OPTIONAL_VERSIONS[name]] if name in _OPTIONAL_VERSIONS else []
+        packed += [
+            bytes([_CODES[name], *version]),
+            pack_varint(len(data)),
+            struct.pack("<I", zlib.crc32(data)),
+        ]
+    return b"".join(packed)
+
+
+def unpack_header(head: bytes) -> tuple[list[Header], list[Part]]:
+    """Read the headers of all people from the first :data:`MAX_HEADER` bytes of a file, and all its parts.
 
     The first part starts where the header ends. InputError for a file that is not a ``.s2d``, is one of a
     version to come, or is damaged.
@@ -174,10 +252,10 @@ def unpack_header(head: bytes) -> tuple[Header, list[Part]]:
     reader = ByteReader(head)
     reader.take(len(MAGIC))
     version, size = reader.unpack("BH")
-    if version != VERSION:
+    if version not in (1, VERSION):
         raise InputError(
             "future_version",
-            f"this is a version {version} .s2d file, and this program reads {VERSION}: update it.",
+            f"this is a version {version} .s2d file, and this program reads 1 and {VERSION}: update it.",
         )
     payload = ByteReader(reader.take(size))
     (crc,) = reader.unpack("I")
@@ -185,31 +263,97 @@ def unpack_header(head: bytes) -> tuple[Header, list[Part]]:
     if zlib.crc32(head[: end - 4]) != crc:
         raise InputError("damaged", "the header was altered or damaged (its checksum is wrong).")
     schema, flags = payload.unpack("BB")
-    if schema != SCHEMA or flags > sum(_FLAGS):
+    if schema != SCHEMA or flags > 15:
         raise InputError(
             "future_version", f"it uses keypoint schema {schema} and flags {flags}: update this program."
         )
-    frames, numerator, denominator, width, height = (payload.varint() for _ in range(5))
-    if denominator < 1:
-        raise InputError("bad_header", "its frame rate is no fraction.")
+    headers, parts = (_unpack_1 if version == 1 else _unpack_2)(payload, flags, end)
+    if payload.rest():
+        raise InputError("damaged", "its table of parts is damaged.")
+    _check_parts(headers, parts)
+    return headers, parts
+
+
+def _unpack_1(payload: ByteReader, flags: int, end: int) -> tuple[list[Header], list[Part]]:
+    frames, fps, width, height = _unpack_canvas(payload)
     camera = Camera(*payload.unpack("4f"))
-    body = payload.text()
-    shape = np.frombuffer(payload.take(2 * payload.varint()), "<f2").astype(np.float32)
-    step_um, group_frames = payload.varint(), payload.varint()
+    body, shape, step_um = _unpack_body(payload)
     header = Header(
         frames,
-        Fraction(numerator, denominator),
+        fps,
         width,
         height,
         camera,
         body,
         shape,
         step_um,
-        group_frames,
-        **{name: bool(flags & flag) for flag, name in _FLAGS.items()},
+        payload.varint(),
+        **{name: bool(flags & flag) for flag, name in _FLAGS_1.items()},
         networks=_unpack_networks(payload),
+        version=1,
     )
-    return header, _unpack_parts(payload, end, header)
+    parts: list[Part] = []
+    for _ in range(payload.varint()):
+        (kind,) = payload.unpack("B")
+        size, (crc,) = payload.varint(), payload.unpack("I")
+        name = _KINDS.get(kind)
+        if name not in _PARTS_1 or size > MAX_PART_BYTES[name]:
+            raise _impossible_part(kind, size)
+        parts.append(Part(name, end, size, crc, None if name in _SHOT_PARTS else 0))
+        end = parts[-1].end
+    return [header], parts
+
+
+def _unpack_2(payload: ByteReader, flags: int, end: int) -> tuple[list[Header], list[Part]]:
+    shot_frames, fps, width, height = _unpack_canvas(payload)
+    (fx,) = payload.unpack("f")
+    (fy,) = payload.unpack("f") if flags & _OBLONG else (fx,)
+    cx, cy = payload.unpack("2f") if flags & _OFF_CENTRE else (width / 2, height / 2)
+    group_frames, networks = payload.varint(), _unpack_networks(payload)
+    people = payload.varint()
+    if not 1 <= people <= MAX_PEOPLE:
+        raise InputError("bad_header", f"it claims {people} people (1 to {MAX_PEOPLE} are possible).")
+    parts = _unpack_table(payload, end, None)
+    headers: list[Header] = []
+    for person in range(people):
+        (own_flags,) = payload.unpack("B")
+        if own_flags > _SPAN | _SPACED:
+            raise InputError("future_version", f"it uses a person's flags {own_flags}: update this program.")
+        first, frames = (payload.varint(), payload.varint()) if own_flags & _SPAN else (0, shot_frames)
+        body, shape, step_um = _unpack_body(payload)
+        headers.append(
+            Header(
+                frames,
+                fps,
+                width,
+                height,
+                Camera(fx, fy, cx, cy),
+                body,
+                shape,
+                step_um,
+                group_frames,
+                **{name: bool(flags & flag) for flag, name in _SHOT_FLAGS.items()},
+                spaced=bool(own_flags & _SPACED),
+                networks=networks,
+                first=first,
+                after=shot_frames - first - frames,
+            )
+        )
+        parts += _unpack_table(payload, parts[-1].end if parts else end, person)
+    return headers, parts
+
+
+def _unpack_canvas(payload: ByteReader) -> tuple[int, Fraction, int, int]:
+    frames, numerator, denominator, width, height = (payload.varint() for _ in range(5))
+    if denominator < 1:
+        raise InputError("bad_header", "its frame rate is no fraction.")
+    return frames, Fraction(numerator, denominator), width, height
+
+
+def _unpack_body(payload: ByteReader) -> tuple[str, np.ndarray, int]:
+    body = payload.text()
+    shape = np.frombuffer(payload.take(2 * payload.varint()), "<f2").astype(np.float32)
+    return body, shape, payload.varint()
 
 
 def _unpack_networks(payload: ByteReader) -> dict[str, bytes]:
@@ -224,24 +368,50 @@ def _unpack_networks(payload: ByteReader) -> dict[str, bytes]:
     return networks
 
 
-def _unpack_parts(payload: ByteReader, start: int, header: Header) -> list[Part]:
+def _unpack_table(payload: ByteReader, start: int, person: int | None) -> list[Part]:
+    """Read the table of the shot's parts, or of a ``person``'s; the first of them is at ``start``."""
+    expected = _SHOT_PARTS if person is None else _PERSON_PARTS
     parts: list[Part] = []
     for _ in range(payload.varint()):
-        (code,) = payload.unpack("B")
+        (kind,) = payload.unpack("B")
+        (version,) = payload.unpack("B") if kind >= FIRST_OPTIONAL else (None,)
         size, (crc,) = payload.varint(), payload.unpack("I")
-        name = _PARTS.get(code)
-        if name is None or size > MAX_PART_BYTES[name]:
-            raise InputError("damaged", f"it claims an impossible part (kind {code}, {size} bytes).")
-        parts.append(Part(name, start, size, crc))
+        name = _KINDS.get(kind, f"part {kind}")
+        known = name in expected and _OPTIONAL_VERSIONS.get(name) == version
+        if not known and kind < FIRST_OPTIONAL:
+            raise InputError(
+                "future_version", f"it needs a part of unknown kind {kind}: update this program."
+            )
+        if size > (MAX_PART_BYTES[name] if known else MAX_PASSED_OVER_BYTES):
+            raise _impossible_part(kind, size)
+        parts.append(Part(name, start, size, crc, person, passed_over=not known))
         start = parts[-1].end
-    names = [part.name for part in parts]
-    counts = {name: names.count(name) for name in _PART_CODES}
-    if payload.rest() or counts["keypoints"] != 1 or counts["index"] != 1:
-        raise InputError("damaged", "its table of parts is damaged.")
-    if counts["reference"] > MAX_REFERENCES or counts["plate"] > min(1, counts["reference"]):
-        raise InputError("damaged", "it claims more pictures than a clip may hold.")
-    if counts["camera_motion"] != header.moving_plate or header.moving_plate > counts["reference"]:
-        raise InputError("damaged", "its camera's motion is missing, or has nothing to move.")
-    keypoint_bytes = sum(part.size for part in parts if part.name == "keypoints")
-    check_group_size(header.frames, keypoint_bytes, MAX_SPACING if header.spaced else 1)
     return parts
+
+
+def _impossible_part(kind: int, size: int) -> InputError:
+    return InputError("damaged", f"it claims an impossible part (kind {kind}, {size} bytes).")
+
+
+def _check_parts(headers: list[Header], parts: list[Part]) -> None:
+    """Raise InputError unless everybody has the parts that they need, and none too often."""
+    known = [part for part in parts if not part.passed_over]
+    references = sum(part.name == "reference" for part in known)
+    for person, header in enumerate(headers):
+        names = [part.name for part in known if part.person == person]
+        if names.count("keypoints") != 1 or names.count("index") != (header.version == 1):
+            raise InputError("damaged", "its table of parts is damaged.")
+        if names.count("reference") > MAX_REFERENCES:
+            raise InputError("damaged", "it claims more pictures than a clip may hold.")
+        if names.count("certainty") > 1:
+            raise InputError("damaged", "it claims more than one certainty of a person.")
+    shot = [part.name for part in known if part.person is None]
+    if shot.count("plate") > min(1, references):
+        raise InputError("damaged", "it claims more pictures than a clip may hold.")
+    moving = headers[0].moving_plate
+    if shot.count("camera_motion") != moving or moving > references:
+        raise InputError("damaged", "its camera's motion is missing, or has nothing to move.")
+    for part in known:
+        if part.name == "keypoints":
+            header = headers[part.person or 0]
+            check_group_size(header.frames, part.size, MAX_SPACING if header.spaced else 1)

@@ -6,14 +6,16 @@ from __future__ import annotations
 from typing import TypedDict
 
 from ...models.keypoints import KEYPOINT_NAMES
+from .certainty import doubts
 from .container import S2DFile
-from .header import VERSION
 
 
 class FileInfo(TypedDict):
     """What :func:`file_info` returns."""
 
     version: int
+    people: int
+    shown: int  # which of them, from 1, all that follows is of; bytes and kbps are of the whole file
     frames: int
     fps: list[int]  # numerator, denominator
     seconds: float
@@ -28,17 +30,26 @@ class FileInfo(TypedDict):
     body: str
     shape: list[float]
     networks: dict[str, str]  # hexadecimal
+    doubts: list[str] | None  # in which spans a region of the body is a guess; None: that is not known
     bytes: dict[str, int]  # by part, and their "total"
     kbps: dict[str, float]  # likewise
 
 
 def file_info(file: S2DFile) -> FileInfo:
-    """Return what a file holds and where its bytes go, ready for JSON; no part is read."""
+    """Return what a file holds and where its bytes go, ready for JSON. Decodes no picture and no keypoint.
+
+    Raises InputError for a file whose keypoints or certainty are damaged.
+    """
     header = file.header
     sizes = file.sizes()
+    certainty, guesses = file.certainty(), None
+    if certainty is not None:
+        guesses = [f"{doubt.span} {doubt.part}" for doubt in doubts(certainty, header.fps)]
     seconds = header.frames / header.fps
     return {
-        "version": VERSION,
+        "version": header.version,
+        "people": len(file.headers),
+        "shown": file.person + 1,
         "frames": header.frames,
         "fps": [header.fps.numerator, header.fps.denominator],
         "seconds": float(seconds),
@@ -49,13 +60,23 @@ def file_info(file: S2DFile) -> FileInfo:
         "keypoint_names": list(KEYPOINT_NAMES),
         "keypoint_step_mm": header.step_um / 1000,
         "group_frames": header.group_frames,
-        "references": sum(part.name == "reference" for part in file.parts),
+        "references": len(file.parts_of("reference")),
         "body": header.body,
         "shape": header.shape.tolist(),
         "networks": {name: digest.hex() for name, digest in header.networks.items()},
+        "doubts": guesses,
         "bytes": sizes,
         "kbps": {name: round(float(size * 8 / seconds / 1000), 4) for name, size in sizes.items()},
     }
+
+
+def doubts_lines(info: FileInfo) -> list[str]:
+    """Say in which spans the motion is a guess, a line each; nothing where that is not known."""
+    if info["doubts"] is None:
+        return []
+    if not info["doubts"]:
+        return ["the whole body is seen throughout"]
+    return ["hidden, so that the motion is a guess:", *(f"  {doubt}" for doubt in info["doubts"])]
 
 
 def bytes_table(info: FileInfo) -> list[str]:

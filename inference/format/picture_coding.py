@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import struct
-import zlib
 
 import cv2
 import numpy as np
 
 from ...models.errors import InputError, S2DError
-from .fields import ByteReader
+from .fields import ByteReader, deflate, inflate
 
 MAX_SIDE = 4096
 _MASK_CELLS = 64  # mask cells across the short side
@@ -65,21 +64,13 @@ def encode_mask(mask: np.ndarray) -> bytes:
     columns, rows = _mask_size(*_size(mask))
     cells = cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA) > 127
     changes = cells ^ np.vstack([np.zeros((1, columns), bool), cells[:-1]])
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    return packer.compress(np.packbits(changes).tobytes()) + packer.flush()
+    return deflate(np.packbits(changes).tobytes())
 
 
 def decode_mask(data: bytes, width: int, height: int) -> np.ndarray:
     """Decode what :func:`encode_mask` made to ``(height, width)`` uint8, smooth from 0 to 255 (person)."""
     columns, rows = _mask_size(width, height)
-    size = (columns * rows + 7) // 8
-    unpacker = zlib.decompressobj(-15)
-    try:
-        packed = unpacker.decompress(data, size + 1)
-    except zlib.error:
-        packed = b""
-    if len(packed) != size or not unpacker.eof or unpacker.unused_data:
-        raise InputError("damaged", "a person mask cannot be decoded.")
+    packed = inflate(data, (columns * rows + 7) // 8, "a person mask")
     changes = np.unpackbits(np.frombuffer(packed, np.uint8), count=columns * rows).reshape(rows, columns)
     cells = np.bitwise_xor.accumulate(changes, axis=0) * np.uint8(255)
     return cv2.resize(cells, (width, height), interpolation=cv2.INTER_LINEAR)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 from fractions import Fraction
 from importlib import import_module
 from importlib.util import find_spec
@@ -14,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sparse2dense.inference.film.writer import VideoWriter
-from sparse2dense.inference.format.container import STEP_MM, S2DFile, read_clip
+from sparse2dense.inference.format.clip import Shot
+from sparse2dense.inference.format.container import STEP_MM, S2DFile, read_clip, write_shot
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.keypoints import BLAZEPOSE_INDEX, HIPS, KEYPOINT_NAMES
 
@@ -110,6 +112,31 @@ def test_info_says_how_fine_a_clip_is_and_where_its_bytes_go(engine, motion_file
     assert done.returncode == 0, done.stderr
     assert f"keypoints in steps of {STEP_MM:g} mm" in done.stdout
     assert done.stdout.splitlines()[-1].split()[:2] == ["total", size]
+    assert "version 2" in done.stdout
+    assert "hidden" not in done.stdout and "people" not in done.stdout
+
+
+def test_info_says_what_is_a_guess_and_who_is_shown(engine, tmp_path, make_motion):
+    certainty = np.ones((90, 6), np.float32)
+    shot = Shot.of(replace(make_motion(90), certainty=certainty))
+    write_shot(shot, tmp_path / "seen.s2d")
+    assert "the whole body is seen throughout" in engine("info", tmp_path / "seen.s2d").stdout
+    certainty[60:78, 2] = 0
+    write_shot(replace(shot, people=shot.people * 2), tmp_path / "hidden.s2d")
+    lines = engine("info", tmp_path / "hidden.s2d").stdout.splitlines()
+    assert "2 people, and number 1 is shown" in lines
+    assert "  0:02.0-0:02.6 left arm" in lines
+    told = json.loads(engine("info", tmp_path / "hidden.s2d", "--json").stdout)
+    assert (told["people"], told["doubts"]) == (2, ["0:02.0-0:02.6 left arm"])
+    assert told["bytes"]["certainty"] > 0
+
+
+def test_export_says_who_is_shown(engine, tmp_path, make_motion):
+    shot = Shot.of(make_motion(4))
+    write_shot(replace(shot, people=shot.people * 2), tmp_path / "pair.s2d")
+    done = engine("export", tmp_path / "pair.s2d", "-o", tmp_path / "pair.npz")
+    assert done.returncode == 0
+    assert "pair.s2d holds 2 people, and number 1 is shown" in done.stderr
 
 
 def test_info_of_a_bad_clip_is_refused_too(engine, tmp_path):

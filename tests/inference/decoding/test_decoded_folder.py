@@ -79,6 +79,7 @@ PLACES = {
     "bounds": [[-1.5, 2.0, 0.0], [1.0, 4.25, 1.75]],
     "floor": {"up": [0.0, -1.0, 0.0], "point": [0.1, 0.9, 3.0], "forward": [0.0, 0.0, -1.0]},
 }
+CERTAINTY = {"head": [[0, 1.0]], "left_arm": [[0, 1.0], [60, 0.33], [78, 1.0]]}
 FLOOR = Floor(*(np.array(PLACES["floor"][name]) for name in ("up", "point", "forward")))
 BODY = RestBody(
     np.float32([[0, 0, 0], [1, 0, 0], [0, 0, 2]]),
@@ -121,7 +122,13 @@ def test_description_reads_what_is_documented(write):
         np.testing.assert_array_equal(getattr(found.floor, name), PLACES["floor"][name])
 
 
-@pytest.mark.parametrize("places", [{}, PLACES])
+def test_certainty_is_read_as_runs(write):
+    found = read_description(write(json.loads(TEXT) | {"certainty": CERTAINTY})).certainty
+    assert found == {"head": [(0, 1.0)], "left_arm": [(0, 1.0), (60, 0.33), (78, 1.0)]}
+    assert read_description(write(json.loads(TEXT))).certainty == {}, "not known"
+
+
+@pytest.mark.parametrize("places", [{}, PLACES, PLACES | {"certainty": CERTAINTY}])
 def test_description_is_written_as_it_was_read(places, write):
     content = json.loads(TEXT) | places
     assert list(read_description(write(content)).as_json().items()) == list(content.items())
@@ -140,7 +147,7 @@ def test_folder_of_an_earlier_version_is_read(write):
 
 def changed(name, value):
     """Return ``clip.json`` with a field, or one inside a field, that is another."""
-    content = json.loads(TEXT) | copy.deepcopy(PLACES)
+    content = json.loads(TEXT) | copy.deepcopy(PLACES | {"certainty": CERTAINTY})
     *outer, last = name.split(".")
     inner = content
     for step in outer:
@@ -210,6 +217,18 @@ def changed(name, value):
         (changed("bounds", [[1, 2, 3], [1, 2]]), "bounds does not hold"),
         (changed("bounds", "high"), "bounds does not hold"),
         (changed("bounds", [[1, 2, 3], [1, 2, float("inf")]]), "bounds does not hold"),
+        (changed("certainty", [1]), "certainty is no JSON object"),
+        (changed("certainty.head", 1), "head is no list"),
+        (changed("certainty.head", [0, 1.0]), "head is no list"),
+        (changed("certainty.head", [[0, 1.0, 2]]), "head is no list"),
+        (changed("certainty.head", [[0, "1"]]), "head is no number"),
+        (changed("certainty.head", [[-1, 1.0]]), "head is no whole number of 0"),
+        (changed("certainty.head", []), "head holds no runs"),
+        (changed("certainty.head", [[1, 1.0]]), "head holds no runs"),
+        (changed("certainty.head", [[0, 1.0], [0, 0.5]]), "head holds no runs"),
+        (changed("certainty.head", [[0, 1.0], [9, 0.5], [3, 1.0]]), "head holds no runs"),
+        (changed("certainty.head", [[0, 1.5]]), "head holds no runs"),
+        (changed("certainty.head", [[0, -0.5]]), "head holds no runs"),
         (changed("floor", [0, 1, 0]), "floor is no JSON object"),
         (changed("floor.up", ...), "lacks up"),
         (changed("floor.point", [0, 1]), "point does not hold"),

@@ -9,7 +9,8 @@ import pytest
 from sparse2dense.inference.decoding import session as session_module
 from sparse2dense.inference.decoding.edits import Edits
 from sparse2dense.inference.decoding.session import Session
-from sparse2dense.inference.format.container import S2DFile, write_clip
+from sparse2dense.inference.format.clip import Shot
+from sparse2dense.inference.format.container import S2DFile, write_clip, write_shot
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.errors import InputError
 from sparse2dense.models.shipped import WEIGHTS
@@ -83,6 +84,25 @@ def test_edits_give_the_motion_to_another_body_and_describe_the_persons_own(writ
     assert np.ptp(session.rest.vertices[:, 2]) == pytest.approx(1.9, abs=0.005)
     plain = Session(write())
     assert plain.target is plain.body and plain.edits == Edits()
+
+
+def test_certainty_of_the_clip_is_that_of_its_motion(write):
+    certainty = np.ones((4, 6), np.float32)
+    certainty[:, 2] = 0  # the left arm
+    file = write(certainty=certainty)
+    found = Session(file).describe(False, False).certainty
+    assert list(found) == ["head", "trunk", "left_arm", "right_arm", "left_leg", "right_leg"]
+    assert (found["left_arm"], found["right_arm"]) == ([(0, 0.0)], [(0, 1.0)])
+    mirrored = Session(file, edits=Edits(mirror=True)).describe(False, False).certainty
+    assert (mirrored["left_arm"], mirrored["right_arm"]) == ([(0, 1.0)], [(0, 0.0)])
+    assert Session(write()).describe(False, False).certainty == {}
+
+
+def test_what_of_a_file_is_not_shown_is_told(make_motion, tmp_path):
+    shot = Shot.of(make_motion(4))
+    write_shot(replace(shot, people=shot.people * 3), tmp_path / "three.s2d")
+    session = Session(S2DFile.open(tmp_path / "three.s2d"))
+    assert session.warnings == ["three.s2d holds 3 people, and number 1 is shown."]
 
 
 def test_body_at_rest_is_the_models_mesh_with_uvs_by_corner(write):

@@ -4,6 +4,10 @@
 import struct
 import zlib
 
+from sparse2dense.inference.format.fields import pack_varint
+
+from . import second_decoder
+
 
 def payload_of(data: bytes) -> bytes:
     """Return the payload of a file's header."""
@@ -23,3 +27,14 @@ def replace_part(data: bytes, start: int, old: bytes, new: bytes) -> bytes:
     sums = (struct.pack("<I", zlib.crc32(part)) for part in (old, new))
     payload = payload_of(data).replace(*sums)
     return reseal(data[:start] + new + data[start + len(old) :], payload)
+
+
+def add_part(data: bytes, person: int | None, kind: int, version: int, content: bytes) -> bytes:
+    """Return a file with an optional part more: of a ``person``, or of the shot."""
+    shot, start = second_decoder.read_head(data)
+    table, before = shot["tables"][person], [None, *range(person + 1)] if person is not None else [None]
+    at = start + sum(entry["length"] for entry in shot["table"] if entry["person"] in before)
+    entry = bytes([kind, version]) + pack_varint(len(content)) + struct.pack("<I", zlib.crc32(content))
+    entries = data[table.start + 1 : table.stop] + entry
+    payload = data[7 : table.start] + bytes([data[table.start] + 1]) + entries + data[table.stop : start - 4]
+    return reseal(data[:at] + content + data[at:], payload)

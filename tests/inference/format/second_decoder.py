@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A second decoder of the ``.s2d`` container, keypoints and camera motion, written from docs/FORMAT.md alone.
+"""A second decoder of the ``.s2d`` container, keypoints, certainty and camera motion, of both versions.
 
-It shares no code with the package: plain Python integers, and numpy only to read the tables.
+Written from docs/FORMAT.md alone, it shares no code with the package: plain Python integers, and numpy only
+to read the tables.
 """
 
 import struct
@@ -83,60 +84,156 @@ class Bytes:
 
 
 def read(path):
-    """Return the header as a dict, and the keypoints ``(T, 23, 3)`` in metres."""
+    """Return what the file says of its shot and its first person as a dict, and the keypoints in metres."""
+    shot = read_shot(path)
+    person = shot["people"][0]
+    return shot | person, person["keypoints"]
+
+
+def read_shot(path):
+    """Return the shot as a dict; its ``people`` are dicts with ``keypoints`` ``(T, 23, 3)`` in metres."""
     data = Path(path).read_bytes()
+    shot, at = read_head(data)
+    version, frames, flags = (shot[name] for name in ("version", "frames", "flags"))
+    (width, height), (numerator, denominator) = shot["size"], shot["fps"]
+    shot["parts"] = []
+    for entry in shot["table"]:
+        entry["data"] = data[at : at + entry["length"]]
+        assert zlib.crc32(entry["data"]) == entry["crc"]
+        at += entry["length"]
+        if entry["kind"] < 32 or (entry["kind"], entry["version"], entry["person"] is None) == (32, 1, False):
+            shot["parts"].append(entry)  # all others are passed over
+    assert at == len(data)
+
+    def part(kind, person=None):
+        found = [e["data"] for e in shot["parts"] if (e["kind"], e["person"]) == (kind, person)]
+        return found[0] if found else None
+
+    def groups_of(track, index, count):
+        """Return the frames and the bytes of each group of ``count`` frames in all."""
+        starts = range(0, count, shot["group"])
+        lengths = [index.varint() for _ in starts]
+        for start, length in zip(starts, lengths, strict=True):
+            yield min(shot["group"], count - start), track.take(f"{length}s")
+        assert track.at == len(track.data) and index.at == len(index.data)
+
+    for number, person in enumerate(shot["people"]):
+        track = Bytes(part(3, number))
+        index = Bytes(part(4, number)) if version == 1 else track
+        keypoints = []
+        for count, group in groups_of(track, index, person["frames"]):
+            k, coded = (group[0], group[1:]) if person["spaced"] else (1, group)
+            coded = decode_group(coded, -(-(count - 1) // k) + 1)
+            between_them = between(coded, k)[:count]
+            keypoints += [[[v / (2 * k**3) for v in p] for p in frame] for frame in between_them]
+        person["keypoints"] = np.array(keypoints) * (person["step"] * 1e-6 / 262144)
+        if (certainty := part(32, number)) is not None:
+            person["certainty"] = decode_certainty(certainty, person["frames"], numerator, denominator)
+    if flags & 2:
+        motion, views = Bytes(part(5)), []
+        for count, group in groups_of(motion, motion, frames):
+            views += decode_views(group, count, width, height)
+        shot["views"] = np.array(views)
+    shot["kinds"] = sorted({entry["kind"] for entry in shot["parts"]})
+    return shot
+
+
+def read_head(data):
+    """Return what the header says, with all entries of its tables, and where the first part starts."""
     file = Bytes(data)
     magic, version, size = file.take("4sBH")
-    assert (magic, version) == (b"\x89S2D", 1)
+    assert magic == b"\x89S2D" and version in (1, 2)
     assert struct.unpack_from("<I", data, 7 + size)[0] == zlib.crc32(data[: 7 + size])
     schema, flags = file.take("BB")
+    assert (schema, flags >> 4) == (1, 0)
     frames, numerator, denominator, width, height = (file.varint() for _ in range(5))
-    camera = file.take("4f")
-    body = file.text()
-    shape = np.frombuffer(file.take(f"{2 * file.varint()}s"), "<f2").astype(np.float32)
-    step, group_frames = file.varint(), file.varint()
-    networks = {file.take("B"): file.take("4s") for _ in range(file.varint())}
-    table = [(file.take("B"), file.varint(), file.take("I")) for _ in range(file.varint())]
-    parts, at = {}, 7 + size + 4
-    for kind, length, crc in table:
-        part = data[at : at + length]
-        assert zlib.crc32(part) == crc
-        parts.setdefault(kind, []).append(part)
-        at += length
-    assert at == len(data)
-    index, at, keypoints = Bytes(parts[4][0]), 0, []
-    for start in range(0, frames, group_frames):
-        length = index.varint()
-        group, count = parts[3][0][at : at + length], min(group_frames, frames - start)
-        at += length
-        k, group = (group[0], group[1:]) if flags & 8 else (1, group)
-        coded = decode_group(group, -(-(count - 1) // k) + 1)
-        keypoints += [[[v / (2 * k**3) for v in p] for p in frame] for frame in between(coded, k)[:count]]
-    header = {
-        "schema": schema,
+    shot = {
+        "version": version,
         "flags": flags,
         "frames": frames,
         "fps": (numerator, denominator),
         "size": (width, height),
-        "camera": camera,
-        "body": body,
-        "shape": shape,
-        "step": step,
-        "networks": networks,
-        "parts": sorted(parts),
     }
-    if flags & 2:
-        motion, views = Bytes(parts[5][0]), []
-        lengths = [motion.varint() for _ in range(0, frames, group_frames)]
-        at = motion.at
-        for start, length in zip(range(0, frames, group_frames), lengths, strict=True):
-            views += decode_views(
-                motion.data[at : at + length], min(group_frames, frames - start), width, height
-            )
-            at += length
-        assert at == len(motion.data)
-        header["views"] = np.array(views)
-    return header, np.array(keypoints) * (step * 1e-6 / 262144)
+    (read_version_1 if version == 1 else read_version_2)(file, shot)
+    assert file.at == 7 + size
+    return shot, 7 + size + 4
+
+
+def read_version_1(file, shot):
+    shot["camera"] = file.take("4f")
+    person = {"first": 0, "frames": shot["frames"], "spaced": shot["flags"] & 8}
+    read_body(file, person)
+    shot["group"] = file.varint()
+    shot["networks"] = {file.take("B"): file.take("4s") for _ in range(file.varint())}
+    shot["people"] = [person]
+    table = [(file.take("B"), file.varint(), file.take("I")) for _ in range(file.varint())]
+    shot["table"] = [
+        {
+            "person": None if kind in (2, 5) else 0,
+            "kind": kind,
+            "version": None,
+            "length": length,
+            "crc": crc,
+        }
+        for kind, length, crc in table
+    ]
+
+
+def read_version_2(file, shot):
+    width, height = shot["size"]
+    fx = file.take("f")
+    fy = file.take("f") if shot["flags"] & 4 else fx
+    middle = file.take("2f") if shot["flags"] & 8 else (width / 2, height / 2)
+    shot["camera"] = (fx, fy, *middle)
+    shot["group"] = file.varint()
+    shot["networks"] = {file.take("B"): file.take("4s") for _ in range(file.varint())}
+    shot["people"] = [{} for _ in range(file.varint())]
+    assert 1 <= len(shot["people"]) <= 8
+    shot["table"], shot["tables"] = [], {}
+    read_table(file, shot, None)
+    for number, person in enumerate(shot["people"]):
+        flags = file.take("B")
+        assert flags < 4
+        first, frames = (file.varint(), file.varint()) if flags & 1 else (0, shot["frames"])
+        assert 1 <= frames <= shot["frames"] - first
+        person |= {"first": first, "frames": frames, "spaced": flags & 2}
+        read_body(file, person)
+        read_table(file, shot, number)
+
+
+def read_body(file, person):
+    person["body"] = file.text()
+    person["shape"] = np.frombuffer(file.take(f"{2 * file.varint()}s"), "<f2").astype(np.float32)
+    person["step"] = file.varint()
+
+
+def read_table(file, shot, person):
+    start = file.at
+    for _ in range(file.varint()):
+        kind = file.take("B")
+        version = file.take("B") if kind >= 32 else None
+        length, crc = file.varint(), file.take("I")
+        entry = {"person": person, "kind": kind, "version": version, "length": length, "crc": crc}
+        shot["table"].append(entry)
+    shot["tables"][person] = slice(start, file.at)  # where it lies in the file
+
+
+def decode_certainty(data, frames, numerator, denominator):
+    """Return the six regions' levels, 0 to 3, of every frame."""
+    held = -(-numerator // (5 * denominator))
+    count = -(-frames // held)
+    inflater = zlib.decompressobj(-15)
+    packed = inflater.decompress(data)
+    assert inflater.eof and not inflater.unused_data and len(packed) == -(-6 * count // 4)
+    changes = [packed[i // 4] >> 6 - 2 * (i % 4) & 3 for i in range(6 * count)]
+    regions = []
+    for region in range(6):
+        level, levels = 3, []
+        for change in changes[region * count : (region + 1) * count]:
+            level = (level + change) % 4
+            levels.append(level)
+        regions.append(levels)
+    return [[levels[t // held] for levels in regions] for t in range(frames)]
 
 
 class RangeDecoder:

@@ -26,7 +26,9 @@ def test_what_a_filmed_clip_holds(filmed, filmed_file):
     np.testing.assert_allclose(info.pop("shape"), filmed.shape, atol=1e-3)
     rates = info.pop("kbps")
     assert info == {
-        "version": 1,
+        "version": 2,
+        "people": 1,
+        "shown": 1,
         "frames": 320,
         "fps": [30000, 1001],
         "seconds": pytest.approx(320 * 1001 / 30000),
@@ -39,6 +41,7 @@ def test_what_a_filmed_clip_holds(filmed, filmed_file):
         "group_frames": 300,
         "references": 2,
         "body": "anny",
+        "doubts": None,
         "bytes": sizes,
     }
     assert rates.keys() == sizes.keys()
@@ -53,7 +56,7 @@ def test_every_byte_is_accounted_for(filmed_file, panned_file):
         assert found == sizes
         assert sizes["total"] == path.stat().st_size
         assert sizes["total"] == sum(size for name, size in sizes.items() if name != "total")
-    assert list(filmed_file[1]) == ["header", "reference", "plate", "keypoints", "index", "total"]
+    assert list(filmed_file[1]) == ["header", "plate", "reference", "keypoints", "index", "total"]
     assert set(panned_file[1]) - set(filmed_file[1]) == {"camera_motion"}
     assert filmed_file[1]["header"] < 150
 

@@ -56,6 +56,12 @@ def test_clip_has_what_a_scene_is_built_from(folder):
     np.testing.assert_array_equal(clip.bounds, CONTENT["bounds"])
 
 
+def test_certainty_does_not_disturb(folder):
+    certainty = {"left_arm": [[0, 1.0], [60, 0.0]], "tail": [[0, 1.0]]}  # a region that nobody knows yet
+    (folder / "clip.json").write_text(json.dumps(CONTENT | {"certainty": certainty}))
+    assert read_decoded(folder, "Dancer").frames == 300
+
+
 def test_floor_is_turned_to_blenders_axes(folder):
     floor = read_decoded(folder, "Dancer").floor
     np.testing.assert_array_equal(floor.up, [0, 0.1, 1])
