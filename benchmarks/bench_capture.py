@@ -24,8 +24,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..inference.capture.camera_space import look_along
 from ..inference.capture.pipeline import CaptureOptions
+from ..inference.capture.pose_lifter import look_at
 from ..inference.decoding.floor import estimate_floor
 from ..inference.decoding.vertices import VertexDecoder
 from ..inference.demo import PACKAGED_CLIP
@@ -41,10 +41,11 @@ from ..models.outputs import JSON, PNG, Kind
 from ..models.shaped_body import ShapedBody
 from ..models.shipped import weights_sha256
 from ..models.training.motion import data_dir
+from ..models.training.postures import KINDS, PosedPeople
 from .capture_pictures import around, draw_errors, draw_postures, draw_sheet
 from .captured_films import Films, Motion, OutOfTimeError, Seen, people_in
 from .changed_films import CHANGES, Change, compare_turned
-from .held_out_people import KINDS, SECONDS, PosedPeople
+from .held_out_people import SECONDS
 from .held_out_people import film as film_person
 from .motion_metrics import (
     ANGLES,
@@ -210,7 +211,7 @@ class _Bench:
         """Hold films of synthetic people against their own keypoints, a clip of every kind in turn."""
         data = data_dir(self._data)
         truth = load_truth(data)
-        source = PosedPeople(data, 0.5 if self._quick else SECONDS, self._seed)
+        source = PosedPeople(data, "held_out", 0.5 if self._quick else SECONDS, self._seed)
         for number in range(self._clips):
             index, kind = divmod(number, len(KINDS))
             name = list(KINDS)[kind]
@@ -393,7 +394,9 @@ def _estimated(seen: Seen, motion: Motion) -> np.ndarray:
     """Return the estimator's own joints ``(T, 12, 3)`` in metres, in the axes of the motion's camera."""
     keypoints = list(BLAZEPOSE_INDEX)
     world, image = seen.landmarks.world[:, keypoints], seen.landmarks.image[:, keypoints]
-    return look_along(world, image, motion.camera)[:, OF_KEYPOINTS]
+    camera = motion.camera
+    axes = look_at((image.mean(axis=1) - (camera.cx, camera.cy)) / (camera.fx, camera.fy))
+    return (world @ np.swapaxes(axes, -1, -2))[:, OF_KEYPOINTS]
 
 
 def _errors(joints: np.ndarray, true: np.ndarray) -> list[float]:

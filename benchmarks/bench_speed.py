@@ -310,7 +310,9 @@ def lengthened(clip: Clip, frames: int) -> Clip:
     """Return the clip walked to and fro until it has so many frames."""
     order = np.pad(np.arange(clip.frames), (0, max(frames - clip.frames, 0)), mode="reflect")[:frames]
     references = [dataclasses.replace(item, frame=0) for item in clip.references]
-    return dataclasses.replace(clip, keypoints=clip.keypoints[order], references=references)
+    certainty = None if clip.certainty is None else clip.certainty[order]
+    keypoints = clip.keypoints[order]
+    return dataclasses.replace(clip, keypoints=keypoints, references=references, certainty=certainty)
 
 
 def scaled(clip: Clip, size: int) -> Clip:

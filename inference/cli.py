@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from ..models.errors import InputError, S2DError, explain
 from ..models.frame_rates import parse_rate
-from ..models.outputs import Kind, check_outputs
+from ..models.outputs import NEW, Kind, check_outputs
 from .runtime.progress import Progress, unwatched
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ _WRITTEN = frozenset(
 """Options of paths that commands write to; all others they read."""
 
 _OF_FILMS = (
-    "person", "start", "end", "smoothing", "references", "whole", "quality", "plate_quality",
+    "person", "start", "end", "smoothing", "references", "whole", "shots", "quality", "plate_quality",
 )  # fmt: skip
 """Options of ``encode`` that mean nothing where there is no film."""
 
@@ -109,8 +109,12 @@ def _inputs(args: argparse.Namespace) -> list[Path]:
 
 
 def _encode_outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    from . import encode
     from .format.header import S2D
 
+    if args.shots and not args.keypoints:
+        # How many there will be is not known yet, so nothing that is there may have a name of theirs.
+        return dict.fromkeys(encode.shot_paths(args.output), NEW)
     return {args.output: S2D}
 
 
@@ -155,9 +159,8 @@ def _encode(
     if args.keypoints:
         options = _motion_options(args)
         return asdict(encode.encode_motion(args.keypoints, args.output, options, _coding(args)))
-    return asdict(
-        encode.encode_video(args.video, args.output, _capture_options(args), _coding(args), progress)
-    )
+    write = encode.encode_shots if args.shots else encode.encode_video
+    return asdict(write(args.video, args.output, _capture_options(args), _coding(args), progress))
 
 
 def _coding(args: argparse.Namespace) -> Coding:
@@ -261,7 +264,8 @@ def _run_encode(args: argparse.Namespace) -> int:
     with _progress_bars() as progress:
         result = _encode(args, progress)
     _print_warnings(result)
-    _print_info(Path(args.output))
+    for clip in result["clips"] if args.shots else [result]:
+        _print_info(Path(clip["path"]))
     return 0
 
 
@@ -432,6 +436,11 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--whole", action="store_true", help="keep what is filmed before and after the person is seen"
+    )
+    parser.add_argument(
+        "--shots",
+        action="store_true",
+        help="a clip of each shot of a film with cuts: CLIP_1.s2d, CLIP_2.s2d …",
     )
     parser.add_argument("--body", choices=("anny", "smpl", "smplh", "smplx"), help="body model (anny)")
     _add_body_path(parser)

@@ -7,6 +7,7 @@ motion file ── the named points, the missing ones estimated ─────�
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +43,14 @@ class EncodeResult:
     warnings: list[str] = field(default_factory=list)
 
 
+@dataclass
+class EncodedShots:
+    """What :func:`encode_shots` wrote: a clip for each shot with a person, and what to tell the user."""
+
+    clips: list[EncodeResult] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
 def encode_video(
     video: str | Path,
     output: str | Path,
@@ -60,6 +69,62 @@ def encode_video(
     start = time.perf_counter()
     captured = capture(Path(video), options, progress)
     return _write(captured.clip, output, coding, time.perf_counter() - start, captured.warnings)
+
+
+def encode_shots(
+    video: str | Path,
+    output: str | Path,
+    options: CaptureOptions,
+    coding: Coding | None = None,
+    progress: Progress = unwatched,
+) -> EncodedShots:
+    """Capture the person in each shot of ``video`` and write a ``.s2d`` for each, named as :func:`shot_path`.
+
+    A shot without a person has none, and a warning names it. Raises InputError as :func:`encode_video`, and
+    where no shot shows anybody (``no_person``). Clips that are there under those names are replaced: look
+    with :func:`shot_paths` before.
+    """
+    from .capture.pipeline import capture, look_over
+
+    output = _checked_output(Path(output))
+    surveyed = look_over(Path(video), options, progress)
+    surveyed.chosen(options.person)  # raises where nobody is in any shot
+    shots, encoded = len(surveyed.shots), EncodedShots()
+    without = []
+    for shot in range(shots):
+        start = time.perf_counter()
+        try:
+            captured = capture(Path(video), options, progress, surveyed.only(shot))
+        except InputError as error:
+            if error.code != "no_person":
+                raise
+            without.append(f"{shot + 1} ({surveyed.span(shot)})")
+            continue
+        seconds = time.perf_counter() - start
+        own = [line for line in captured.warnings if line not in surveyed.reader.remarks]
+        told = [f"Shot {shot + 1} ({surveyed.span(shot)}): {line}" for line in own]
+        encoded.clips.append(_write(captured.clip, shot_path(output, shot + 1), coding, seconds, told))
+        encoded.warnings.extend(told)
+    if not encoded.clips:
+        raise InputError("no_person", f"{video}: nobody is seen well enough to follow.")
+    if without:
+        whom = "Nobody" if options.person is None else f"No person {options.person}"
+        listed = " and ".join([*([", ".join(without[:-1])] if without[1:] else []), without[-1]])
+        encoded.warnings.insert(0, f"{whom} is seen in shot {listed} of {shots}.")
+    encoded.warnings[:0] = surveyed.reader.remarks
+    return encoded
+
+
+def shot_path(output: Path, number: int) -> Path:
+    """Return where the clip of a film's shot goes, counted from 1: ``CLIP_1.s2d`` beside ``CLIP.s2d``."""
+    return output.with_name(f"{output.stem}_{number}{output.suffix}")
+
+
+def shot_paths(output: Path) -> list[Path]:
+    """Return what is there already under names that :func:`encode_shots` may write to."""
+    name = re.compile(re.escape(output.stem) + r"_[1-9]\d*" + re.escape(output.suffix))
+    beside = output.parent.iterdir() if output.parent.is_dir() else ()
+    return sorted(path for path in beside if name.fullmatch(path.name))
 
 
 def encode_motion(

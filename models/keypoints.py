@@ -122,6 +122,12 @@ _BONES: tuple[tuple[str, str], ...] = (
 BONES: tuple[tuple[int, int], ...] = tuple((KEYPOINT_INDEX[a], KEYPOINT_INDEX[b]) for a, b in _BONES)
 """Pairs of keypoints that ride on one rigid part, so that their distance is constant in a clip."""
 
+_PLACES = {frozenset(bone): i for i, bone in enumerate(BONES)}
+MIRRORED_BONES: tuple[int, ...] = tuple(
+    _PLACES[frozenset((MIRRORED[first], MIRRORED[second]))] for first, second in BONES
+)
+"""For each bone, the index of its opposite on the other side of the body."""
+
 REQUIRED_NAMES: tuple[str, ...] = tuple(
     f"{side}_{joint}"
     for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")

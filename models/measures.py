@@ -119,6 +119,14 @@ class BodyMeasures:
             for i in self._offered
         }
 
+    def logarithms(self, shape: np.ndarray) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """Return the natural logarithms of the measures, and how they grow with each coefficient ``(S,)``."""
+        values, slopes = self._evaluate(np.asarray(shape, np.float64))
+        return (
+            {_NAMES[i]: float(values[i]) for i in self._offered},
+            {_NAMES[i]: slopes[i] for i in self._offered},
+        )
+
     def shape_of(self, shape: np.ndarray, measures: dict[str, float], keep_bones: bool = False) -> np.ndarray:
         """Return the shape ``(S,)`` float32 nearest to ``shape`` that has ``measures`` (name to value).
 

@@ -43,6 +43,8 @@ ARRAYS = archive(".npz of arrays", b".npy")
 HTML = beginning("HTML page", b"<!doctype html>")
 JPEG = beginning("JPEG picture", b"\xff\xd8\xff")
 JSON = beginning("JSON file", b"{")
+NEW = Kind("file to be replaced unasked", lambda path: False)
+"""What a command writes only where nothing is, under a name that its user did not give."""
 ONNX = beginning("ONNX network", b"\x08")  # the field of its version
 PNG = beginning("PNG picture", b"\x89PNG\r\n\x1a\n")
 SAFETENSORS = beginning("safetensors file", b'{"', at=8)

@@ -76,6 +76,15 @@ def from_vectors(vectors: np.ndarray) -> np.ndarray:
     return np.eye(3) + np.sinc(angle / np.pi) * cross + np.sinc(angle / 2 / np.pi) ** 2 / 2 * (cross @ cross)
 
 
+def to_vectors(rotations: np.ndarray) -> np.ndarray:
+    """Return the vectors ``(..., 3)`` about which rotations turn, by their lengths, at most half a turn."""
+    quaternions = to_quaternions(rotations)
+    quaternions = quaternions * np.where(quaternions[..., :1] < 0, -1.0, 1.0)
+    sine = np.linalg.norm(quaternions[..., 1:], axis=-1, keepdims=True)
+    angle = 2 * np.arctan2(sine, quaternions[..., :1])
+    return quaternions[..., 1:] * np.where(sine < _TINY, 2.0, angle / np.maximum(sine, _TINY))
+
+
 def nearest_rotations(matrices: np.ndarray) -> np.ndarray:
     """Return the rotations nearest to ``matrices (..., 3, 3)`` (orthogonal Procrustes)."""
     left, _, right = np.linalg.svd(matrices)

@@ -62,6 +62,12 @@ _STANDARD: dict[str, tuple[str | None, ...]] = {
     },
 }
 
+
+def standard_bone(body: BodyModel, name: str) -> int:
+    """Return the index of the body's bone that the standard bone ``name`` begins with."""
+    return next(body.bone_names.index(source) for source in _STANDARD[name] if source in body.bone_names)
+
+
 INFLUENCES = 4
 """Bones that move a vertex at most: what glTF's and the game engines' skinning takes."""
 

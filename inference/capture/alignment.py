@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Moves keypoints until the body that they pose lies on the filmed person.
+"""How far the body's keypoints lie from where outlines and pictures show them.
 
 The pose estimator looks at one frame at a time and is off by a few pixels, each time otherwise. First the
 body is laid on the person's outlines. What is drawn later is a reference moved by the mesh, so then the
 encoder does just that, measures by optical flow how far every point of the body lies from where it was filmed
-(DIS, Kroeger et al., 2016), and moves the keypoints that carry it: direct alignment, as visual odometry does
-it, with the body for the scene, and the outlines to keep it from drifting with what a reference has wrong. It
-corrects what the picture shows, across the view; depth is left to :mod:`.camera_space`.
+(DIS, Kroeger et al., 2016), and finds how far the keypoints that carry it should move: direct alignment, as
+visual odometry does it, with the body for the scene, and the outlines to keep it from drifting with what a
+reference has wrong. Some frames a second are measured; it is evidence that :mod:`.motion_fit` weighs with all
+else that is known.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import threading
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ from ...models.body import BodyModel
 from ...models.keypoints import BONES, KEYPOINT_NAMES
 from ...models.mesh_motion import VISIBLE_WITHIN, Surface, warp_over_plate
 from ...models.shaped_body import ShapedBody
-from ..decoding.vertices import BATCH, VertexDecoder
+from ..decoding.vertices import VertexDecoder
 from ..format.clip import Clip, Reference
 from ..runtime.parallel import in_order
 from .silhouettes import Outline, Silhouettes
@@ -43,6 +43,8 @@ _SHOWN = 0.5  # of a cell's surface: how much the reference must show
 # Cells of evidence, on a canvas of 256, that outweigh staying and staying with the next joint, and that a
 # pixel of the outline is worth.
 _STAY, _TOGETHER, _RIM = 8.0, 6.0, 2.0
+_RATE = 12.0  # frames a second that are measured at most
+_CERTAINTY = 0.02  # 1 / square pixels of such a canvas that a cell of evidence is worth: neighbours err alike
 
 
 class _Evidence(NamedTuple):
@@ -54,11 +56,30 @@ class _Evidence(NamedTuple):
     weight: np.ndarray  # (N,)
 
 
+class Offsets(NamedTuple):
+    """How far each keypoint of a frame should move in the picture, and how certain that is."""
+
+    frame: int
+    moved: np.ndarray  # (23, 2) canvas pixels
+    certainty: np.ndarray  # (23, 2, 2) inverse covariances, 1 / square pixels
+
+
+def looked_at(clip: Clip, silhouettes: Silhouettes) -> list[int]:
+    """Return the frames that are measured: some each second, for motion is smooth, and the references."""
+    apart = float(clip.fps) / _RATE
+    chosen: list[int] = []
+    for frame in silhouettes.frames:
+        if not chosen or frame - chosen[-1] > apart - 0.5:
+            chosen.append(frame)
+    return sorted({*chosen, *(reference.frame for reference in clip.references)})
+
+
 def outline_offsets(
     clip: Clip, silhouettes: Silhouettes, body: BodyModel, predictor: VertexDecoder
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[Offsets]:
     """Yield what :func:`picture_offsets` does, by the person's outlines alone: no picture is needed."""
-    alone, frames = replace(clip, references=[]), itertools.repeat(None, clip.frames)
+    alone = replace(clip, references=[])
+    frames = ((number, None) for number in looked_at(alone, silhouettes))
     yield from _offsets(_Aligner(alone, silhouettes, body, predictor), frames)
 
 
@@ -68,20 +89,19 @@ def picture_offsets(
     silhouettes: Silhouettes,
     body: BodyModel,
     predictor: VertexDecoder,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield, frame by frame, how far each keypoint should move in the picture, and how certain that is.
+) -> Iterator[Offsets]:
+    """Yield the :class:`Offsets` of the frames that are :func:`looked_at`, in order.
 
     ``clip`` has its references, plate and keypoints; ``frames`` are all of it ``(H, W, 3)`` uint8 RGB,
-    and ``predictor`` is that of its body and shape. Offsets ``(23, 2)`` are in canvas pixels, certainties
-    ``(23,)`` from 0 to 1. Frames are taken a few ahead of what is yielded.
+    and ``predictor`` is that of its body and shape. Frames are taken a few ahead of what is yielded.
     """
-    yield from _offsets(_Aligner(clip, silhouettes, body, predictor), frames)
+    chosen = set(looked_at(clip, silhouettes))
+    measured = ((number, frame) for number, frame in enumerate(frames) if number in chosen)
+    yield from _offsets(_Aligner(clip, silhouettes, body, predictor), measured)
 
 
-def _offsets(
-    aligner: _Aligner, frames: Iterable[np.ndarray | None]
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    calls = ((number, frame, aligner.vertices(number)) for number, frame in enumerate(frames))
+def _offsets(aligner: _Aligner, frames: Iterable[tuple[int, np.ndarray | None]]) -> Iterator[Offsets]:
+    calls = ((number, frame, aligner.vertices(number)) for number, frame in frames)
     with _single_threaded_opencv():
         yield from in_order(aligner.offsets, calls, os.cpu_count() or 1)
 
@@ -108,7 +128,6 @@ class _Aligner:
         self, clip: Clip, silhouettes: Silhouettes, body: BodyModel, predictor: VertexDecoder
     ) -> None:
         self._clip, self._silhouettes, self._body, self._predictor = clip, silhouettes, body, predictor
-        self._batch, self._start = np.zeros((0, 0, 3), np.float32), 0
         self._carried = _carried(ShapedBody(body, clip.shape))
         self._side = min(clip.width, clip.height)
         self._cells = (self._side / 256) ** 2
@@ -121,7 +140,7 @@ class _Aligner:
         self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         for reference in clip.references:
             number = reference.frame
-            vertices = predictor.predict(clip.keypoints, number, number + 1)[0]
+            vertices = self.vertices(number)
             moved = self._lay(number, reference.picture, vertices)
             self._known[number] = moved
             pixels, depth = self._project(vertices)
@@ -129,17 +148,13 @@ class _Aligner:
             self._sources.append((reference, surface))
 
     def vertices(self, number: int) -> np.ndarray:
-        """Return a frame's vertices ``(V, 3)``; frames are asked for in order."""
-        if not 0 <= number - self._start < len(self._batch):
-            stop = min(number + BATCH, self._clip.frames)
-            self._batch, self._start = self._predictor.predict(self._clip.keypoints, number, stop), number
-        return self._batch[number - self._start]
+        """Return a frame's vertices ``(V, 3)``."""
+        return self._predictor.predict(self._clip.keypoints, number, number + 1)[0]
 
-    def offsets(
-        self, number: int, frame: np.ndarray | None, vertices: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def offsets(self, number: int, frame: np.ndarray | None, vertices: np.ndarray) -> Offsets:
         """Return what :func:`picture_offsets` yields of one frame."""
-        return self._known[number] if number in self._known else self._lay(number, frame, vertices)
+        known = self._known.get(number)
+        return Offsets(number, *(self._lay(number, frame, vertices) if known is None else known))
 
     def _lay(
         self, number: int, frame: np.ndarray | None, vertices: np.ndarray
@@ -147,7 +162,7 @@ class _Aligner:
         pixels, depth = self._project(vertices)
         outline = self._silhouettes.outline(number)
         offsets = np.zeros((len(KEYPOINT_NAMES), 2))
-        certainty = np.zeros(len(KEYPOINT_NAMES))
+        certainty = np.zeros((len(KEYPOINT_NAMES), 2, 2))
         for _ in range(_ROUNDS):
             surface = self._surface(pixels, depth)
             found = [None if outline is None else self._by_outline(surface, outline)]
@@ -258,8 +273,8 @@ class _Aligner:
             normal = np.block([[xx, xy], [xy, yy]]) + np.kron(np.eye(2), self._prior)
             right = _product(carried, apart * trust[:, None], cv2.GEMM_1_T)
             step = np.linalg.solve(normal, right.T.ravel()).reshape(2, count).T
-        evident = (np.diag(xx) + np.diag(yy)) / 2
-        return step, evident / (evident + _STAY * self._cells)
+        evident = np.stack([np.diag(part) for part in (xx, xy, xy, yy)], axis=-1).reshape(count, 2, 2)
+        return step, evident * (_CERTAINTY / self._cells) / (self._side / 256) ** 2
 
     def _flow(self) -> cv2.DISOpticalFlow:
         if not hasattr(self._local, "flow"):

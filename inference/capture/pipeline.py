@@ -13,19 +13,21 @@ from typing import TypeVar
 
 import numpy as np
 
+from ...models.articulation import Articulation
 from ...models.body import BodyModel
 from ...models.body_catalogue import load_body
 from ...models.camera import Camera
 from ...models.errors import InputError
-from ...models.keypoints import BLAZEPOSE_INDEX, BONES, KEYPOINT_INDEX
+from ...models.keypoints import BLAZEPOSE_INDEX, BODY_REGIONS, KEYPOINT_INDEX, REGION_KEYPOINTS
 from ...models.shaped_body import ShapedBody
 from ..decoding.vertices import VertexDecoder, vertex_network
 from ..film.reader import VideoReader
+from ..format.certainty import doubts
 from ..format.clip import Clip, Reference
 from ..format.header import MAX_REFERENCES
 from ..runtime.backends import load_network
 from ..runtime.progress import Progress, unwatched
-from .alignment import outline_offsets, picture_offsets
+from .alignment import Offsets, looked_at, outline_offsets, picture_offsets
 from .background import (
     Sample,
     Samples,
@@ -35,34 +37,26 @@ from .background import (
     moving_plate,
     whole_mask,
 )
-from .blazepose import PoseDetector, PoseLandmarker
+from .blazepose import PoseLandmarker
 from .camera_motion import follow_camera, people_in, seen_from
-from .camera_space import (
-    bone_lengths,
-    complete,
-    lift,
-    look_along,
-    move_in_picture,
-    runs,
-    smooth,
-    speeds,
-    steady,
-)
 from .focal_length import camera_of
-from .pose_lifter import Landmarks, keypoints_of
+from .motion_fit import Motion, MotionFit
+from .pose_lifter import Landmarks, Lifted, keypoints_of
 from .references import choose_references, shown_surfaces
 from .sides import settle_sides
 from .silhouettes import Silhouettes
-from .stature import filmed_shape
-from .tracking import Track, find_people, follow
+from .smoothing import runs, speeds
+from .survey import Survey, survey
+from .tracking import Track, follow
 
 LONG_GAP = 0.5
 """Seconds without the person that are left out at a video's ends, and reported where they were filled in."""
 
-_MOVE_CUTOFF = 6.0  # Hz that smoothing of strength 1 halves in how the body is moved in the picture
-_UNSEEN_WEIGHT = 1e-3  # of a landmark in a frame without the person: only what is filled in holds it
-_LEAST_WEIGHT = 0.02  # of a hidden landmark, which the network still guesses well
-_GUESS_WEIGHT = 0.05  # at most, of a landmark outside the picture
+_LOOKS = 30.0  # frames a second that the landmark network looks at, of a film that has more
+_FIRST_STEPS, _FURTHER_STEPS = 8, 4  # of Gauss-Newton, from the lifted points and from a motion near the end
+_UNSEEN, _CUT_OFF = 30.0, 8.0  # times the expected error, of points in a frame without the person; outside it
+_KNOWN, _GUESSED = 0.06, 0.20  # metres of error that are expected of what is seen, and of a mere guess
+_TOLD = 6  # guesses that are told of one by one
 _EDGE, _VISIBLE = 0.1, 0.5  # of the picture's shorter side, within which a landmark less visible is outside
 
 _T = TypeVar("_T")
@@ -107,11 +101,10 @@ class Capture:
 
 @dataclass
 class _Seen:
-    """One person's keypoints over a clip, in canvas pixels and in metres, filled in where not present."""
+    """What is known of one person over a clip, in canvas pixels, filled in where not present."""
 
-    image: np.ndarray  # (T, 23, 2)
-    world: np.ndarray  # (T, 23, 3), axes of a picture centred on the person
-    visibility: np.ndarray  # (T, 23), of the landmarks that feed them
+    lifted: Lifted
+    visibility: np.ndarray  # (T, 23), of the landmarks that feed the keypoints
     present: np.ndarray  # (T,) bool
 
 
@@ -135,6 +128,7 @@ def capture(
     video_path: str | Path,
     options: CaptureOptions = CaptureOptions(),
     progress: Progress = unwatched,
+    surveyed: Survey | None = None,
 ) -> Capture:
     """Capture one person's motion from a video.
 
@@ -145,50 +139,83 @@ def capture(
     and whatever it raises stops the work.
 
     Without ``options.whole`` the clip begins where the person is first seen and ends where they are last,
-    where either is more than :data:`LONG_GAP` off the video's own ends.
+    where either is more than :data:`LONG_GAP` off the video's own ends. Of a video with cuts it is of
+    the shot that shows the person largest and longest. ``surveyed`` is what :func:`look_over`
+    returned for the same video and options, if it was called.
 
     Raises:
         InputError: the video cannot be read, nobody is in it (``no_person``), or an option is wrong.
     """
     _check(options)
-    reader = VideoReader(video_path, start=options.start, end=options.end, fps=options.fps, size=options.size)
+    surveyed = surveyed or look_over(video_path, options, progress)
+    shot = surveyed.chosen(options.person)
+    reader, people = surveyed.part(shot), surveyed.shots[shot].people
+    track, frames = people[(options.person or 1) - 1], surveyed.shots[shot].length
+    told = surveyed.reader.remarks + surveyed.remarks(shot, options.person)
     camera = camera_of(reader, options.fov)
     body = load_body(options.body, options.body_path)
-    threads = min(4, os.cpu_count() or 1)
+    threads = _threads()
 
-    expected, detector = reader.expected_frames, PoseDetector(threads)
-    for detect in (detector.detect, detector.detect_far):
-        watched = _report(reader.pictures(), "people", expected, progress)
-        people, frames = find_people(watched, float(reader.fps), detect)
-        if people:
-            break
-    track = _choose(people, options.person, reader.path)
-    landmarks, samples, silhouettes = _follow(reader, track, frames, threads, progress)
+    landmarks, unsure, samples, silhouettes = _follow(reader, track, people, frames, threads, progress)
     if not landmarks.score.any():
         raise InputError("no_person", f"{reader.path}: nobody is seen well enough to follow.")
-    landmarks, _ = settle_sides(landmarks, float(reader.fps))
 
     film = _Film(reader, slice(0, frames) if options.whole else _part_seen(landmarks, float(reader.fps)))
     landmarks, silhouettes = landmarks.part(film.part), silhouettes.part(film.part)
+    unsure = unsure[film.part]
     samples = [replace(sample, frame=sample.frame - film.part.start) for sample in samples]
 
     progress("fit", 0, len(landmarks.score))
-    seen = _seen(landmarks, reader)
+    seen = _seen(landmarks, reader, camera)
     gaps = [(film.seconds(start), film.seconds(stop)) for start, stop in _long_gaps(seen, float(reader.fps))]
-    clip = _to_space(seen, camera, body, reader, options.smoothing, camera_moved(samples))
+    moving = camera_moved(samples)
+    fit = MotionFit(
+        Articulation(body),
+        seen.lifted,
+        camera,
+        float(reader.fps),
+        strength=options.smoothing,
+        contacts=not moving,
+    )
+    motion = fit.solve(fit.start(), _FIRST_STEPS)
+    fit.hold(motion)
+    motion = fit.solve(motion, _FURTHER_STEPS)
+    clip = _clip(fit.keypoints(motion), motion.shape, camera, body, reader, moving)
+    clip.certainty = _certainty(seen, unsure, camera)
     named = vertex_network(body.name, options.body_path)
     network = None if named is None else load_network(named, "cpu")
     predictor = VertexDecoder(ShapedBody(body, clip.shape), float(clip.fps), network)
-    laid = outline_offsets(clip, silhouettes, body, predictor)
-    laid = _report(laid, "fit", clip.frames, progress)
-    clip.keypoints = _moved(clip, laid, seen.present, options.smoothing)
+    laid = _report(
+        outline_offsets(clip, silhouettes, body, predictor),
+        "fit",
+        len(looked_at(clip, silhouettes)),
+        progress,
+    )
+    motion = _laid(fit, motion, clip, laid, seen.present)
 
     others = [other for other in people if other is not track]
     _add_pictures(clip, body, film, samples, seen, others, options.references, progress)
     seen_again = _report(film.frames(), "align", clip.frames, progress)
     laid = picture_offsets(clip, seen_again, silhouettes, body, predictor)
-    clip.keypoints = _moved(clip, laid, seen.present, options.smoothing)
-    return Capture(clip, film.part.start, reader.remarks + _remarks(film, frames, gaps, clip), gaps)
+    _laid(fit, motion, clip, laid, seen.present)
+    first = surveyed.shots[shot].frames.start + film.part.start
+    told += _remarks(film, frames, gaps, clip) + _told(clip, seen.present)
+    return Capture(clip, first, told, gaps)
+
+
+def look_over(
+    video_path: str | Path, options: CaptureOptions = CaptureOptions(), progress: Progress = unwatched
+) -> Survey:
+    """Find the shots of a video and the people in them (stage ``people``). Raises InputError as above."""
+    _check(options)
+    reader = VideoReader(video_path, start=options.start, end=options.end, fps=options.fps, size=options.size)
+    return survey(
+        reader, _threads(), lambda pictures: _report(pictures, "people", reader.expected_frames, progress)
+    )
+
+
+def _threads() -> int:
+    return min(4, os.cpu_count() or 1)
 
 
 def _check(options: CaptureOptions) -> None:
@@ -209,30 +236,21 @@ def _report(items: Iterable[_T], stage: str, expected: int, progress: Progress) 
     progress(stage, done, done)
 
 
-def _choose(people: list[Track], person: int | None, path: Path) -> Track:
-    if not people:
-        raise InputError("no_person", f"{path}: nobody is found in the video.")
-    number = 1 if person is None else person
-    if not 1 <= number <= len(people):
-        raise InputError(
-            "no_person", f"{path}: person {number} was asked for, and {len(people)} can be followed."
-        )
-    return people[number - 1]
-
-
 def _follow(
-    reader: VideoReader, track: Track, frames: int, threads: int, progress: Progress
-) -> tuple[Landmarks, list[Sample], Silhouettes]:
+    reader: VideoReader, track: Track, people: list[Track], frames: int, threads: int, progress: Progress
+) -> tuple[Landmarks, np.ndarray, list[Sample], Silhouettes]:
     """Run the landmark network over the video; keep landmarks and silhouettes, and pictures of some frames.
 
-    Landmarks are in canvas pixels.
+    Landmarks are in canvas pixels, left and right settled; with them comes in which frames ``(T,)`` these are
+    in doubt.
     """
     canvas = reader.width, reader.height
     scale = np.array([reader.width / reader.source_width, reader.height / reader.source_height])
     landmarks = Landmarks.unseen(frames)
     samples, silhouettes = Samples(*canvas), Silhouettes(*canvas)
     watched = _report(reader.pictures(), "pose", frames, progress)
-    followed = follow(watched, float(reader.fps), track, PoseLandmarker(threads))
+    every = max(1, round(float(reader.fps) / _LOOKS))
+    followed = follow(watched, float(reader.fps), track, PoseLandmarker(threads), people, every)
     for frame, (picture, pose) in enumerate(followed):
         if pose is None:
             continue
@@ -241,13 +259,32 @@ def _follow(
         silhouettes.put(frame, mask)
         if samples.wants(frame):
             samples.add(Sample(frame, picture.canvas, mask))
-    return landmarks, samples.kept, silhouettes
+    sides = settle_sides(landmarks, float(reader.fps))
+    unsure = np.repeat(sides.unsure[::every], every)[:frames]
+    return sides.landmarks.between(every), unsure, samples.kept, silhouettes
 
 
-def _seen(landmarks: Landmarks, reader: VideoReader) -> _Seen:
-    size = reader.width, reader.height
-    image, world = keypoints_of(landmarks, size, float(reader.fps), load_network("pose_lifter", "cpu"))
-    return _Seen(image, world, landmarks.visibility[:, list(BLAZEPOSE_INDEX)], landmarks.score > 0)
+def _seen(landmarks: Landmarks, reader: VideoReader, camera: Camera) -> _Seen:
+    lifted = keypoints_of(landmarks, camera, float(reader.fps), load_network("pose_lifter", "cpu"))
+    present, visibility = landmarks.score > 0, landmarks.visibility[:, list(BLAZEPOSE_INDEX)]
+    cut_off = present[:, None] & _cut_off(lifted.image, visibility, (reader.width, reader.height))
+    lifted.image_spread *= np.where(cut_off, _CUT_OFF, 1)
+    lifted.image_spread *= np.where(present, 1, _UNSEEN)[:, None]
+    lifted.bone_spread *= np.where(present, 1, _UNSEEN)[:, None]
+    return _Seen(lifted, visibility, present)
+
+
+def _certainty(seen: _Seen, unsure: np.ndarray, camera: Camera) -> np.ndarray:
+    """Return how certain each of :data:`.BODY_REGIONS` is in every frame: ``(T, 6)`` float32, 0 to 1."""
+    metre = float(np.sqrt(camera.fx * camera.fy)) / seen.lifted.distance
+    error = 2 * seen.lifted.image_spread / metre[:, None]
+    error = np.stack([error[:, points].mean(axis=1) for points in REGION_KEYPOINTS.values()], axis=1)
+    certainty = np.clip((_GUESSED - error) / (_GUESSED - _KNOWN), 0, 1)
+    certainty[~seen.present] = 0
+    # Where sides may be exchanged, all but head and trunk may be somewhere else.
+    sided = np.array([region.startswith(("left", "right")) for region in BODY_REGIONS])
+    certainty[unsure[:, None] & sided] = 0
+    return certainty.astype(np.float32)
 
 
 def _part_seen(landmarks: Landmarks, fps: float) -> slice:
@@ -255,6 +292,21 @@ def _part_seen(landmarks: Landmarks, fps: float) -> slice:
     seen, count = np.flatnonzero(landmarks.score > 0), len(landmarks.score)
     first, stop = int(seen[0]), int(seen[-1]) + 1
     return slice(first if first / fps > LONG_GAP else 0, stop if (count - stop) / fps > LONG_GAP else count)
+
+
+def _told(clip: Clip, present: np.ndarray) -> list[str]:
+    """Return in words where the motion of parts of the body is a guess, the longest first if that is often.
+
+    That of all of them, where the person is not ``present (T,)``, is told of otherwise.
+    """
+    if clip.certainty is None:
+        return []
+    found = doubts(np.where(present[:, None], clip.certainty, 1), clip.fps)
+    longest = sorted(found, key=lambda doubt: doubt.start - doubt.stop)[:_TOLD]
+    lines = [f"{doubt.describe()}." for doubt in sorted(longest, key=lambda doubt: doubt.start)]
+    if len(found) > _TOLD:
+        lines.append(f"So it is at {len(found) - _TOLD} other, shorter times: s2d info lists them all.")
+    return lines
 
 
 def _long_gaps(seen: _Seen, fps: float) -> list[tuple[int, int]]:
@@ -280,32 +332,10 @@ def _remarks(film: _Film, frames: int, gaps: list[tuple[float, float]], clip: Cl
     return remarks
 
 
-def _to_space(
-    seen: _Seen, camera: Camera, body: BodyModel, reader: VideoReader, smoothing: float, moving: bool
+def _clip(
+    points: np.ndarray, shape: np.ndarray, camera: Camera, body: BodyModel, reader: VideoReader, moving: bool
 ) -> Clip:
-    """Return the motion alone: keypoints in camera space, and the body's shape."""
-    image, world = seen.image, look_along(seen.world, seen.image, camera)
-    weights = np.where(seen.present[:, None], np.maximum(seen.visibility**2, _LEAST_WEIGHT), _UNSEEN_WEIGHT)
-    known = seen.present
-    cut_off = known[:, None] & _cut_off(image, seen.visibility, (reader.width, reader.height))
-    measured = bone_lengths(world, known[:, None] & ~cut_off)
-    shape = filmed_shape(body, measured)
-    rest = ShapedBody(body, shape).keypoints.astype(np.float64)
-    first, second = np.array(BONES).T
-    lengths = np.linalg.norm(rest[first] - rest[second], axis=-1)
-    larger = lengths / measured
-    world = world * (np.nanmedian(larger) if np.isfinite(larger).any() else 1.0)
-    points = lift(
-        image,
-        complete(world, cut_off, rest),
-        np.where(cut_off, np.minimum(weights, _GUESS_WEIGHT), weights),
-        lengths,
-        camera,
-        float(reader.fps),
-        cut_off=cut_off,
-        strength=smoothing,
-        contacts=not moving,
-    )
+    """Return the motion alone."""
     return Clip(
         fps=reader.fps,
         camera=camera,
@@ -313,7 +343,7 @@ def _to_space(
         height=reader.height,
         keypoints=points.astype(np.float32),
         body=body.name,
-        shape=shape,
+        shape=shape.astype(np.float32),
         moving_camera=moving,
     )
 
@@ -365,27 +395,28 @@ def _views(
     def hidden(t: int) -> np.ndarray:
         shown = (other.at(film.part.start + t, reach) for other in others)
         rois = [roi for roi in shown if roi is not None]
-        return people_in(reader.width, reader.height, seen.image[t], rois, scale)
+        return people_in(reader.width, reader.height, seen.lifted.image[t], rois, scale)
 
-    watched = _report(film.frames(), "camera", len(seen.image), progress)
+    watched = _report(film.frames(), "camera", len(seen.lifted.image), progress)
     corners = follow_camera(watched, hidden, float(reader.fps))
     return None if corners is None else seen_from(corners, frame, reader.width, reader.height)
 
 
-def _moved(
-    clip: Clip, found: Iterable[tuple[np.ndarray, np.ndarray]], present: np.ndarray, smoothing: float
-) -> np.ndarray:
-    """Return the clip's keypoints moved by what :mod:`.alignment` has ``found``, frame by frame."""
-    offsets, certainty = (np.stack(values) for values in zip(*found, strict=True))
-    certainty[~present] = 0
-    fps = float(clip.fps)
-    if smoothing > 0:
-        offsets = smooth(offsets, np.maximum(certainty, _LEAST_WEIGHT), _MOVE_CUTOFF / smoothing, fps)
-    points = clip.keypoints.astype(np.float64)
-    points = move_in_picture(points, offsets, clip.camera, fps, not clip.moving_camera)
-    if smoothing > 0:
-        points = steady(points, clip.camera, fps, smoothing)
-    return points.astype(np.float32)
+def _laid(
+    fit: MotionFit, motion: Motion, clip: Clip, found: Iterable[Offsets], present: np.ndarray
+) -> Motion:
+    """Fit the motion to what :mod:`.alignment` has ``found`` as well; it goes into the clip."""
+    shown = clip.camera.project(clip.keypoints)
+    certainty = np.zeros((*shown.shape, 2))
+    measured = list(found)
+    for each in measured:
+        shown[each.frame] += each.moved
+        # Each stands for the frames about it.
+        certainty[each.frame] = each.certainty * (present[each.frame] * clip.frames / len(measured))
+    fit.show(shown, certainty)
+    motion = fit.solve(motion, _FURTHER_STEPS, fit_shape=False)
+    clip.keypoints = fit.keypoints(motion).astype(np.float32)
+    return motion
 
 
 def _quality(frames: list[int], seen: _Seen, keypoints: np.ndarray, side: int) -> np.ndarray:
@@ -393,5 +424,5 @@ def _quality(frames: list[int], seen: _Seen, keypoints: np.ndarray, side: int) -
     points = keypoints[frames]
     across = points[:, KEYPOINT_INDEX["left_shoulder"]] - points[:, KEYPOINT_INDEX["right_shoulder"]]
     facing = across[:, 0] / np.maximum(np.linalg.norm(across, axis=-1), 1e-6)  # 1 in front, -1 behind
-    speed = speeds(seen.image, 1.0).mean(axis=-1)[frames] * 256 / side
+    speed = speeds(seen.lifted.image, 1.0).mean(axis=-1)[frames] * 256 / side
     return seen.visibility[frames].mean(axis=1) * (1 + 0.15 * facing) / (1 + 0.03 * speed)

@@ -2,9 +2,10 @@
 """From the pose estimator's landmarks to the body's keypoints, by a temporal network.
 
 The estimator looks at one picture at a time; its landmarks are its own points, not the body's, and their
-depth is a guess. The network sees a second of all 33 of them and corrects both, where they lie in the picture
-and in metres. What it sees and says is centred on the person and in metres, so that how large and where the
-person is filmed need not be learnt. Training (:mod:`...models.training.train_lifter`) sees the same.
+depth is a guess. The network sees seconds of all 33 of them and says where the body's keypoints are seen, how
+far each lies nearer or farther than the trunk, and how sure it is of either. What it sees and says is as a
+camera would have it that follows the person's trunk and turns with it, in metres: how large, where, and which
+way up a person is filmed need not be learnt. Training (:mod:`...models.training.train_lifter`) sees the same.
 """
 
 from __future__ import annotations
@@ -13,29 +14,31 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...models.keypoints import BLAZEPOSE_INDEX, MIRRORED, TRUNK
-from ...models.rotations import unit
+from ...models.camera import Camera
+from ...models.keypoints import BLAZEPOSE_INDEX, MIRRORED, MIRRORED_BONES, TRUNK
+from ...models.rotations import apply, unit
 from ..runtime.backends import Network
 from .blazepose import HIPS, LANDMARKS, SHOULDERS, Pose
-from .camera_space import fill, smooth
+from .smoothing import fill, smooth
 
 RATE = 25.0
 """Moments a second that the network sees, whatever the clip's frame rate."""
 
-FEATURES = 6 * LANDMARKS + 7
-"""Numbers a moment: landmarks in the picture and in metres, their visibility; score, velocity, edges."""
+FEATURES = 6 * LANDMARKS + 4
+"""Numbers a moment: landmarks in the picture and in metres, their visibility; nearness, velocity, roll."""
 
 _SHARES = np.cumsum((2 * LANDMARKS, 3 * LANDMARKS, LANDMARKS, 1, 2))
 _PAIRS = ((1, 4), (2, 5), (3, 6), *((left, left + 1) for left in (7, 9, *range(11, LANDMARKS, 2))))
-_OPPOSITE = np.arange(LANDMARKS)
+OPPOSITE = np.arange(LANDMARKS)
+"""For each landmark, the index of its opposite on the other side of the body."""
 for _left, _right in _PAIRS:
-    _OPPOSITE[[_left, _right]] = _right, _left
+    OPPOSITE[[_left, _right]] = _right, _left
 _TRUNK = [BLAZEPOSE_INDEX[point] for point in TRUNK]  # among the landmarks
-_SCALE_CUTOFF = 1.0  # Hz; a person's size in the picture changes slowly
-_LEAST_VISIBILITY = 0.05
-_LEAST_SCALE = 1e-3  # pixels a metre, of the picture's longer side
+_SLOW = 1.0  # Hz; a person's size in the picture, and which way up they are, change slowly
+_LEAST_VISIBILITY, _LEAST_TRUST = 0.05, 1e-3
+_LEAST_SCALE = 1e-3  # of a metre at the person's distance, in the picture's tangents: a kilometre off
 _FASTEST, _VELOCITY_UNIT = 5.0, 5.0  # metres a second
-_NEAREST_EDGE, _FARTHEST_EDGE = -0.5, 2.0  # metres
+_NEAREST = 2.0  # 1 / metres
 
 
 @dataclass
@@ -62,6 +65,20 @@ class Landmarks:
         """Return those of some of the frames."""
         return Landmarks(*(values[frames] for values in vars(self).values()))
 
+    def between(self, every: int) -> Landmarks:
+        """Return them with straight lines between frames of which only every so many-th was looked at.
+
+        A person is taken to be there between two frames in which they are.
+        """
+        looked = self.part(slice(None, None, every))
+        seen = looked.score > 0
+        if every == 1 or not seen.any():
+            return self
+        moments = np.minimum(np.arange(len(self.score)) / every, len(seen) - 1)
+        image, world, visibility, score = (_at(fill(value, seen), moments) for value in vars(looked).values())
+        there = seen[np.floor(moments).astype(int)] & seen[np.ceil(moments).astype(int)]
+        return Landmarks(image, world, visibility, np.where(there, score, 0))
+
     def exchanged(self, frames: np.ndarray) -> Landmarks:
         """Return them with left and right exchanged, and depth reversed, in some of the ``frames (T,)``.
 
@@ -69,152 +86,175 @@ class Landmarks:
         """
         there = frames[:, None]
         return Landmarks(
-            np.where(there[..., None], self.image[:, _OPPOSITE], self.image),
-            np.where(there[..., None], self.world[:, _OPPOSITE] * (1, 1, -1), self.world),
-            np.where(there, self.visibility[:, _OPPOSITE], self.visibility),
+            np.where(there[..., None], self.image[:, OPPOSITE], self.image),
+            np.where(there[..., None], self.world[:, OPPOSITE] * (1, 1, -1), self.world),
+            np.where(there, self.visibility[:, OPPOSITE], self.visibility),
             self.score,
         )
 
 
 @dataclass
 class View:
-    """The person's own measure of the picture, in each of N moments."""
+    """N clips as a camera sees them that follows the trunk's middle and turns so that the trunk stands."""
 
-    features: np.ndarray  # (N, FEATURES) float32
-    centre: np.ndarray  # (N, 2) pixels
-    scale: np.ndarray  # (N,) pixels a metre
-    image: np.ndarray  # (N, 23, 2) the keypoints' landmarks, metres from the centre
-    world: np.ndarray  # (N, 23, 3) likewise, from the trunk's middle
+    features: np.ndarray  # (N, T, FEATURES) float32
+    turn: np.ndarray  # (N, T, 3, 3) from its axes to the camera's
+    scale: np.ndarray  # (N, T) of a metre at the person's distance, in tangents: 1 / distance
 
 
-def view_of(landmarks: Landmarks, size: tuple[int, int]) -> View:
-    """Return what the network sees of ``landmarks``, :data:`RATE` a second, in a picture of ``size``.
+@dataclass
+class Lifted:
+    """What a clip's landmarks say of the body's keypoints; metres as large as the estimator takes people."""
 
-    ``size`` is (width, height). ValueError where nobody is ever seen.
+    image: np.ndarray  # (T, 23, 2) pixels
+    image_spread: np.ndarray  # (T, 23) pixels, half of the mean error that is to be expected
+    points: np.ndarray  # (T, 23, 3) metres, camera axes, from the trunk's middle
+    line: np.ndarray  # (T, 3) unit, from the camera to the trunk's middle
+    distance: np.ndarray  # (T,) metres, of the trunk's middle along it
+    bone_spread: np.ndarray  # (T, len(BONES)) metres, mean error of a bone's extent along that line
+
+    def part(self, frames: slice) -> Lifted:
+        """Return that of some of the frames."""
+        return Lifted(**{name: values[frames] for name, values in vars(self).items()})
+
+
+def view_of(rays: np.ndarray, world: np.ndarray, visibility: np.ndarray, seen: np.ndarray) -> View:
+    """Return what the network sees of N clips, :data:`RATE` moments a second.
+
+    Args:
+        rays: ``(N, T, 33, 2)`` landmarks in the picture, x / z and y / z in the camera's axes.
+        world: ``(N, T, 33, 3)`` the same in metres, axes parallel to a picture centred on the person.
+        visibility: ``(N, T, 33)``.
+        seen: ``(N, T)`` bool; elsewhere all of these are filled in.
     """
-    seen = landmarks.score > 0
-    if not seen.any():
-        raise ValueError("nobody is seen in any frame")
-    image, world = fill(landmarks.image, seen), fill(landmarks.world, seen)
-    visibility = fill(landmarks.visibility, seen) * seen[:, None]
-    centre = image[:, _TRUNK].mean(axis=1)
-    image, world = image - centre[:, None], world - world[:, _TRUNK].mean(axis=1, keepdims=True)
+    axes, roll = axes_of(rays, seen)
+    turn = axes @ rolled(roll)
+    flat = across(rays, axes) @ rolled(roll)[..., :2, :2]
+    world = (world - world[:, :, _TRUNK].mean(axis=2, keepdims=True)) @ rolled(roll)
     certain = np.maximum(visibility, _LEAST_VISIBILITY)[..., None]
-    scale = (certain * image * world[..., :2]).sum(axis=(1, 2)) / (certain * world[..., :2] ** 2).sum(
-        axis=(1, 2)
+    scale = (certain * flat * world[..., :2]).sum(axis=(2, 3)) / (certain * world[..., :2] ** 2).sum(
+        axis=(2, 3)
     )
-    scale = np.log(np.maximum(scale, _LEAST_SCALE * max(size)))
-    trust = np.where(seen, 1.0, _LEAST_SCALE)[:, None]
-    scale = np.exp(smooth(scale[:, None, None], trust, _SCALE_CUTOFF, RATE)[:, 0, 0])
-    image /= scale[:, None, None]
-    velocity = np.gradient(centre, axis=0) * RATE / scale[:, None] if len(centre) > 1 else 0 * centre
-    edges = np.concatenate([centre, np.array(size) - centre], axis=1) / scale[:, None]
+    trust = np.where(seen, 1.0, _LEAST_TRUST)
+    scale = np.log(np.maximum(scale, _LEAST_SCALE))
+    scale = np.exp(smooth(scale.T[..., None], trust.T, _SLOW, RATE)[..., 0].T)
+    if rays.shape[1] > 1:
+        moved = apply(np.swapaxes(turn, -1, -2), np.gradient(axes[..., 2], axis=1))
+        velocity = RATE * moved[..., :2] / scale[..., None]
+        rolling = RATE * np.gradient(np.unwrap(roll, axis=1), axis=1)
+    else:
+        velocity, rolling = np.zeros((*roll.shape, 2)), np.zeros_like(roll)
     features = [
-        image.reshape(len(image), -1),
-        world.reshape(len(world), -1),
-        visibility,
-        landmarks.score[:, None],
+        (flat / scale[..., None, None]).reshape(*roll.shape, -1),
+        world.reshape(*roll.shape, -1),
+        visibility * seen[..., None],
+        np.minimum(scale, _NEAREST)[..., None],
         np.clip(velocity, -_FASTEST, _FASTEST) / _VELOCITY_UNIT,
-        np.clip(edges, _NEAREST_EDGE, _FARTHEST_EDGE),
+        np.clip(rolling, -_FASTEST, _FASTEST)[..., None] / _VELOCITY_UNIT,
     ]
-    chosen = list(BLAZEPOSE_INDEX)
-    return View(
-        np.concatenate(features, axis=1).astype(np.float32), centre, scale, image[:, chosen], world[:, chosen]
-    )
+    return View(np.concatenate(features, axis=-1).astype(np.float32), turn, scale)
 
 
-def split(features: np.ndarray) -> list[np.ndarray]:
-    """Take features ``(..., FEATURES)`` apart.
+def axes_of(rays: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how a camera turns that follows the trunk's middle, and how far the trunk there is rolled.
 
-    Landmarks in the picture ``(..., 33, 2)`` and in metres ``(..., 33, 3)``, their visibility ``(..., 33)``,
-    the score ``(..., 1)``, the velocity ``(..., 2)``, and how far the picture's left, top, right and lower
-    edges are ``(..., 4)``.
+    Args:
+        rays: ``(N, T, 33, 2)`` landmarks in the picture, x / z and y / z, :data:`RATE` moments a second.
+        seen: ``(N, T)`` bool; elsewhere the roll is bridged.
+
+    Returns:
+        The axes ``(N, T, 3, 3)``, as columns, of a camera without a roll, and the roll ``(N, T)``, radians.
     """
-    image, world, *rest = np.split(features, _SHARES, axis=-1)
-    return [image.reshape(*image.shape[:-1], -1, 2), world.reshape(*world.shape[:-1], -1, 3), *rest]
+    axes = look_at(rays[:, :, _TRUNK].mean(axis=2))
+    flat = across(rays, axes)
+    down = flat[:, :, HIPS].mean(axis=2) - flat[:, :, SHOULDERS].mean(axis=2)
+    trust = np.where(seen, 1.0, _LEAST_TRUST)
+    down = smooth(down.swapaxes(0, 1), trust.T, _SLOW, RATE).swapaxes(0, 1)
+    return axes, np.arctan2(down[..., 0], down[..., 1])
 
 
-def join(parts: list[np.ndarray]) -> np.ndarray:
-    """Undo :func:`split`."""
-    image, world, *rest = parts
-    flat = [points.reshape(*points.shape[:-2], -1) for points in (image, world)]
-    return np.concatenate([*flat, *rest], axis=-1).astype(np.float32)
+def look_at(middle: np.ndarray) -> np.ndarray:
+    """Return the axes ``(..., 3, 3)``, as columns, of a camera turned to ``middle (..., 2)`` without a roll.
+
+    ``middle`` is x / z and y / z in the axes of the camera that turns.
+    """
+    ray = unit(np.concatenate([middle, np.ones((*middle.shape[:-1], 1))], axis=-1))
+    half = unit(ray + np.array([0.0, 0.0, 1.0]))
+    # Two half turns, about the axis and then about the bisector, take the axis to the ray without a roll.
+    return (2 * half[..., :, None] * half[..., None, :] - np.eye(3)) @ np.diag([-1.0, -1.0, 1.0])
+
+
+def across(rays: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    """Return ``rays (..., K, 2)`` as seen in other ``axes (..., 3, 3)`` of the same eye."""
+    turned = np.concatenate([rays, np.ones((*rays.shape[:-1], 1))], axis=-1) @ axes
+    return turned[..., :2] / np.maximum(turned[..., 2:], _LEAST_SCALE)
+
+
+def rolled(roll: np.ndarray) -> np.ndarray:
+    """Return the rotations ``(..., 3, 3)`` that take a trunk which stands to one that lies at ``roll``."""
+    turn = np.zeros((*roll.shape, 3, 3))
+    turn[..., 0, 0] = turn[..., 1, 1] = np.cos(roll)
+    turn[..., 0, 1] = np.sin(roll)
+    turn[..., 1, 0] = -turn[..., 0, 1]
+    turn[..., 2, 2] = 1
+    return turn
 
 
 def mirror(features: np.ndarray) -> np.ndarray:
     """Return the features ``(..., FEATURES)`` of the mirrored picture."""
-    image, world, visibility, score, velocity, edges = split(features)
-    return join(
-        [
-            image[..., _OPPOSITE, :] * (-1, 1),
-            world[..., _OPPOSITE, :] * (-1, 1, 1),
-            visibility[..., _OPPOSITE],
-            score,
-            velocity * (-1, 1),
-            edges[..., [2, 1, 0, 3]],
-        ]
-    )
+    image, world, visibility, nearness, velocity, rolling = np.split(features, _SHARES, axis=-1)
+    shape = features.shape[:-1]
+    image = image.reshape(*shape, -1, 2)[..., OPPOSITE, :] * (-1, 1)
+    world = world.reshape(*shape, -1, 3)[..., OPPOSITE, :] * (-1, 1, 1)
+    flat = [points.reshape(*shape, -1) for points in (image, world)]
+    parts = [*flat, visibility[..., OPPOSITE], nearness, velocity * (-1, 1), -rolling]
+    return np.concatenate(parts, axis=-1).astype(np.float32)
 
 
-def keypoints_of(
-    landmarks: Landmarks, size: tuple[int, int], fps: float, network: Network
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the body's keypoints: image ``(T, 23, 2)`` pixels, and metres ``(T, 23, 3)``.
+def keypoints_of(landmarks: Landmarks, camera: Camera, fps: float, network: Network) -> Lifted:
+    """Return what the ``network``, ``load_network("pose_lifter")``, says of a clip's landmarks.
 
-    The metres are in axes parallel to a picture centred on the person, from any origin. ``network`` is
-    ``load_network("pose_lifter")``, ``size`` the picture's (width, height); frames without the person are
-    filled in. ValueError where there are only such.
-
-    The network knows people whose trunk stands in the picture. Where it lies, or is upside down, the picture
-    is turned by quarters until it stands, over the whole clip alike, and what comes out is turned back.
+    Frames without the person are filled in. ValueError where there are only such.
     """
-    quarters = _quarters_off(landmarks)
-    turned = Landmarks(
-        _turned(landmarks.image, quarters, size),
-        _turned(landmarks.world, quarters),
-        landmarks.visibility,
-        landmarks.score,
-    )
-    upright = size if quarters % 2 == 0 else size[::-1]
-    image, world = _keypoints_upright(turned, upright, fps, network)
-    return _turned(image, -quarters, upright), _turned(world, -quarters)
-
-
-def _quarters_off(landmarks: Landmarks) -> int:
-    """Return by how many quarters, clockwise, the picture must turn for the trunk to stand."""
-    shoulders, hips = (landmarks.image[:, points].mean(axis=1) for points in (SHOULDERS, HIPS))
-    across, down = (landmarks.score[:, None] * unit(hips - shoulders)).sum(axis=0)
-    return round(np.arctan2(across, down) / (np.pi / 2)) % 4
-
-
-def _turned(points: np.ndarray, quarters: int, size: tuple[int, int] | None = None) -> np.ndarray:
-    """Turn points ``(..., 2 or 3)`` clockwise by quarters, about the origin or with a picture of ``size``."""
-    for _ in range(quarters % 4):
-        height = 0 if size is None else size[1]
-        points = np.concatenate([height - points[..., 1:2], points[..., :1], points[..., 2:]], axis=-1)
-        size = None if size is None else size[::-1]
-    return points
-
-
-def _keypoints_upright(
-    landmarks: Landmarks, size: tuple[int, int], fps: float, network: Network
-) -> tuple[np.ndarray, np.ndarray]:
     frames = len(landmarks.score)
     phases = max(1, round(fps / RATE))  # of a film faster than the network: each sees its share of the frames
     grid = np.arange(int(np.ceil((frames - 1) * RATE * phases / fps)) + 1) * (fps / RATE / phases)
-    image, world = (np.empty((len(grid), len(BLAZEPOSE_INDEX), axes)) for axes in (2, 3))
+    said: dict[str, np.ndarray] = {}
     for phase in range(min(phases, len(grid))):
-        view = view_of(_between(landmarks, grid[phase::phases]), size)
-        # Both ways round, and the mean: the mirrored picture has the mirrored motion, and errors even out.
-        moved = network(features=np.stack([view.features, mirror(view.features)]))
-        moved_image, moved_world = (
-            (straight + turned[:, MIRRORED] * np.array((-1, 1, 1)[: turned.shape[-1]])) / 2
-            for straight, turned in (moved["image"], moved["world"])
-        )
-        image[phase::phases] = view.centre[:, None] + (view.image + moved_image) * view.scale[:, None, None]
-        world[phase::phases] = view.world + moved_world
+        for name, values in _lifted(_between(landmarks, grid[phase::phases]), camera, network).items():
+            said.setdefault(name, np.empty((len(grid), *values.shape[1:])))[phase::phases] = values
     back = np.arange(frames) * (RATE * phases / fps)
-    return _at(image, back), _at(world, back)
+    said = {name: _at(values, back) for name, values in said.items()}
+    return Lifted(**{**said, "line": unit(said["line"])})
+
+
+def _lifted(landmarks: Landmarks, camera: Camera, network: Network) -> dict[str, np.ndarray]:
+    """Return the fields of :class:`Lifted` of landmarks :data:`RATE` a second."""
+    focal, centre = np.array([camera.fx, camera.fy]), np.array([camera.cx, camera.cy])
+    rays, seen = (landmarks.image - centre) / focal, landmarks.score > 0
+    view = view_of(rays[None], landmarks.world[None], landmarks.visibility[None], seen[None])
+    # Both ways round, and the mean: the mirrored picture has the mirrored motion, and errors even out.
+    both = network(features=np.concatenate([view.features, mirror(view.features)]))
+    (straight, turned), spread, bones = both["points"], both["spread"], both["bone_spread"]
+    seen_at = (straight + turned[:, MIRRORED] * (-1, 1, 1)) / 2
+    spread = (spread[0] + spread[1][:, MIRRORED]) / 2
+    bones = (bones[0] + bones[1][:, MIRRORED_BONES]) / 2
+    turn, scale = view.turn[0], view.scale[0][:, None]
+    flat, depth = seen_at[..., :2], seen_at[..., 2:]
+    turned_rays = np.concatenate([flat * scale[..., None], np.ones((*scale.shape, 1)) + 0 * depth], axis=-1)
+    ahead = turned_rays @ np.swapaxes(turn, -1, -2)
+    image = focal * ahead[..., :2] / np.maximum(ahead[..., 2:], _LEAST_SCALE) + centre
+    points = np.concatenate([flat * (1 + depth * scale[..., None]), depth], axis=-1) @ np.swapaxes(
+        turn, -1, -2
+    )
+    return {
+        "image": image,
+        "image_spread": spread * scale * float(np.sqrt(camera.fx * camera.fy)),
+        "points": points - points[:, TRUNK].mean(axis=1, keepdims=True),
+        "line": turn[..., 2],
+        "distance": 1 / view.scale[0],
+        "bone_spread": bones,
+    }
 
 
 def _between(landmarks: Landmarks, moments: np.ndarray) -> Landmarks:

@@ -10,6 +10,8 @@ in most frames is right.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from .blazepose import HIPS, LANDMARKS, SHOULDERS
@@ -20,18 +22,25 @@ _DEPTH, _TRUNK = 0.5, 0.5  # how much a leap in depth counts beside one in the p
 _EXCHANGED = (
     0.002  # trunks a frame that taking the estimator to be wrong costs: who is right is right more often
 )
+_UNSURE = 0.08  # trunks: where exchanging would be less of a leap than this more, nobody can tell
 _REMEMBERED = 0.15  # seconds without the person after which where a limb was tells half as much
 
 
-def settle_sides(landmarks: Landmarks, fps: float) -> tuple[Landmarks, np.ndarray]:
-    """Return the landmarks with left and right as the whole clip has them, and which frames that changed.
+@dataclass(frozen=True)
+class Sides:
+    """What :func:`settle_sides` decides."""
 
-    Those are ``(T,)`` bool.
-    """
+    landmarks: Landmarks  # with left and right as the whole clip has them
+    exchanged: np.ndarray  # (T,) bool, the frames that this changed
+    unsure: np.ndarray  # (T,) bool, the frames between which an exchange would not show
+
+
+def settle_sides(landmarks: Landmarks, fps: float) -> Sides:
+    """Decide which side is left in every frame of a clip."""
     seen = np.flatnonzero(landmarks.score > 0)
-    exchanged = np.zeros(len(landmarks.score), bool)
+    exchanged, unsure = np.zeros((2, len(landmarks.score)), bool)
     if len(seen) < 2:
-        return landmarks, exchanged
+        return Sides(landmarks, exchanged, unsure)
     points = _places(landmarks, seen)
     others = _places(landmarks.exchanged(np.ones(len(exchanged), bool)), seen)
     told = 0.5 ** ((np.diff(seen) / fps - 1 / fps) / _REMEMBERED)
@@ -47,7 +56,10 @@ def settle_sides(landmarks: Landmarks, fps: float) -> tuple[Landmarks, np.ndarra
     for t in range(len(seen) - 1, -1, -1):
         exchanged[seen[t]] = bool(state)
         state = came[t, state]
-    return landmarks.exchanged(exchanged), exchanged
+    alike = np.abs(other - same) < _UNSURE
+    unsure[seen[1:]] |= alike
+    unsure[seen[:-1]] |= alike
+    return Sides(landmarks.exchanged(exchanged), exchanged, unsure)
 
 
 def _places(landmarks: Landmarks, seen: np.ndarray) -> np.ndarray:

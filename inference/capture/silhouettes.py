@@ -32,6 +32,11 @@ class Silhouettes:
         """Keep a frame's ``mask`` ``(H, W)`` uint8, 255 where the person is."""
         self._packed[frame] = zlib.compress(np.packbits(mask > 127).tobytes(), 1)
 
+    @property
+    def frames(self) -> list[int]:
+        """The frames of which there is a mask, in order."""
+        return sorted(self._packed)
+
     def part(self, frames: slice) -> Silhouettes:
         """Return those of some of the frames, counted from the first of them."""
         kept = Silhouettes(self.width, self.height)

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
+import cv2
 import numpy as np
+from av.buffer import Buffer
 from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
 
 from ...models.errors import InputError, one_line
 from ...models.frame_rates import rational_rate
@@ -19,6 +24,10 @@ from .source import PictureSequence, Trouble, open_film
 
 _ENOUGH = 1.0  # seconds of a broken film that are worth having
 _MOST_TOLD = 3  # of a kind
+
+GLANCE_SIDE = 64
+"""Pixels of either side of :attr:`Picture.glance`."""
+_LUMA_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "gray")
 
 
 def canvas_size(width: int, height: int, size: int) -> tuple[int, int]:
@@ -46,6 +55,18 @@ class Picture:
     def canvas(self) -> np.ndarray:
         """The picture at canvas size, ``(height, width, 3)`` uint8 RGB."""
         return self._canvas.show(self._frame)
+
+    @cached_property
+    def glance(self) -> np.ndarray:
+        """The picture as ``(64, 64)`` uint8 grey, squeezed and not turned: to compare pictures, fast."""
+        frame, size = self._frame, (GLANCE_SIDE, GLANCE_SIDE)
+        if frame.format.name not in _LUMA_FIRST:
+            return frame.reformat(*size, format="gray", interpolation=Interpolation.AREA).to_ndarray()
+        plane = frame.planes[0]
+        values = np.frombuffer(memoryview(cast(Buffer, plane)), np.uint8)
+        rows = values.reshape(plane.height, plane.line_size)
+        apart = max(1, plane.height // (2 * GLANCE_SIDE))  # enough rows for a mean
+        return cv2.resize(rows[::apart, : frame.width], size, interpolation=cv2.INTER_AREA)
 
 
 class VideoReader:
@@ -98,7 +119,23 @@ class VideoReader:
         last = facts.duration if end is None else min(end, facts.duration or end)
         self.expected_frames = max(0, round((last - self.start) * self.fps))
         self._rate_is_made_up = isinstance(self._film, PictureSequence) and rate is None
+        self._enough = _ENOUGH
         self._told: list[str] = []
+        self._trouble = Trouble()
+
+    def part(self, frames: slice) -> VideoReader:
+        """Return a reader of some of its frames alone, for a film that was read and told of already."""
+        part = copy.copy(self)
+        part.start = self.start + frames.start / float(self.fps)
+        part.end = self.start + frames.stop / float(self.fps)
+        part.expected_frames = frames.stop - frames.start
+        part._enough, part._told = 0.0, []
+        return part
+
+    @property
+    def leaps(self) -> list[float]:
+        """Seconds from ``start`` at which the film's own time leaps, in what was read of it."""
+        return [at - self.start for at, _ in self._trouble.leaps if at > self.start]
 
     @property
     def remarks(self) -> list[str]:
@@ -122,7 +159,7 @@ class VideoReader:
         film = self.source_width, self.source_height
         source, canvas = Screen(film, film), Screen(film, (self.width, self.height))
         half = float(min(1 / self.fps, self._step)) / 2  # time stamps may be rounded
-        trouble = Trouble()
+        trouble = self._trouble = Trouble()
         stop = float("inf") if self.end is None else self.end
         picture: Picture | None = None
         made, read_to = 0, 0.0
@@ -150,7 +187,7 @@ class VideoReader:
             said = f" ({trouble.said})" if trouble.said else ""
             reached, length = trouble.broke_off
             broken = f"{name}: the video breaks off at {reached:.2f} s of {length:.2f} s{said}"
-            if reached - self.start < _ENOUGH:
+            if reached - self.start < self._enough:
                 raise InputError("truncated_video", f"{broken}; copy it again from where it came.")
             told.append(f"{broken}: what comes before is used.")
         elif trouble.said:

@@ -89,7 +89,7 @@ class Doubt:
 
     def describe(self) -> str:
         """Say in one line what the user should know."""
-        return f"{self.span}: the {self.part} is hidden; its motion is a guess"
+        return f"{self.span}: the {self.part} is not seen well; its motion is a guess"
 
 
 def doubts(certainty: np.ndarray, fps: Fraction) -> list[Doubt]:

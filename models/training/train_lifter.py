@@ -1,353 +1,318 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The training of the pose lifter on what the estimator sees of synthetic people.
+"""The training of the pose lifter: landmarks of seconds of a film in, keypoints and how sure they are out.
 
-``s2d train lifter --data DIR --out DIR`` films people of the training split, lets the pose estimator follow
-them, and keeps its landmarks beside the truth, a file a clip; a run that was stopped goes on where it ended.
-Once all clips are there the network trains on them, for some minutes, and is measured on people and motions
-of the held-out split. ``--export DIR`` writes the weights that capture loads.
+``s2d train lifter --data DIR --out DIR`` films people of the training split, from whom it learns how the
+estimator errs (:mod:`.estimator_faults`), and of the held-out split, to measure on. Once all clips are there
+the network trains on virtual windows (:mod:`.lifter_windows`) and on the clips (:mod:`.filmed_windows`) for
+some minutes, and is exported and measured. Whatever stops it, the same command goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import time
 import warnings
-import zipfile
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
-from ...inference.capture.blazepose import PoseDetector, PoseLandmarker
-from ...inference.capture.camera_space import look_along
-from ...inference.capture.pose_lifter import (
-    FEATURES,
-    RATE,
-    Landmarks,
-    join,
-    keypoints_of,
-    mirror,
-    split,
-    view_of,
-)
-from ...inference.capture.tracking import Still, find_people, follow
-from ...inference.runtime.backends import OnnxNetwork
-from ..camera import Camera
-from ..errors import InputError, S2DError
-from ..keypoints import MIRRORED, TRUNK
+from ...inference.capture.blazepose import PoseLandmarker
+from ...inference.capture.pose_lifter import FEATURES, RATE, keypoints_of
+from ...inference.capture.sides import settle_sides
+from ...inference.runtime.backends import Network, OnnxNetwork
+from ..body_catalogue import load_body
+from ..errors import InputError
+from ..keypoints import BLAZEPOSE_INDEX, BONES, KEYPOINT_INDEX, TRUNK
 from ..outputs import JSON, ONNX, Kind
 from ..pose_lifter import PoseLifter
+from ..rotations import unit
 from ..shipped import WEIGHTS
 from ..whole_files import check_writable, whole_file, write_whole
+from .checkpoints import CHECKPOINTS, of_this_training, read_checkpoint, write_checkpoint
+from .estimator_faults import KINDS, EstimatorFaults, about_trunk, followed
+from .filmed_windows import FilmedWindows
+from .lifter_clips import FILMED, FRAMES, Filming, LifterClip, collect, load_clip
+from .lifter_windows import LifterWindows, PosedMotions
 from .model_card import put_into_card
 from .motion import data_dir
-from .people import People
 from .schedule import running_average, warm_cosine
 
 NETWORK_NAME = "pose_lifter"
-FRAMES = 64
-"""Of a clip, at :data:`...inference.capture.pose_lifter.RATE` a second."""
-SIZES = ((256, 256), (256, 256), (384, 384), (320, 320), (448, 256), (256, 448))
-"""Canvases ``(H, W)`` that clips are filmed on, in turn."""
-HELD_OUT_CLIPS = 48
-METRICS = ("image_mm", "depth_mm", "pose_mm", "acceleration_mm")
+CHECKPOINT = "lifter.pt"
+CLIPS, HELD_OUT_CLIPS = 50 * len(FILMED), 2 * len(FILMED)
+"""Filmed to train on, and to learn the estimator's faults from, and to measure on."""
+MINUTES = 90.0
+"""Of the whole training, on one processor core."""
+VIRTUAL, FILMED_TOO = 26, 24
+"""Windows a step."""
+WARM_UP = 100
+SAVE_SECONDS = 45
 
-_SEED = 4242  # of the people
-_CLIPS_A_STEP = 12
-_LEARNING_RATE, _WEIGHT_DECAY, _WARM_UP = 1e-3, 1e-2, 100
-_LEAST_RATE = 0.01  # share of the largest learning rate
+METRICS = ("image_mm", "depth_mm", "bone_mm", "knee_degrees")
+EXPECTED = ("expected_image_mm", "expected_bone_mm")
+
+_LEARNING_RATE, _LEAST_RATE, _WEIGHT_DECAY = 1e-3, 0.01, 1e-2
 _AVERAGING, _AVERAGING_RAMP = 0.995, 5
-_IMAGE, _ACROSS, _DEPTH, _CHANGE = 0.03, 0.03, 0.06, 0.033  # metres of error that weigh as much each
-_OUTSIDE, _UNSEEN = 0.1, 0.2  # weight of points outside the picture, and of frames without the person
-_LEAST_SEEN = 0.6  # of a clip's frames
-_ROLL, _SIZE, _ZOOM, _JITTER = 0.12, 0.08, 0.05, 0.01  # standard deviations of how clips are varied
+_FIRST_LOOK = 8  # batches that give the inputs' means
+_IMAGE, _DEPTH, _BONE, _CHANGE = 0.03, 0.06, 0.05, 0.033  # metres of error that weigh as much each
+_BONES_WEIGHT, _SPREADS_WEIGHT = 0.6, 0.3
+_USUAL_SPREAD = 0.04  # metres: whose likelihood is 0
+_SHOWN_EVERY = 50  # steps
+
+_FIRST, _SECOND = np.array(BONES).T
+_KNEES = [[KEYPOINT_INDEX[f"{side}_{j}"] for j in ("hip", "knee", "ankle")] for side in ("left", "right")]
 
 
-# ---- clips -------------------------------------------------------------------------------------
+def loss_of(network: PoseLifter, features: Tensor, truth: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the loss on N windows, and its errors in the picture, in depth and of bones ``(3,)``, metres.
 
+    Places in the picture and in depth, bones in depth, how all of it changes, and how likely the errors are
+    under the spreads, which learn from the errors but not the other way round (Laplace distributions).
 
-def film(
-    people: People, index: int, estimators: tuple[PoseDetector, PoseLandmarker]
-) -> dict[str, np.ndarray]:
-    """Film a clip and follow the person in it.
-
-    Returns :class:`Landmarks`' arrays by name, ``size`` (width, height), ``camera`` (fx, fy, cx, cy) and the
-    true ``keypoints`` ``(T, 23, 3)`` in camera space.
+    Args:
+        network: in training.
+        features: ``(N, T, FEATURES)``.
+        truth: ``(N, T, 23, 3)``, see :func:`.lifter_windows.truth_of`.
+        weight: ``(N, T, 23)`` how much each keypoint counts.
     """
-    detector, landmarker = estimators
-    head, frames = people.clip(index, FRAMES, RATE)
-    drawn = list(frames)
-    pictures = [Still(frame["frame"]) for frame in drawn]
-    landmarks = Landmarks.unseen(FRAMES)
-    found, _ = find_people(pictures, RATE, detector.detect)
-    if found:
-        for t, (_, pose) in enumerate(follow(pictures, RATE, found[0], landmarker)):
-            if pose is not None:
-                landmarks.put(t, pose)
-    camera = head["camera"]
-    return vars(landmarks) | {
-        "size": np.array(pictures[0].source.shape[1::-1]),
-        "camera": np.array([camera.fx, camera.fy, camera.cx, camera.cy]),
-        "keypoints": np.stack([frame["keypoints"] for frame in drawn]),
-    }
+    points, spread, bone_spread = network(features)
+    off = points - truth
+    image, depth = off[..., :2].norm(dim=-1), off[..., 2].abs()
+    bones = (off[..., _FIRST, 2] - off[..., _SECOND, 2]).abs()
+    of_bone = torch.minimum(weight[..., _FIRST], weight[..., _SECOND])
+    likely = (weight * (image.detach() / spread + 2 * (spread / _USUAL_SPREAD).log())).mean()
+    in_depth = bones.detach() / bone_spread + (bone_spread / _USUAL_SPREAD).log()
+    likely = likely + (of_bone * in_depth).mean()
+    loss = (
+        (weight * (image / _IMAGE + depth / _DEPTH)).mean()
+        + _BONES_WEIGHT * (of_bone * bones / _BONE).mean()
+        + (off.diff(dim=1) / _CHANGE).abs().mean()
+        + _SPREADS_WEIGHT * likely
+    )
+    return loss, torch.stack([errors.detach().mean() for errors in (image, depth, bones)])
 
 
-@dataclass(frozen=True)
-class Filming:
-    """Where clips are filmed to and from what.
+class Trainer:
+    """The network, its optimiser and all else that a checkpoint holds, so that a slice resumes exactly."""
 
-    Attributes:
-        data: folder of the assets.
-        out: folder of the filmed clips, one folder a split.
-        backgrounds: folder of photographs to stand people before.
-        renderers: processes that film.
-        deadline: seconds since the epoch after which no clip is begun.
-    """
+    def __init__(self, virtual: LifterWindows, filmed: FilmedWindows, minutes: float = MINUTES) -> None:
+        torch.manual_seed(0)
+        self.virtual, self.filmed, self.minutes = virtual, filmed, minutes
+        self.network = PoseLifter(FEATURES)
+        self.average = running_average(self.network, _AVERAGING, _AVERAGING_RAMP)
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), weight_decay=_WEIGHT_DECAY)
+        self.step, self.seconds = 0, 0.0
 
-    data: Path
-    out: Path
-    backgrounds: Path | None
-    renderers: int
-    deadline: float
+    @property
+    def done(self) -> float:
+        """How far the whole training has come, 0 to 1."""
+        return min(1.0, self.seconds / (60 * self.minutes))
 
-
-def collect(filming: Filming, split: str, clips: int) -> list[Path]:
-    """Film what is missing of ``clips`` clips of a split; return the files that there are after that.
-
-    S2DError ``filming`` where a process that films fails.
-    """
-    folder = filming.out / split
-    folder.mkdir(parents=True, exist_ok=True)
-    start = multiprocessing.get_context("spawn").Process
-    shares = [range(first, clips, filming.renderers) for first in range(filming.renderers)]
-    workers = [
-        start(target=_film_share, args=(filming, folder, split, share))
-        for share in shares
-        if any(not _file(folder, index).is_file() for index in share)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    if any(worker.exitcode for worker in workers):
-        raise S2DError(
-            "filming", f"Filming clips to {folder} failed: run it again with --debug to see why, or go on."
-        )
-    return [path for path in (_file(folder, index) for index in range(clips)) if path.is_file()]
-
-
-def _file(folder: Path, index: int) -> Path:
-    return folder / f"{index:05d}.npz"
-
-
-def _film_share(filming: Filming, folder: Path, split: str, indices: range) -> None:
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    estimators = PoseDetector(1), PoseLandmarker(1)
-    people: dict[tuple[int, int], People] = {}
-    for index in indices:
-        path = _file(folder, index)
-        if path.is_file():
-            continue
-        if time.time() > filming.deadline:
+    def train(self, seconds: float, checkpoint: Path) -> None:
+        """Train to the end or for ``seconds``; the checkpoint is never more than a minute behind."""
+        if self.done >= 1:
             return
-        size = SIZES[index % len(SIZES)]
-        if size not in people:
-            people[size] = People(filming.data, split, size, _SEED, backgrounds=filming.backgrounds)
-        filmed = film(people[size], index, estimators)
-        with whole_file(path) as aside:
-            values = {name: value.astype(np.float32) for name, value in filmed.items()}
-            np.savez(aside, allow_pickle=False, **values)
+        deadline = time.monotonic() + seconds
+        if self.step == 0:
+            first = torch.cat([self.batch(step)[0] for step in range(_FIRST_LOOK)])
+            self.network.standardise(first.reshape(-1, FEATURES))
+        self.virtual.prepare(self.step)
+        shown: list[Tensor] = []
+        before = saved = time.monotonic()
+        while self.done < 1:
+            shown.append(self.learn())
+            now = time.monotonic()
+            self.seconds += now - before
+            before = now
+            if now - saved > SAVE_SECONDS:
+                self.save(checkpoint)
+                saved = now
+            if self.step % _SHOWN_EVERY == 0:
+                off = 1000 * torch.stack(shown).mean(dim=0)
+                image, depth, bones = (f"{error:.1f}" for error in off.tolist())
+                at = f"step {self.step} minute {self.seconds / 60:.1f} of {self.minutes:g}"
+                print(f"{at}: image {image}, depth {depth}, bones {bones} mm", flush=True)
+                shown.clear()
+            if now > deadline:
+                break
+        self.save(checkpoint)
 
-
-# ---- examples ----------------------------------------------------------------------------------
-
-
-@dataclass
-class Example:
-    """A clip as the network sees it, and what it should say; metres, float32."""
-
-    features: np.ndarray  # (T, FEATURES)
-    image: np.ndarray  # (T, 23, 2), of the landmarks
-    world: np.ndarray  # (T, 23, 3)
-    true_image: np.ndarray  # (T, 23, 2), of the body's keypoints
-    true_world: np.ndarray  # (T, 23, 3)
-    weight: np.ndarray  # (T, 23)
-
-
-def load_example(path: Path) -> Example | None:
-    """Load a filmed clip, None where the person is seen too seldom. InputError for a damaged file."""
-    return _example(_read(path))
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name].astype(np.float64) for name in stored.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError("clip", f"{path} is damaged: delete it, and it is filmed anew.") from error
-
-
-def _example(clip: dict[str, np.ndarray]) -> Example | None:
-    landmarks = _landmarks(clip)
-    seen = landmarks.score > 0
-    if seen.mean() < _LEAST_SEEN:
-        return None
-    view = view_of(landmarks, tuple(clip["size"]))
-    camera, points = Camera(*clip["camera"]), clip["keypoints"]
-    pixels = camera.project(points)
-    true_image = (pixels - view.centre[:, None]) / view.scale[:, None, None]
-    true_world = _as_seen(points, view.image * view.scale[:, None, None] + view.centre[:, None], camera)
-    # How tall the person really is cannot be seen: as tall as the landmarks have them.
-    true_world *= np.sqrt((view.world**2).sum() / (true_world**2).sum())
-    inside = np.all((pixels >= 0) & (pixels < clip["size"]), axis=-1)
-    weight = np.where(inside, 1, _OUTSIDE) * np.where(seen, 1, _UNSEEN)[:, None]
-    return Example(
-        view.features,
-        *(value.astype(np.float32) for value in (view.image, view.world, true_image, true_world, weight)),
-    )
-
-
-def _landmarks(clip: dict[str, np.ndarray]) -> Landmarks:
-    return Landmarks(*(clip[name] for name in ("image", "world", "visibility", "score")))
-
-
-def _as_seen(points: np.ndarray, image: np.ndarray, camera: Camera) -> np.ndarray:
-    """Return ``points (T, 23, 3)`` about the trunk's middle, in axes of a picture centred on the person."""
-    back = look_along(np.broadcast_to(np.eye(3), (len(points), 3, 3)), image, camera)
-    turned = np.einsum("tij,tkj->tki", back, points)
-    return turned - turned[:, TRUNK].mean(axis=1, keepdims=True)
-
-
-def vary(example: Example, rng: np.random.Generator) -> Example:
-    """Mirror, roll and scale an example at random, and let its landmarks tremble."""
-    features, weight, turn = example.features, example.weight, np.eye(3)
-    keypoints = [example.image, example.world, example.true_image, example.true_world]
-    if rng.random() < 0.5:
-        features, weight = mirror(features), weight[:, MIRRORED]
-        keypoints = [points[:, MIRRORED] * (-1, 1, 1)[: points.shape[-1]] for points in keypoints]
-    angle = rng.normal(0, _ROLL)
-    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    size, zoom = np.exp(rng.normal(0, (_SIZE, _ZOOM)))
-    of_image, of_world = turn[:2, :2].T * size * zoom, turn.T * size
-    image, world, visibility, score, velocity, edges = split(features)
-    image = image @ of_image
-    image += rng.random() * rng.normal(0, _JITTER, image.shape)
-    features = join([image, world @ of_world, visibility, score, velocity @ turn[:2, :2].T, edges])
-    keypoints = [points @ (of_image if points.shape[-1] == 2 else of_world) for points in keypoints]
-    return Example(*(np.asarray(value, np.float32) for value in (features, *keypoints, weight)))
-
-
-# ---- learning ----------------------------------------------------------------------------------
-
-
-def loss_of(network: PoseLifter, examples: list[Example]) -> Tensor:
-    """Return the loss of ``network`` on clips of equal length: places, depth, and how they change."""
-    features, image, world, true_image, true_world, weight = (
-        torch.from_numpy(np.stack([vars(example)[name] for example in examples]))
-        for name in Example.__dataclass_fields__
-    )
-    moved_image, moved_world = network(features)
-    off_image, off_world = image + moved_image - true_image, world + moved_world - true_world
-    places = (
-        off_image.norm(dim=-1) / _IMAGE
-        + off_world[..., :2].norm(dim=-1) / _ACROSS
-        + off_world[..., 2].abs() / _DEPTH
-    )
-    changes = off_image.diff(dim=1).abs().mean() + off_world.diff(dim=1).abs().mean()
-    return (weight * places).mean() + changes / _CHANGE
-
-
-def train(examples: list[Example], steps: int, seed: int = 0) -> PoseLifter:
-    """Train a network from nothing; return the average of its weights, ready to run."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    network = PoseLifter(FEATURES)
-    network.standardise(torch.from_numpy(np.concatenate([example.features for example in examples])))
-    average = running_average(network, _AVERAGING, _AVERAGING_RAMP)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=_LEARNING_RATE, weight_decay=_WEIGHT_DECAY)
-    schedule = LambdaLR(optimiser, lambda step: warm_cosine(step, step / steps, _WARM_UP, _LEAST_RATE))
-    for step in range(steps):
-        chosen = [vary(examples[i], rng) for i in rng.integers(0, len(examples), _CLIPS_A_STEP)]
-        loss = loss_of(network, chosen)
-        optimiser.zero_grad(set_to_none=True)
+    def learn(self) -> Tensor:
+        """Take a step; return :func:`loss_of`'s errors."""
+        torch.manual_seed(
+            self.step
+        )  # what drops out is, like the windows, the same in a training that resumed
+        rate = warm_cosine(self.step, self.done, WARM_UP, _LEAST_RATE)
+        for group in self.optimiser.param_groups:
+            group["lr"] = _LEARNING_RATE * rate
+        loss, errors = loss_of(self.network.train(), *self.batch(self.step))
+        self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        average.update_parameters(network)
-        if step % 250 == 249 or step == steps - 1:
-            print(f"step {step + 1} of {steps}: loss {float(loss.detach()):.3f}", flush=True)
-    return cast(PoseLifter, average.module.eval())
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self.optimiser.step()
+        self.average.update_parameters(self.network)
+        self.step += 1
+        return errors
+
+    def batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a step's features, truth and weights, see :func:`loss_of`."""
+        seen, said = self.virtual.batch(step, VIRTUAL)
+        virtual = seen, said, np.ones(said.shape[:-1], np.float32)
+        both = zip(virtual, self.filmed.batch(step, FILMED_TOO), strict=True)
+        features, truth, weight = (torch.from_numpy(np.concatenate(values)) for values in both)
+        return features, truth, weight
+
+    def averaged(self) -> PoseLifter:
+        """Return the network with the running average of its weights, ready to run."""
+        network = PoseLifter(FEATURES)
+        network.load_state_dict(self.average.module.state_dict())
+        return network.eval()
+
+    def save(self, checkpoint: Path) -> None:
+        """Write the checkpoint, whole or not at all."""
+        state = {
+            "network": self.network.state_dict(), "average": self.average.module.state_dict(),
+            "optimiser": self.optimiser.state_dict(), "step": self.step, "seconds": self.seconds,
+        }  # fmt: skip
+        write_checkpoint(checkpoint, state)
+
+    def resume(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint exactly where it was written. InputError ``checkpoint`` for another's."""
+        state = read_checkpoint(checkpoint)
+        with of_this_training(checkpoint):
+            self.network.load_state_dict(state["network"])
+            self.average.module.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.step, self.seconds = state["step"], state["seconds"]
+        self.average.n_averaged.fill_(self.step)
 
 
-def export(network: PoseLifter, folder: Path) -> None:
-    """Write the network as ``pose_lifter.onnx`` into ``folder``."""
+def export(network: PoseLifter, folder: Path = WEIGHTS) -> None:
+    """Write the network as ``pose_lifter.onnx`` into ``folder``; any number of clips and moments go in."""
+    names = ("points", "spread", "bone_spread")
     with whole_file(folder / f"{NETWORK_NAME}.onnx") as aside, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own, about itself
         torch.onnx.export(
             network, (torch.rand(1, FRAMES, FEATURES),), aside, input_names=["features"],
-            output_names=["image", "world"], opset_version=17, dynamo=False,
-            dynamic_axes={name: {0: "clips", 1: "moments"} for name in ("features", "image", "world")},
+            output_names=list(names), opset_version=17, dynamo=False,
+            dynamic_axes={name: {0: "clips", 1: "moments"} for name in ("features", *names)},
         )  # fmt: skip
 
 
 # ---- measuring ---------------------------------------------------------------------------------
 
 
-def evaluate(paths: list[Path], folder: Path) -> dict[str, dict[str, float]]:
-    """Measure the exported network, and the estimator's own landmarks, on filmed clips.
+def measure(clip: LifterClip, network: Network) -> dict[str, dict[str, float]]:
+    """Measure a network, and the estimator's own landmarks, on a clip.
 
-    Returns the :data:`METRICS` of each, means over the points in the picture: how far a point lies from where
-    it is seen (millimetres at the person's depth), in depth and altogether, about the trunk's middle; and how
-    its path's second difference (millimetres a frame squared) differs from the true one's.
+    Returns the :data:`METRICS` of ``estimator`` and ``lifted``, means over the frames in which the person is
+    seen and the points in the picture: how far a point lies from where it is seen (millimetres at the
+    person's depth), how far in depth about the trunk, how far off bones are in depth; and how much straighter
+    knees are than they should be, degrees. ``lifted`` has the :data:`EXPECTED` errors, too.
+    """
+    landmarks = settle_sides(clip.landmarks, RATE).landmarks
+    lifted = keypoints_of(landmarks, clip.camera, RATE, network)
+    seen = landmarks.score > 0
+    inside = clip.inside() & seen[:, None]
+    both = inside[:, _FIRST] & inside[:, _SECOND]
+    distance = np.linalg.norm(clip.keypoints[:, TRUNK].mean(axis=1), axis=-1)
+    millimetres = 1000 * distance / np.sqrt(clip.camera.fx * clip.camera.fy)  # a pixel
+    larger = (distance / lifted.distance)[:, None]  # than the estimator takes people
+    pixels, true = clip.camera.project(clip.keypoints), about_trunk(clip.keypoints)
+    true_depth = np.einsum("tkc,tc->tk", true, lifted.line)
+    own = list(BLAZEPOSE_INDEX)
+    found = {}
+    for name, image, points, depth in (
+        (
+            "estimator",
+            landmarks.image[:, own],
+            landmarks.world[:, own],
+            about_trunk(landmarks.world[:, own])[..., 2],
+        ),
+        ("lifted", lifted.image, lifted.points, np.einsum("tkc,tc->tk", lifted.points, lifted.line)),
+    ):
+        off = larger * depth - true_depth
+        bones = np.abs(off[:, _FIRST] - off[:, _SECOND])
+        values = (
+            (np.linalg.norm(image - pixels, axis=-1) * millimetres[:, None])[inside].mean(),
+            1000 * np.abs(off)[inside].mean(),
+            1000 * bones[both].mean(),
+            (_knees(points) - _knees(clip.keypoints))[seen].mean(),
+        )
+        found[name] = dict(zip(METRICS, map(float, values), strict=True))
+    expected = 2 * lifted.image_spread * millimetres[:, None], 1000 * larger * lifted.bone_spread
+    image_error, bone_error = expected[0][inside].mean(), expected[1][both].mean()
+    found["lifted"] |= dict(zip(EXPECTED, (float(image_error), float(bone_error)), strict=True))
+    return found
+
+
+def _knees(points: np.ndarray) -> np.ndarray:
+    """Return the angles ``(T, 2)`` at the knees of keypoints ``(T, 23, 3)``, degrees."""
+    hips, knees, ankles = (points[:, [knee[i] for knee in _KNEES]] for i in range(3))
+    return np.degrees(np.arccos(np.clip((unit(hips - knees) * unit(ankles - knees)).sum(-1), -1, 1)))
+
+
+def evaluate(clips: Sequence[LifterClip], folder: Path) -> dict[str, dict[str, float]]:
+    """Measure the exported network, and the estimator's own landmarks, on clips: means of :func:`measure`.
+
+    Those of ``estimator`` and ``lifted`` are over all clips of adults whom the estimator sees, those by the
+    names of :data:`.estimator_faults.KINDS` of ``lifted`` over the clips of that kind. InputError ``clips``
+    where there are none.
     """
     network = OnnxNetwork(folder / f"{NETWORK_NAME}.onnx", 1)
-    found: dict[str, list[list[float]]] = {"estimator": [], "lifted": []}
-    for path in paths:
-        clip = _read(path)
-        example = _example(clip)
-        if example is None:
-            continue
-        landmarks, size = _landmarks(clip), tuple(clip["size"])
-        view = view_of(landmarks, size)
-        image, world = keypoints_of(landmarks, size, RATE, network)
-        image = (image - view.centre[:, None]) / view.scale[:, None, None]
-        counts = example.weight == 1
-        for name, points, metres in (
-            ("estimator", example.image, example.world),
-            ("lifted", image, world),
-        ):
-            apart = metres - example.true_world
-            bend = np.linalg.norm(np.diff(apart, 2, axis=0), axis=-1)
-            values = (
-                np.linalg.norm(points - example.true_image, axis=-1)[counts],
-                np.abs(apart[..., 2])[counts],
-                np.linalg.norm(apart, axis=-1)[counts],
-                bend[counts[1:-1]],
-            )
-            found[name].append([1000 * float(value.mean()) for value in values])
-    return {
-        name: dict(zip(METRICS, np.mean(values, axis=0).tolist(), strict=True))
-        for name, values in found.items()
-    } | {"clips": {"measured": len(found["lifted"])}}
+    usable = [(seen.kind, clip) for clip in clips if (seen := followed(clip)) is not None]
+    if not usable:
+        raise InputError(
+            "clips", "In no held-out clip the estimator sees the person: film more (--held-out)."
+        )
+    measured = [(kind, measure(clip, network)) for kind, clip in usable]
+    groups = {name: [of[name] for _, of in measured] for name in ("estimator", "lifted")}
+    groups |= {kind: [of["lifted"] for each, of in measured if each == kind] for kind in KINDS}
+    results = {
+        name: {metric: float(np.mean([one[metric] for one in group])) for metric in group[0]}
+        for name, group in groups.items()
+        if group
+    }
+    return results | {"clips": {"measured": len(measured)}}
 
 
 def results_table(results: dict[str, dict[str, float]]) -> str:
     """Return the results as a Markdown table."""
-    titles = ("in the picture", "depth", "pose", "acceleration, mm a frame²")
+    titles = (
+        "in the picture",
+        "expected",
+        "depth",
+        "bones in depth",
+        "expected",
+        "knees too straight, degrees",
+    )
+    columns = ("image_mm", "expected_image_mm", "depth_mm", "bone_mm", "expected_bone_mm", "knee_degrees")
+    rows = {"estimator": "BlazePose's landmarks", "lifted": "lifted keypoints"}
+    rows |= {kind: f"of clips {kind}" for kind in KINDS}
     lines = [f"| | {' | '.join(titles)} |", "|" + " --- |" * (len(titles) + 1)]
-    for name, title in (("estimator", "BlazePose's landmarks"), ("lifted", "lifted keypoints")):
-        lines.append(f"| {title} | {' | '.join(f'{results[name][metric]:.0f}' for metric in METRICS)} |")
+    for name, title in rows.items():
+        if name in results:
+            said = (f"{results[name][column]:z.0f}" if column in results[name] else "" for column in columns)
+            lines.append(f"| {title} | {' | '.join(said)} |")
     return "\n".join(lines)
+
+
+def record(clips: Sequence[LifterClip], folder: Path, training: dict[str, float]) -> None:
+    """Measure the network in ``folder``; write ``pose_lifter.json`` there and print the table.
+
+    ``training`` are figures of it, which go along. The package's own weights' results go into the model card.
+    """
+    results = evaluate(clips, folder) | {"training": training}
+    write_whole(folder / f"{NETWORK_NAME}.json", json.dumps(results, indent=2) + "\n")
+    table = results_table(results)
+    if folder == WEIGHTS:
+        put_into_card(WEIGHTS / "MODEL_CARD.md", "lifter table", [table])
+    print(table)
 
 
 # ---- the command -------------------------------------------------------------------------------
@@ -357,12 +322,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``s2d train lifter``."""
     parser.add_argument("--data", type=Path, default=os.environ.get("S2D_DATA"), help="folder of the assets")
     parser.add_argument("--backgrounds", type=Path, help="folder of photographs to stand people before")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the filmed clips")
-    parser.add_argument("--clips", type=int, default=1200, help="of 64 frames each to train on (1200)")
-    parser.add_argument("--held-out", type=int, default=HELD_OUT_CLIPS, help="to measure on")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder of the filmed clips and the checkpoint"
+    )
+    parser.add_argument("--clips", type=int, default=CLIPS, help=f"to train on ({CLIPS})")
+    parser.add_argument("--held-out", type=int, default=HELD_OUT_CLIPS, help="clips to measure on")
     parser.add_argument("--renderers", type=int, default=os.cpu_count(), help="processes that film")
-    parser.add_argument("--minutes", type=float, default=9, help="start no clip after this; go on later")
-    parser.add_argument("--steps", type=int, default=3000, help="of the training")
+    parser.add_argument(
+        "--minutes", type=float, default=9, help="of this slice (9); then go on by the same command"
+    )
+    parser.add_argument(
+        "--schedule", type=float, default=MINUTES, help=f"minutes of the whole training ({MINUTES:g})"
+    )
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads of the training")
     parser.add_argument("--export", type=Path, metavar="DIR", help="write the weights there (the package's)")
 
@@ -370,32 +341,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def outputs(args: argparse.Namespace) -> dict[Path, Kind]:
     """Return the files that :func:`run` writes, each with its kind."""
     folder = args.export or WEIGHTS
-    return {folder / f"{NETWORK_NAME}.onnx": ONNX, folder / f"{NETWORK_NAME}.json": JSON}
+    weights = {folder / f"{NETWORK_NAME}.onnx": ONNX, folder / f"{NETWORK_NAME}.json": JSON}
+    return {args.out / CHECKPOINT: CHECKPOINTS} | weights
 
 
 def run(args: argparse.Namespace) -> None:
-    """Film what is missing, and once all is there train, export and measure."""
+    """Film what is missing, train a slice, and once trained to the end export and measure."""
     deadline = time.time() + 60 * args.minutes
-    filming = Filming(data_dir(args.data), args.out, args.backgrounds, args.renderers, deadline)
+    data, folder, checkpoint = data_dir(args.data), args.export or WEIGHTS, args.out / CHECKPOINT
     PoseLandmarker(1)  # what is missing is said here, once, and not by every process
     check_writable(args.out)
-    files = collect(filming, "train", args.clips)
-    measured = collect(filming, "held_out", args.held_out)
+    filming = Filming(data, args.out, args.backgrounds, args.renderers, deadline)
+    files, measured = collect(filming, "train", args.clips), collect(filming, "held_out", args.held_out)
     if len(files) < args.clips or len(measured) < args.held_out:
         print(
             f"{len(files)} of {args.clips} clips, {len(measured)} of {args.held_out} held out: run it again"
         )
         return
-    folder = args.export or WEIGHTS
     check_writable(folder)
     torch.set_num_threads(args.threads)
-    examples = [example for example in map(load_example, files) if example is not None]
-    started = time.monotonic()
-    export(train(examples, args.steps), folder)
-    minutes = (time.monotonic() - started) / 60
-    results = evaluate(measured, folder)
-    results["training"] = {"clips": len(examples), "steps": args.steps, "minutes": round(minutes, 1)}
-    write_whole(folder / f"{NETWORK_NAME}.json", json.dumps(results, indent=2) + "\n")
-    if folder == WEIGHTS:
-        put_into_card(WEIGHTS / "MODEL_CARD.md", "lifter table", [results_table(results)])
-    print(results_table(results))
+    clips = [clip for clip in (followed(load_clip(path)) for path in files) if clip is not None]
+    virtual = LifterWindows(PosedMotions(load_body(), data), EstimatorFaults(clips), seed=0)
+    trainer = Trainer(virtual, FilmedWindows(clips, seed=0), args.schedule)
+    if checkpoint.is_file():
+        trainer.resume(checkpoint)
+    trainer.train(deadline - time.time(), checkpoint)
+    if trainer.done < 1:
+        print(f"step {trainer.step}, minute {trainer.seconds / 60:.1f} of {args.schedule:g}: run it again")
+        return
+    export(trainer.averaged(), folder)
+    figures = {"clips": len(clips), "steps": trainer.step, "minutes": round(trainer.seconds / 60, 1)}
+    record([load_clip(path) for path in measured], folder, figures)

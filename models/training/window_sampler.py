@@ -39,44 +39,106 @@ WOBBLE = {
 LIMB_GROUPS = ("spine", "neck", "head"), ("clavicle", "shoulder", "upperarm", "lowerarm", "wrist")
 
 
-class WindowSampler:
-    """Draws training windows: poses of mixed motions, shapes, and keypoints with an estimator's faults."""
+class MixedMotions:
+    """The captured motions of the training subjects, mirrored too, of which limbs mix, and who moves so.
 
-    def __init__(self, body: BodyModel, folder: Path | None, seed: int, noisy: bool = True) -> None:
-        self.body, self.noisy = body, noisy
-        self.rng = np.random.default_rng(seed)
+    Attributes:
+        rotations, places: of all frames, local ``(F, B, 3, 3)`` and of the root ``(F, 3)`` m, float32.
+        piece_start, piece_stop: ``(F,)`` frames between which a frame's motion lies.
+        groups: ``(B,)`` which of the four motions that are mixed a bone takes part in.
+        shapes: ``(n, S)`` float32 of people.
+    """
+
+    def __init__(self, body: BodyModel, folder: Path | None) -> None:
+        self.body = body
         motions = load_motions(folder, TRAINING_SUBJECTS, body)
-        roles = bone_roles(body)
+        self.roles = bone_roles(body)
         pieces = [piece for _, piece, _ in motions]
         pieces += [mirrored(body, piece) for piece in pieces]
         places = [place for _, _, place in motions]
         self.places = np.concatenate(places + [place * np.array([-1, 1, 1], np.float32) for place in places])
-        self.legs = [roles.index(role) for role in ("upperleg01.L", "foot.L")]
         lengths = np.array([len(piece) for piece in pieces])
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         self.rotations = np.concatenate(pieces)
         self.piece_start, self.piece_stop = np.repeat(starts, lengths), np.repeat(starts + lengths, lengths)
         groups = np.zeros(body.bone_count, np.int64)  # legs and root
-        for bone, role in enumerate(roles):
+        for bone, role in enumerate(self.roles):
             if role.startswith(LIMB_GROUPS[0]):
                 groups[bone] = 1
             elif role.startswith(LIMB_GROUPS[1]):
                 groups[bone] = 2 if role.endswith(".L") else 3
         self.groups = groups
         # What rides on a bone of the same role (fingers, toes, eyes) turns with it alone.
-        self.wobbling = [
-            bone for bone, role in enumerate(roles) if role in WOBBLE and roles.index(role) == bone
+        self._wobbling = [
+            bone for bone, role in enumerate(self.roles) if role in WOBBLE and self.roles.index(role) == bone
         ]
-        self.wobble = np.array([WOBBLE[roles[bone]] for bone in self.wobbling])
+        self._wobble = np.array([WOBBLE[self.roles[bone]] for bone in self._wobbling])
         people = people_of(body, held_out=False)
-        pool = np.random.default_rng(0)  # the same whatever the seed, so that a checkpoint finds it again
-        self.shapes = people[pool.integers(0, len(people), FIT_POOL)]
-        self.shapes = (self.shapes + pool.normal(0, 0.3, self.shapes.shape)).astype(np.float32)
-        self.fitted = np.stack([fitted_shape(body, shape, pool) for shape in self.shapes])
+        self._pool = np.random.default_rng(0)  # whatever the seed, so that a checkpoint finds the same again
+        self.shapes = people[self._pool.integers(0, len(people), FIT_POOL)]
+        self.shapes = (self.shapes + self._pool.normal(0, 0.3, self.shapes.shape)).astype(np.float32)
         self.keypoint_mean = body.keypoint_skinning(np.zeros(body.shape_size))
         self.keypoint_basis = np.stack(
             [body.keypoint_skinning(unit) - self.keypoint_mean for unit in np.eye(body.shape_size)]
         )
+
+    def mix(self, rng: np.random.Generator, count: int, odds: tuple[float, float, float]) -> np.ndarray:
+        """Draw the frames ``(count, 4)`` about which legs, trunk, left and right arm move.
+
+        ``odds`` are how often trunk and arms, one arm, and the other are of another motion.
+        """
+        centre = rng.integers(0, len(self.rotations), (count, 4))
+        mixed = rng.random((count, 3)) < np.array(odds)
+        centre[:, 1] = np.where(mixed[:, 0], centre[:, 1], centre[:, 0])
+        centre[:, 2] = np.where(mixed[:, 1], centre[:, 2], centre[:, 1])
+        centre[:, 3] = np.where(mixed[:, 2], centre[:, 3], centre[:, 1])
+        return centre
+
+    def around(self, centre: np.ndarray, moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the local rotations ``(N, L, B, 3, 3)`` and the root's way ``(N, L, 3)`` m about frames.
+
+        ``moments`` ``(N, L)`` or ``(L,)`` are frames from the ``centre (N, 4)``; motions stop at their ends.
+        """
+        frames = centre[:, None] + moments[..., None]
+        frames = np.clip(frames, self.piece_start[centre][:, None], self.piece_stop[centre][:, None] - 1)
+        local = self.rotations[frames[..., self.groups], np.arange(self.body.bone_count)]
+        return local, self.places[frames[..., 0]] - self.places[centre[:, :1]]
+
+    def wobble(self, rng: np.random.Generator, local: np.ndarray, most: float = 1.0) -> None:
+        """Turn the joints of half of the windows ``(N, L, B, 3, 3)`` a little, ``most`` of :data:`WOBBLE`."""
+        count = len(local)
+        sigma = most * self._wobble * (rng.random((count, 1)) < 0.5)
+        turn = from_vectors(rng.normal(size=(count, len(self._wobbling), 3)) * sigma[..., None])
+        local[:, :, self._wobbling] = local[:, :, self._wobbling] @ turn[:, None].astype(np.float32)
+
+    def posed(
+        self, shape: np.ndarray, local: np.ndarray, travel: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Pose people of shapes ``(N, S)`` by local rotations ``(N, L, B, 3, 3)`` and ways ``(N, L, 3)``.
+
+        Returns the keypoints ``(N, L, 23, 3)`` and the bones' rotations and places in the world, float32.
+        """
+        count, length, bones = local.shape[:3]
+        joints = self.body.joints_mean + np.tensordot(shape, self.body.joints_basis, 1)
+        flat_joints = np.repeat(joints, length, axis=0)
+        world, place = self.body.forward_kinematics(
+            flat_joints, local.reshape(-1, bones, 3, 3), travel.reshape(-1, 3).astype(np.float32)
+        )
+        readout = self.keypoint_mean + np.tensordot(shape, self.keypoint_basis, 1)
+        stacked = stack_transforms(world, place, flat_joints).reshape(count, length, -1, 3)
+        keypoints = np.matmul(readout[:, None], stacked)
+        return keypoints, world.reshape(local.shape), place.reshape(count, length, bones, 3)
+
+
+class WindowSampler(MixedMotions):
+    """Draws training windows: poses of mixed motions, shapes, and keypoints with an estimator's faults."""
+
+    def __init__(self, body: BodyModel, folder: Path | None, seed: int, noisy: bool = True) -> None:
+        super().__init__(body, folder)
+        self.noisy = noisy
+        self.rng = np.random.default_rng(seed)
+        self.legs = [self.roles.index(role) for role in ("upperleg01.L", "foot.L")]
+        self.fitted = np.stack([fitted_shape(body, shape, self._pool) for shape in self.shapes])
         corners = body.vertices_mean[body.faces]
         area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1)
         share = np.cumsum(np.bincount(body.faces.ravel(), np.repeat(area, 3), len(body.vertices_mean)))
@@ -121,36 +183,18 @@ class WindowSampler:
         """
         rng, body, bones = self.rng, self.body, self.body.bone_count
         chunks, length = count // CHUNK_WINDOWS, WINDOW + (CHUNK_WINDOWS - 1) * CHUNK_SPACING
-        centre = rng.integers(0, len(self.rotations), (chunks, 4))
-        mixed = rng.random((chunks, 3)) < np.array([0.25, 0.15, 0.15])
-        centre[:, 1] = np.where(mixed[:, 0], centre[:, 1], centre[:, 0])  # a trunk of another motion
-        centre[:, 2] = np.where(mixed[:, 1], centre[:, 2], centre[:, 1])  # an arm of another one still
-        centre[:, 3] = np.where(mixed[:, 2], centre[:, 3], centre[:, 1])
+        centre = self.mix(rng, chunks, (0.25, 0.15, 0.15))
         stride = np.where(rng.random(chunks) < 0.15, 2, 1)
-        moments = (np.arange(length) - length // 2) * stride[:, None]
-        frames = centre[:, None] + moments[..., None]
-        frames = np.clip(frames, self.piece_start[centre][:, None], self.piece_stop[centre][:, None] - 1)
-        local = self.rotations[frames[..., self.groups], np.arange(bones)]  # (C, length, B, 3, 3)
-        sigma = self.wobble * (rng.random((chunks, 1)) < 0.5)
-        turn = from_vectors(rng.normal(size=(chunks, len(self.wobbling), 3)) * sigma[..., None])
-        local[:, :, self.wobbling] = local[:, :, self.wobbling] @ turn[:, None].astype(np.float32)
-
+        local, travel = self.around(centre, (np.arange(length) - length // 2) * stride[:, None])
+        self.wobble(rng, local)
         person = rng.integers(0, len(self.shapes), chunks)
         shape = self.shapes[person]
         known = np.where((rng.random(chunks) < 0.5)[:, None], shape, self.fitted[person])
-        joints = body.joints_mean + np.tensordot(shape, body.joints_basis, 1)
-        flat_joints = np.repeat(joints, length, axis=0)
         leg, mean_leg = (
             np.linalg.norm(np.diff(j[..., self.legs, :], axis=-2), axis=-1)
-            for j in (joints, body.joints_mean)
+            for j in (body.joints_mean + np.tensordot(shape, body.joints_basis, 1), body.joints_mean)
         )
-        travel = (self.places[frames[..., 0]] - self.places[centre[:, :1]]) * (leg / mean_leg)[..., None]
-        world, place = body.forward_kinematics(
-            flat_joints, local.reshape(-1, bones, 3, 3), travel.reshape(-1, 3).astype(np.float32)
-        )
-        readout = self.keypoint_mean + np.tensordot(shape, self.keypoint_basis, 1)
-        stacked = stack_transforms(world, place, flat_joints).reshape(chunks, length, -1, 3)
-        keypoints = np.matmul(readout[:, None], stacked)
+        keypoints, world, place = self.posed(shape, local, travel * (leg / mean_leg)[..., None])
         starts = np.arange(CHUNK_WINDOWS) * CHUNK_SPACING
         windows = keypoints[:, starts[:, None] + np.arange(WINDOW)].reshape(count, WINDOW, -1, 3)
         middle = starts + WINDOW // 2
@@ -158,6 +202,6 @@ class WindowSampler:
             "windows": (spoil(windows, rng) if self.noisy else windows).astype(np.float32),
             "shape": np.repeat(shape, CHUNK_WINDOWS, axis=0),
             "known_shape": np.repeat(known, CHUNK_WINDOWS, axis=0).astype(np.float32),
-            "rotations": world.reshape(chunks, length, bones, 3, 3)[:, middle].reshape(count, bones, 3, 3),
-            "positions": place.reshape(chunks, length, bones, 3)[:, middle].reshape(count, bones, 3),
+            "rotations": world[:, middle].reshape(count, bones, 3, 3),
+            "positions": place[:, middle].reshape(count, bones, 3),
         }

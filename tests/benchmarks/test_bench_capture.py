@@ -437,9 +437,9 @@ def test_a_quick_run_measures_every_part(tmp_path):
 def test_synthetic_people_are_where_their_kind_says():
     if not DATA or not (Path(DATA) / ARCHIVE).is_file():
         pytest.skip(f"S2D_DATA names no folder with {ARCHIVE}")
-    from sparse2dense.benchmarks.held_out_people import KINDS, PosedPeople
+    from sparse2dense.models.training.postures import KINDS, PosedPeople
 
-    people = PosedPeople(Path(DATA), 1.0)
+    people = PosedPeople(Path(DATA), "held_out", 1.0)
     keypoints, pixels = {}, {}
     for name in KINDS:
         people.kind = KINDS[name]

@@ -222,6 +222,7 @@ def encode_motion(engine, tmp_path):
         ("--smoothing", "0"),
         ("--references", "1"),
         ("--whole",),
+        ("--shots",),
         ("--quality", "0"),
         ("--plate-quality", "20"),
     ],

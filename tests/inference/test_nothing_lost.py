@@ -104,6 +104,24 @@ def test_encoding_does_not_write_over_a_picture_of_its_sequence(engine, tmp_path
     assert contents(tmp_path) == before
 
 
+def test_clips_of_shots_are_written_where_nothing_is(engine, tmp_path, motion_file):
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"a film")
+    (tmp_path / "clip_2.s2d").write_bytes(motion_file.read_bytes())
+    (tmp_path / "clip_two.s2d").write_bytes(b"of another name")
+    before = contents(tmp_path)
+    line = refuse(engine, "encode", film, "-o", tmp_path / "clip.s2d", "--shots")
+    assert "clip_2.s2d" in line and "--force" in line
+    (tmp_path / "film_3.mp4").write_bytes(b"a film")
+    line = refuse(
+        engine, "encode", tmp_path / "film_3.mp4", "-o", tmp_path / "film.mp4", "--shots", "--force"
+    )
+    assert "film_3.mp4" in line and "reads" in line
+    for options in (["-o", tmp_path / "other.s2d"], ["-o", tmp_path / "clip.s2d", "--force"]):
+        assert "not a video" in refuse(engine, "encode", film, *options, "--shots")
+    assert contents(tmp_path) == before | {"film_3.mp4": b"a film"}
+
+
 def test_decoding_does_not_write_over_what_it_reads(engine, start_worker, tmp_path, motion_file):
     """Whatever the clip is called, and its edits, in the folder that it is decoded to."""
     clip, edits = tmp_path / "mesh.pc2", tmp_path / "clip.json"

@@ -6,14 +6,14 @@ from fractions import Fraction
 import cv2
 import numpy as np
 import pytest
-from sparse2dense.inference.capture.alignment import outline_offsets, picture_offsets
-from sparse2dense.inference.capture.camera_space import move_in_picture
+from sparse2dense.inference.capture import alignment
+from sparse2dense.inference.capture.alignment import looked_at, outline_offsets, picture_offsets
 from sparse2dense.inference.capture.silhouettes import Silhouettes
 from sparse2dense.inference.decoding.vertices import VertexDecoder
 from sparse2dense.inference.format.clip import Clip, Reference
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.camera import Camera
-from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
+from sparse2dense.models.keypoints import KEYPOINT_INDEX
 from sparse2dense.models.mesh_motion import see_body, warp_over_plate
 from sparse2dense.models.shaped_body import ShapedBody
 
@@ -67,11 +67,25 @@ def wrong(clip, points, metres):
     return spoilt
 
 
+@pytest.fixture(autouse=True)
+def every_frame(monkeypatch):
+    """Let every frame be measured, where capture takes some."""
+    monkeypatch.setattr(alignment, "_RATE", 1000.0)
+
+
+def stacked(found):
+    """Return the offsets ``(T, 23, 2)``, and ``(T, 23)`` how certain they are, 1 / square pixels."""
+    found = list(found)
+    certainty = np.stack([each.certainty for each in found])
+    return np.stack([each.moved for each in found]), np.trace(certainty, axis1=-2, axis2=-1) / 2
+
+
 def found(clip, frames, silhouettes=None):
-    silhouettes = silhouettes or Silhouettes(clip.width, clip.height)
-    yielded = picture_offsets(clip, frames, silhouettes, BODY, PREDICTOR)
-    offsets, certainty = zip(*yielded, strict=True)
-    return np.stack(offsets), np.stack(certainty)
+    if silhouettes is None:
+        silhouettes = Silhouettes(clip.width, clip.height)
+        for number in range(clip.frames):
+            silhouettes.put(number, np.full((clip.height, clip.width), 255, np.uint8))  # without an outline
+    return stacked(picture_offsets(clip, frames, silhouettes, BODY, PREDICTOR))
 
 
 def masks_of(clip):
@@ -86,18 +100,11 @@ def test_a_limb_that_was_seen_elsewhere_is_moved_there(filmed):
     clip, frames = filmed
     spoilt = wrong(clip, ARM, 0.03)
     offsets, certainty = found(spoilt, frames)
-    moved = move_in_picture(spoilt.keypoints.astype(float), offsets, CAMERA, 25.0)
-    true = CAMERA.project(clip.keypoints)
-    before, after = (
-        np.linalg.norm(CAMERA.project(points) - true, axis=-1)[3:, ARM].mean()
-        for points in (spoilt.keypoints, moved)
-    )
+    true, shown = CAMERA.project(clip.keypoints), CAMERA.project(spoilt.keypoints)
+    before, after = (np.linalg.norm(shown + by - true, axis=-1)[3:, ARM].mean() for by in (0, offsets))
     assert before > 3
     assert after < 0.5 * before
-    assert certainty[3:, ARM].mean() > 0.5
-    first, second = np.array(BONES).T
-    lengths = np.linalg.norm(moved[:, first] - moved[:, second], axis=-1)
-    assert lengths.std(0).max() < 1e-4
+    assert certainty[3:, ARM].mean() > 0.3
 
 
 def test_what_is_right_stays(filmed):
@@ -110,9 +117,7 @@ def test_what_is_right_stays(filmed):
 def test_an_outline_draws_a_limb_to_where_it_is_seen_without_any_picture(filmed):
     clip, _ = filmed
     spoilt = wrong(clip, ARM, 0.03)
-    offsets, certainty = map(
-        np.stack, zip(*outline_offsets(spoilt, masks_of(clip), BODY, PREDICTOR), strict=True)
-    )
+    offsets, certainty = stacked(outline_offsets(spoilt, masks_of(clip), BODY, PREDICTOR))
     true, lifted = CAMERA.project(clip.keypoints), slice(6, None)  # an arm that hangs moves along its outline
     before, after = (
         np.linalg.norm(CAMERA.project(spoilt.keypoints) + by - true, axis=-1)[lifted, ARM].mean()
@@ -120,8 +125,8 @@ def test_an_outline_draws_a_limb_to_where_it_is_seen_without_any_picture(filmed)
     )
     assert before > 3
     assert after < 0.6 * before
-    assert certainty[lifted, ARM].mean() > 0.5
-    still, _ = zip(*outline_offsets(clip, masks_of(clip), BODY, PREDICTOR), strict=True)
+    assert certainty[lifted, ARM].mean() > 0.3
+    still, _ = stacked(outline_offsets(clip, masks_of(clip), BODY, PREDICTOR))
     assert np.abs(still).mean() < 0.3
 
 
@@ -146,18 +151,18 @@ def test_a_mask_without_an_outline_says_nothing(filmed, mask):
     kept = Silhouettes(SIDE, SIDE)
     for number in range(FRAMES):
         kept.put(number, mask)
-    offsets, certainty = zip(*outline_offsets(clip, kept, BODY, PREDICTOR), strict=True)
+    offsets, certainty = stacked(outline_offsets(clip, kept, BODY, PREDICTOR))
     assert not np.any(offsets) and not np.any(certainty)
 
 
 def test_silhouettes_of_a_part_of_a_film_are_counted_from_its_beginning(filmed):
     clip, _ = filmed
     whole = masks_of(clip)
-    offsets, _ = zip(*outline_offsets(clip, whole.part(slice(0, 4)), BODY, PREDICTOR), strict=True)
-    assert np.any(offsets[3]) and not np.any(offsets[4:])
+    first = [each.frame for each in outline_offsets(clip, whole.part(slice(0, 4)), BODY, PREDICTOR)]
+    assert first == [0, 1, 2, 3]
     shifted = Clip(**vars(clip))
     shifted.keypoints = clip.keypoints[4:]
-    apart, _ = zip(*outline_offsets(shifted, whole.part(slice(4, FRAMES)), BODY, PREDICTOR), strict=True)
+    apart, _ = stacked(outline_offsets(shifted, whole.part(slice(4, FRAMES)), BODY, PREDICTOR))
     assert np.abs(apart).mean() < 0.3
 
 
@@ -188,3 +193,10 @@ def test_a_small_person_in_the_corner_of_any_canvas_is_measured_too(filmed, side
     small.references = [Reference(0, picture, np.full((side, side), 255, np.uint8))]
     offsets, _ = found(small, [picture] * 3)
     assert np.isfinite(offsets).all()
+
+
+def test_some_frames_a_second_are_measured_and_the_references(filmed, monkeypatch):
+    clip, _ = filmed
+    monkeypatch.setattr(alignment, "_RATE", 25 / 3)
+    kept = masks_of(clip)
+    assert looked_at(clip, kept) == sorted({*range(0, FRAMES, 3), clip.references[0].frame})

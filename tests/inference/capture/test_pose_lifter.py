@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
 """The pose lifter as capture uses it, on what the estimator really sees."""
 
 from dataclasses import replace
@@ -7,11 +8,13 @@ import numpy as np
 import pytest
 import sparse2dense.inference
 from sparse2dense.inference.capture.blazepose import PoseDetector, PoseLandmarker
-from sparse2dense.inference.capture.pose_lifter import Landmarks, keypoints_of
+from sparse2dense.inference.capture.pose_lifter import OPPOSITE, Landmarks, keypoints_of, mirror, view_of
 from sparse2dense.inference.capture.tracking import find_people, follow
 from sparse2dense.inference.film.reader import VideoReader
 from sparse2dense.inference.runtime.backends import load_network
-from sparse2dense.models.keypoints import BLAZEPOSE_INDEX
+from sparse2dense.models.camera import Camera
+from sparse2dense.models.keypoints import BLAZEPOSE_INDEX, KEYPOINT_INDEX, MIRRORED, MIRRORED_BONES
+from sparse2dense.models.rotations import from_vectors
 
 pytest.importorskip("ai_edge_litert")
 
@@ -21,83 +24,146 @@ NETWORK = load_network("pose_lifter", "cpu")
 
 @pytest.fixture(scope="module")
 def filmed():
-    """The packaged clip's landmarks, its size and frame rate."""
+    """The packaged clip's landmarks, a camera in the middle of its picture, and its frame rate."""
     reader = VideoReader(CLIP)
     fps = float(reader.fps)
     people, count = find_people(reader.pictures(), fps, PoseDetector().detect)
     landmarks = Landmarks.unseen(count)
     for t, (_, pose) in enumerate(follow(reader.pictures(), fps, people[0], PoseLandmarker())):
         landmarks.put(t, pose)
-    return landmarks, (reader.source_width, reader.source_height), fps
+    width, height = reader.source_width, reader.source_height
+    return landmarks, Camera(1.2 * height, 1.2 * height, width / 2, height / 2), fps
+
+
+def tall(lifted):
+    """How tall the person is in the picture, pixels."""
+    return np.ptp(lifted.image[..., 1], axis=1).mean()
 
 
 def test_how_large_a_picture_is_does_not_matter(filmed):
-    landmarks, size, fps = filmed
-    image, world = keypoints_of(landmarks, size, fps, NETWORK)
-    larger = replace(landmarks, image=3 * landmarks.image)
-    image_of_larger, world_of_larger = keypoints_of(larger, (3 * size[0], 3 * size[1]), fps, NETWORK)
-    np.testing.assert_allclose(image_of_larger, 3 * image, atol=0.01 * size[0] / 100)
-    np.testing.assert_allclose(world_of_larger, world, atol=1e-3)
+    landmarks, camera, fps = filmed
+    lifted = keypoints_of(landmarks, camera, fps, NETWORK)
+    larger_camera = Camera(*(3 * value for value in vars(camera).values()))
+    larger = keypoints_of(replace(landmarks, image=3 * landmarks.image), larger_camera, fps, NETWORK)
+    np.testing.assert_allclose(larger.image, 3 * lifted.image, atol=0.05)
+    np.testing.assert_allclose(larger.image_spread, 3 * lifted.image_spread, rtol=1e-3)
+    np.testing.assert_allclose(larger.points, lifted.points, atol=1e-4)
 
 
-@pytest.mark.parametrize("quarters", [1, 2, 3])
-def test_a_person_who_lies_or_stands_on_their_hands_is_lifted_as_one_who_stands(filmed, quarters):
-    landmarks, size, fps = filmed
-    image, world = keypoints_of(landmarks, size, fps, NETWORK)
+@pytest.mark.parametrize("degrees", [30, 90, 180])
+def test_whichever_way_up_a_person_is_filmed_they_are_lifted_alike(filmed, degrees):
+    """Who lies or stands on their hands is one who stands, seen by a camera that is turned."""
+    landmarks, camera, fps = filmed
+    turn = from_vectors(np.array([0, 0, np.radians(degrees)]))
+    centre = np.array([camera.cx, camera.cy])
+    turned = replace(
+        landmarks,
+        image=(landmarks.image - centre) @ turn[:2, :2].T + centre,
+        world=landmarks.world @ turn.T,
+    )
+    upright, found = (keypoints_of(of, camera, fps, NETWORK) for of in (landmarks, turned))
+    np.testing.assert_allclose(found.image, (upright.image - centre) @ turn[:2, :2].T + centre, atol=0.01)
+    np.testing.assert_allclose(found.points, upright.points @ turn.T, atol=1e-4)
+    np.testing.assert_allclose(found.line, upright.line @ turn.T, atol=1e-5)
+    np.testing.assert_allclose(found.distance, upright.distance, rtol=1e-4)
+    np.testing.assert_allclose(found.image_spread, upright.image_spread, rtol=1e-3)
+    np.testing.assert_allclose(found.bone_spread, upright.bone_spread, rtol=1e-3)
 
-    def turned(points, size=(0, 0)):
-        for _ in range(quarters):
-            points = np.concatenate([size[1] - points[..., 1:2], points[..., :1], points[..., 2:]], axis=-1)
-            size = size[::-1]
-        return points
 
-    lying = replace(landmarks, image=turned(landmarks.image, size), world=turned(landmarks.world))
-    sides = size if quarters == 2 else size[::-1]
-    image_lying, world_lying = keypoints_of(lying, sides, fps, NETWORK)
-    np.testing.assert_allclose(image_lying, turned(image, size), atol=0.01)
-    np.testing.assert_allclose(world_lying, turned(world), atol=1e-4)
+def test_a_mirrored_film_has_the_mirrored_keypoints(filmed):
+    landmarks, camera, fps = filmed
+    width = 2 * camera.cx
+    mirrored = Landmarks(
+        landmarks.image[:, OPPOSITE] * (-1, 1) + (width, 0),
+        landmarks.world[:, OPPOSITE] * (-1, 1, 1),
+        landmarks.visibility[:, OPPOSITE],
+        landmarks.score,
+    )
+    ours, theirs = (keypoints_of(of, camera, fps, NETWORK) for of in (landmarks, mirrored))
+    np.testing.assert_allclose(theirs.image, ours.image[:, MIRRORED] * (-1, 1) + (width, 0), atol=0.01)
+    np.testing.assert_allclose(theirs.points, ours.points[:, MIRRORED] * (-1, 1, 1), atol=1e-4)
+    np.testing.assert_allclose(theirs.image_spread, ours.image_spread[:, MIRRORED], rtol=1e-3)
+    np.testing.assert_allclose(theirs.bone_spread, ours.bone_spread[:, MIRRORED_BONES], rtol=1e-3)
+    views = [
+        view_of(
+            (of.image[None] - (camera.cx, camera.cy)) / camera.fx,
+            of.world[None],
+            of.visibility[None],
+            (of.score > 0)[None],
+        ).features
+        for of in (landmarks, mirrored)
+    ]
+    np.testing.assert_allclose(mirror(views[0]), views[1], atol=1e-5)
+    np.testing.assert_array_equal(mirror(mirror(views[0])), views[0])
 
 
 def test_the_frame_rate_does_not_matter(filmed):
-    landmarks, size, fps = filmed
-    image, world = keypoints_of(landmarks, size, fps, NETWORK)
-    image_of_half, world_of_half = keypoints_of(landmarks.part(slice(None, None, 2)), size, fps / 2, NETWORK)
-    tall = np.ptp(image[0, :, 1])
-    assert np.linalg.norm(image_of_half - image[::2], axis=-1).mean() < 0.01 * tall
-    assert np.linalg.norm(world_of_half - world[::2], axis=-1).mean() < 0.02
+    """Half of the frames give half of the motion, and twice as many, the new ones in between, the same."""
+    landmarks, camera, fps = filmed
+    lifted = keypoints_of(landmarks, camera, fps, NETWORK)
+    half = keypoints_of(landmarks.part(slice(None, None, 2)), camera, fps / 2, NETWORK)
+    assert np.linalg.norm(half.image - lifted.image[::2], axis=-1).mean() < 0.01 * tall(lifted)
+    assert np.linalg.norm(half.points - lifted.points[::2], axis=-1).mean() < 0.03
+    count = len(landmarks.score)
+    between = Landmarks(
+        *(
+            np.stack([x[:-1], (x[:-1] + x[1:]) / 2], axis=1).reshape(2 * count - 2, *x.shape[1:])
+            for x in vars(landmarks).values()
+        )
+    )
+    twice = keypoints_of(between, camera, 2 * fps, NETWORK)
+    assert np.linalg.norm(twice.image[::2] - lifted.image[:-1], axis=-1).mean() < 0.01 * tall(lifted)
+    assert np.linalg.norm(twice.points[::2] - lifted.points[:-1], axis=-1).mean() < 0.02
 
 
 def test_frames_without_the_person_are_bridged(filmed):
-    landmarks, size, fps = filmed
-    whole, _ = keypoints_of(landmarks, size, fps, NETWORK)
+    landmarks, camera, fps = filmed
+    whole = keypoints_of(landmarks, camera, fps, NETWORK)
     gappy = Landmarks(*(values.copy() for values in vars(landmarks).values()))
     gap = slice(20, 26)
     for values in vars(gappy).values():
         values[gap] = 0
-    image, world = keypoints_of(gappy, size, fps, NETWORK)
-    assert np.isfinite(world).all()
-    assert np.linalg.norm(image - whole, axis=-1)[gap].mean() < 0.05 * np.ptp(whole[0, :, 1])
+    lifted = keypoints_of(gappy, camera, fps, NETWORK)
+    for values in vars(lifted).values():
+        assert np.isfinite(values).all()
+    assert np.linalg.norm(lifted.image - whole.image, axis=-1)[gap].mean() < 0.05 * tall(whole)
 
 
 @pytest.mark.parametrize("frames", [1, 2])
 def test_the_shortest_clips_are_lifted(filmed, frames):
-    landmarks, size, fps = filmed
-    image, world = keypoints_of(landmarks.part(slice(frames)), size, fps, NETWORK)
-    assert image.shape == (frames, 23, 2)
-    assert world.shape == (frames, 23, 3)
-    assert np.isfinite(image).all()
+    landmarks, camera, fps = filmed
+    lifted = keypoints_of(landmarks.part(slice(frames)), camera, fps, NETWORK)
+    assert lifted.image.shape == (frames, 23, 2)
+    assert lifted.points.shape == (frames, 23, 3)
+    for values in vars(lifted).values():
+        assert np.isfinite(values).all()
 
 
 @pytest.mark.parametrize("frame", [0, 7, 8])
 def test_a_person_seen_for_a_moment_is_lifted(filmed, frame):
-    landmarks, size, fps = filmed
+    landmarks, camera, fps = filmed
     short = Landmarks.unseen(40)
     for name, values in vars(short).items():
         values[frame] = getattr(landmarks, name)[frame]
-    image, world = keypoints_of(short, size, fps, NETWORK)
-    assert np.isfinite(world).all()
-    apart = np.linalg.norm(image[frame] - landmarks.image[frame, list(BLAZEPOSE_INDEX)], axis=-1)
-    assert np.median(apart) < 0.1 * np.ptp(landmarks.image[frame, :, 1])
+    lifted = keypoints_of(short, camera, fps, NETWORK)
+    assert np.isfinite(lifted.points).all()
+    apart = np.linalg.norm(lifted.image[frame] - landmarks.image[frame, list(BLAZEPOSE_INDEX)], axis=-1)
+    assert np.median(apart) < 0.1 * tall(lifted)
+
+
+def test_who_is_hidden_is_less_certain(filmed):
+    """An arm that the estimator does not see has wider spreads, and the rest about those it had."""
+    landmarks, camera, fps = filmed
+    hidden = landmarks.visibility.copy()
+    hidden[:, [13, 15, 17, 19, 21]] = 0.02
+    ours, theirs = (
+        keypoints_of(of, camera, fps, NETWORK) for of in (landmarks, replace(landmarks, visibility=hidden))
+    )
+    arm = [KEYPOINT_INDEX[f"left_{joint}"] for joint in ("elbow", "wrist", "index")]
+    leg = [KEYPOINT_INDEX[f"right_{joint}"] for joint in ("knee", "ankle")]
+    wider = theirs.image_spread / ours.image_spread
+    assert wider[:, arm].mean() > 1.1
+    assert 0.8 < wider[:, leg].mean() < min(1.25, wider[:, arm].mean())
 
 
 def test_a_clip_without_anybody_is_refused(filmed):

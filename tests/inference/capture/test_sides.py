@@ -52,30 +52,35 @@ def assert_alike(found, expected):
 
 @pytest.mark.parametrize("frames", [[20], [0, 1, 2], [59], range(10, 35), [5, 6, 20, 22, 24, *range(40, 55)]])
 def test_frames_that_are_exchanged_are_found_and_put_right(walk, frames):
-    found, exchanged = settle_sides(wrong(walk, frames), RATE)
+    sides = settle_sides(wrong(walk, frames), RATE)
+    found, exchanged = sides.landmarks, sides.exchanged
     assert np.flatnonzero(exchanged).tolist() == list(frames)
     assert_alike(found, walk)
 
 
 def test_a_person_who_turns_around_is_left_alone(walk):
-    found, exchanged = settle_sides(walk, RATE)
+    sides = settle_sides(walk, RATE)
+    found, exchanged = sides.landmarks, sides.exchanged
     assert not exchanged.any()
     assert_alike(found, walk)
 
 
 def test_what_the_estimator_says_most_often_is_right(walk):
-    found, exchanged = settle_sides(wrong(walk, range(25)), RATE)
+    sides = settle_sides(wrong(walk, range(25)), RATE)
+    found, exchanged = sides.landmarks, sides.exchanged
     assert exchanged.sum() == 25
     assert_alike(found, walk)
     mostly = wrong(walk, range(40))
-    found, exchanged = settle_sides(mostly, RATE)
+    sides = settle_sides(mostly, RATE)
+    found, exchanged = sides.landmarks, sides.exchanged
     assert np.flatnonzero(exchanged).tolist() == list(range(40, 60))
     assert_alike(found, wrong(walk, range(60)))
 
 
 def test_frames_without_the_person_hold_nothing_up(walk):
     gone = replace(walk, score=np.where(np.isin(np.arange(60), (19, 20, 21)), 0.0, walk.score))
-    found, exchanged = settle_sides(wrong(gone, [18, 19, *range(22, 30)]), RATE)
+    sides = settle_sides(wrong(gone, [18, 19, *range(22, 30)]), RATE)
+    found, exchanged = sides.landmarks, sides.exchanged
     assert np.flatnonzero(exchanged).tolist() == [18, *range(22, 30)]
     assert_alike(found, wrong(gone, [19]))
 
@@ -85,7 +90,8 @@ def test_a_person_who_came_back_the_other_way_round_is_believed(walk):
     late = np.concatenate([np.arange(10), np.arange(10, 60)])
     score = np.where((late >= 10) & (late < 45), 0.0, 1.0)
     turned = wrong(replace(walk, score=score), range(45, 60))
-    found, exchanged = settle_sides(turned, 10.0)
+    sides = settle_sides(turned, 10.0)
+    found, exchanged = sides.landmarks, sides.exchanged
     assert not exchanged.any()
     assert_alike(found, turned)
 
@@ -93,6 +99,20 @@ def test_a_person_who_came_back_the_other_way_round_is_believed(walk):
 @pytest.mark.parametrize("seen", [0, 1])
 def test_the_shortest_clips(walk, seen):
     few = replace(walk, score=np.where(np.arange(60) < seen, 1.0, 0.0))
-    found, exchanged = settle_sides(few, RATE)
+    sides = settle_sides(few, RATE)
+    found, exchanged = sides.landmarks, sides.exchanged
     assert not exchanged.any()
     assert_alike(found, few)
+
+
+def test_frames_between_which_an_exchange_would_not_show_are_in_doubt(walk):
+    """For a quarter of a second the person is a line: left and right lie on each other."""
+    flat = Landmarks(*(value.copy() for value in vars(walk).values()))
+    hidden = slice(30, 38)
+    for one, other in zip(LEFT, RIGHT, strict=True):
+        for points in (flat.image, flat.world):
+            points[hidden, one] = points[hidden, other] = (points[hidden, one] + points[hidden, other]) / 2
+    flat.world[hidden, :, 2] = 0
+    unsure = settle_sides(flat, RATE).unsure
+    assert unsure[hidden].all()
+    assert not unsure[14:28].any()

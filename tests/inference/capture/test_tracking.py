@@ -3,7 +3,7 @@
 
 import numpy as np
 from sparse2dense.inference.capture.blazepose import Pose, Roi
-from sparse2dense.inference.capture.tracking import Still, Track, find_people, follow
+from sparse2dense.inference.capture.tracking import Still, Track, find_people, follow, takes_place
 
 PICTURE = Still(np.zeros((256, 256, 3), np.uint8))
 
@@ -82,3 +82,58 @@ def test_who_has_walked_out_of_the_picture_is_not_followed_beyond_it():
     seen = [pose is not None for pose, _ in followed(track, 24)]
     assert all(seen[:18])
     assert not any(seen[20:])
+
+
+def dressed(look, people):
+    """A picture of people in clothes of one colour each: ``(region, colour)``."""
+    picture = np.full((256, 256, 3), 90, np.uint8)
+    for roi, colour in people:
+        left, half = int(roi.x), int(0.15 * roi.size)
+        picture[:, max(0, left - half) : left + half] = colour
+    return Still(picture)
+
+
+def tracked(looks):
+    """Track people through looks of ``(region, colour)`` each, six a second."""
+    pictures = [dressed(i, look) for i, look in enumerate(looks)]
+    return find_people(pictures, 6.0, Detector([[roi for roi, _ in look] for look in looks]).detect)[0]
+
+
+RED, BLUE = (200, 30, 30), (30, 30, 200)
+DARK, LIGHT = (60, 60, 60), (100, 100, 100)  # which the light might make of one
+
+
+def test_who_comes_where_another_left_is_someone_else():
+    def at(look):
+        return Roi(120 + look, 128, 150, 0.0)
+
+    looks = [[(at(i), RED)] if i < 8 else [(at(i), BLUE)] if i > 10 else [] for i in range(16)]
+    first, second = tracked(looks)
+    assert (first.frames[-1], second.frames[0]) == (7, 11)
+    assert takes_place(second, first, 6.0) == 11
+    assert takes_place(first, second, 6.0) is None
+    (same,) = tracked([[(roi, RED) for roi, _ in look] for look in looks])
+    assert same.frames[-1] == 15
+
+
+def test_people_who_cross_keep_their_tracks_by_their_clothes():
+    """They meet, are found as one for a moment, and each goes on the way they went."""
+    looks = []
+    for i in range(14):
+        dark, light = Roi(60 + 10 * i, 128, 150, 0.0), Roi(190 - 10 * i, 128, 150, 0.0)
+        looks.append([(dark, DARK)] if 5 <= i <= 8 else [(light, LIGHT), (dark, DARK)])
+    for track in tracked(looks)[:2]:
+        steps = np.diff([roi.x for roi in track.rois])
+        assert (steps > 0).all() or (steps < 0).all()
+
+
+def test_the_landmarks_do_not_go_over_to_who_takes_the_place():
+    own = Track([0, 1, 2, 3], [Roi(180 - 10 * i, 128, 120, 0.0) for i in range(4)], [np.zeros((2, 3))] * 4)
+    place = [Roi(180 - 10 * i, 128, 120, 0.0) for i in range(4, 12)]
+    for colour, followed_for in ((np.full((2, 3), 60.0), 6), (np.zeros((2, 3)), 12)):
+        other = Track(list(range(4, 12)), place, [colour] * 8)
+        landmarker, seen = Landmarker(), []
+        for number, (_, pose) in enumerate(follow([PICTURE] * 12, 6.0, own, landmarker, [own, other])):
+            landmarker.frame = number + 1
+            seen.append(pose is not None)
+        assert seen == [True] * followed_for + [False] * (12 - followed_for)

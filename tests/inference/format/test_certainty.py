@@ -158,7 +158,7 @@ def test_a_doubt_is_told_in_words():
     (doubt,) = doubts(hidden((63, 78)), Fraction(30))
     assert doubt == Doubt("left_arm", 2.1, 2.6)
     assert (doubt.span, doubt.part) == ("0:02.1-0:02.6", "left arm")
-    assert doubt.describe() == "0:02.1-0:02.6: the left arm is hidden; its motion is a guess"
+    assert doubt.describe() == "0:02.1-0:02.6: the left arm is not seen well; its motion is a guess"
     assert Doubt("head", 59.96, 725.04).span == "1:00.0-12:05.0"
 
 

@@ -9,8 +9,8 @@ pytest.importorskip("ai_edge_litert")
 
 from sparse2dense.inference.cli import main
 from sparse2dense.models.errors import S2DError
+from sparse2dense.models.training.lifter_clips import Filming, collect
 from sparse2dense.models.training.motion import ARCHIVE
-from sparse2dense.models.training.train_lifter import Filming, collect
 
 VERTICES = ["train", "vertices", "--output", "{tmp}/weights", "--checkpoint", "{tmp}/vertices.pt"]
 JOINT = ["train", "joint", "--config", "tiny", "--data", "{tmp}", "--out", "{tmp}/run"]
