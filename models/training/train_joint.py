@@ -379,10 +379,11 @@ def train(config: JointConfig, options: SliceOptions) -> None:
     if checkpoint.exists() != options.resume:
         found = "holds no checkpoint" if options.resume else "holds a checkpoint already: use --resume"
         raise InputError("checkpoint", f"{options.out} {found}.")
-    check_writable(options.out, options.export)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     with _processes(options.device) as (device, rank, world):
+        if rank == 0:  # which alone writes; two that try would take each other's folders away
+            check_writable(options.out, options.export)
         if config.people % world:
             raise InputError("config", f"{config.people} people cannot be shared by {world} processes.")
         vgg = Vgg(hed_weights(options.data), config.perceptual_stages)
