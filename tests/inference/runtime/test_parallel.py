@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Frames worked on several at once come in their order, a few ahead and no more."""
+"""Frames worked on several at once come in their order, a few ahead and no more; NumPy adds no threads."""
 
+import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from sparse2dense.inference.runtime.parallel import in_order
@@ -49,3 +53,19 @@ def test_an_error_of_the_work_is_raised_in_its_place():
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="third"):
         next(results)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted where Linux lists them")
+@pytest.mark.parametrize(("wanted", "threads"), [(None, 1), ("2", 2)])
+def test_numpy_works_in_one_thread_unless_the_user_wants_more(wanted, threads):
+    environment = {name: value for name, value in os.environ.items() if "NUM_THREADS" not in name}
+    if wanted:
+        environment["OPENBLAS_NUM_THREADS"] = wanted
+    code = (
+        "import sparse2dense.inference.cli, numpy, os; a = numpy.ones((900, 900)); a @ a; "
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == min(threads, os.cpu_count())
