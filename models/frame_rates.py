@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Frame rates: the exact fractions that decimals, pairs and times of frames stand for."""
+"""Frame rates, the exact fractions that decimals, pairs and times of frames stand for, and times in words."""
 
 from __future__ import annotations
 
@@ -63,3 +63,9 @@ def rate_of_frame_time(text: str) -> Fraction:
         if off < rounding < seconds / 4:
             return rate
     return rational_rate(1 / seconds)
+
+
+def clock(seconds: float) -> str:
+    """Return a time in minutes, seconds and tenths, such as ``0:04.2``."""
+    minutes, tenths = divmod(round(seconds * 10), 600)
+    return f"{minutes}:{tenths / 10:04.1f}"

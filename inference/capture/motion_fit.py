@@ -132,15 +132,19 @@ class MotionFit:
     def _placed(self, motion: Motion) -> np.ndarray:
         """Return the roots ``(T, 3)`` that bring the body nearest to where it is seen."""
         points = self.keypoints(motion)
-        camera, lifted = self._camera, self._lifted
-        ray = (lifted.image - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
+        ray = self._rays()
         across = np.zeros((*ray.shape, 3))
         across[..., 0, 0] = across[..., 1, 1] = 1
         across[..., 2] = -ray
-        weighted = across / lifted.image_spread[..., None, None] ** 2
+        weighted = across / self._lifted.image_spread[..., None, None] ** 2
         normal = np.einsum("tkri,tkrj->tij", weighted, across)
         right = -np.einsum("tkri,tkrj,tkj->ti", weighted, across, points)
         return motion.root + np.linalg.solve(normal, right[..., None])[..., 0]
+
+    def _rays(self) -> np.ndarray:
+        """Return where the keypoints are seen ``(T, 23, 2)``, x / z and y / z."""
+        camera = self._camera
+        return (self._lifted.image - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
 
     def solve(self, motion: Motion, steps: int, fit_shape: bool = True) -> Motion:
         """Return the motion after so many Gauss-Newton steps; the shape stays unless ``fit_shape``.
@@ -181,11 +185,9 @@ class MotionFit:
         """Find what stands still in the picture, from a motion that is nearly right."""
         if not self._contacts:
             return
-        camera, lifted = self._camera, self._lifted
-        depth = self.keypoints(motion)[:, _STILL, 2:]
-        ray = (lifted.image[:, _STILL] - (camera.cx, camera.cy)) / (camera.fx, camera.fy)
+        depth, ray = self.keypoints(motion)[:, _STILL, 2:], self._rays()[:, _STILL]
         speed = speeds(smooth(ray * depth, np.ones(ray.shape[:2]), _STILL_CUTOFF, self._fps), self._fps)
-        known = lifted.image_spread[:, _STILL] * depth[..., 0] < _STILL_SPREAD * self._focal
+        known = self._lifted.image_spread[:, _STILL] * depth[..., 0] < _STILL_SPREAD * self._focal
         for k in range(len(_STILL)):
             for start, stop in runs((speed[:, k] < _STILL_SPEED) & known[:, k]):
                 if stop - start >= _STILL_TIME * self._fps:
@@ -303,7 +305,8 @@ class MotionFit:
             weight = 1 / (unit * np.maximum(size, _LEAST_ACCELERATION * unit))
             weight = np.repeat(weight, 3, axis=1)
             flat_acceleration = weight * acceleration.reshape(frames - 2, -1)
-            bend = weight[..., None] * (of_shape[2:] - 2 * of_shape[1:-1] + of_shape[:-2])
+            second = of_shape[2:] - 2 * of_shape[1:-1] + of_shape[:-2]
+            bend = weight[..., None] * second
             for at, factor in enumerate((1, -2, 1)):
                 part = slice(at, frames - 2 + at)
                 weights[0, part] += factor**2 * weight
@@ -312,10 +315,9 @@ class MotionFit:
             weights[1, :-2] += -2 * weight
             weights[1, 1:-1] += -2 * weight
             weights[2, :-2] += weight
-            second = of_shape[2:] - 2 * of_shape[1:-1] + of_shape[:-2]
             band.corner += np.einsum("trs,tr,trq->sq", second, weight, second, optimize=True)
             band.common -= np.einsum("trs,tr->s", second, flat_acceleration, optimize=True)
-        if frames > 1 and self._held.any():
+        if frames > 1 and self._held.any():  # of which the shape is no matter
             weight = np.zeros((frames - 1, _COUNT))
             weight[:, _STILL] = self._held[:-1] * (self._fps / _STILL_UNIT) ** 2
             weight = np.repeat(weight, 3, axis=1)
@@ -383,9 +385,8 @@ class _Limits:
         cross = cross_matrices(turned)
         # How the vector grows with a further turn (the inverse left Jacobian of SO(3), to second order).
         grows = np.eye(3) - cross / 2 + cross @ cross / 12
-        rows = (
-            self._axes[1:] @ grows @ np.swapaxes(above, -1, -2)
-        )  # by a turn of the joint; its parent, minus
+        # By a turn of the joint; by one of its parent, the same with the other sign.
+        rows = self._axes[1:] @ grows @ np.swapaxes(above, -1, -2)
         angle = (self._axes[1:] @ turned[..., None])[..., 0]
         weight = np.broadcast_to(1 / self._spread[1:] ** 2, angle.shape).copy()
         away = -angle

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ...models.errors import InputError
+from ...models.frame_rates import clock
 from ..film.reader import Picture, VideoReader
 from .blazepose import PoseDetector
 from .shots import CutFinder, shots_between
@@ -68,7 +69,7 @@ class Survey:
     def span(self, shot: int) -> str:
         """Return from when to when in the film a shot lasts, in words."""
         frames, fps, start = self.shots[shot].frames, float(self.reader.fps), self.reader.start
-        return f"{_clock(start + frames.start / fps)}-{_clock(start + frames.stop / fps)}"
+        return f"{clock(start + frames.start / fps)}-{clock(start + frames.stop / fps)}"
 
     def remarks(self, shot: int, person: int | None) -> list[str]:
         """Return what to tell of the choice of a shot, and of whom there is beside the person in it."""
@@ -86,12 +87,12 @@ class Survey:
                 continue
             if (frame := takes_place(theirs, track, fps)) is not None:
                 told.append(
-                    f"Another person takes their place at {_clock(begin + frame / fps)} and is not followed "
+                    f"Another person takes their place at {clock(begin + frame / fps)} and is not followed "
                     f"(person {other})."
                 )
             elif (frame := takes_place(track, theirs, fps)) is not None:
                 told.append(
-                    f"Another person is in their place before {_clock(begin + frame / fps)} and is not "
+                    f"Another person is in their place before {clock(begin + frame / fps)} and is not "
                     f"followed (person {other})."
                 )
             elif person is None and theirs.still() and theirs.seen() > track.seen():
@@ -134,9 +135,3 @@ def _ordinal(number: int) -> str:
         return _ORDINALS[number - 1]
     ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number // 10 % 10 != 1 else "th"
     return f"{number}{ending}"
-
-
-def _clock(seconds: float) -> str:
-    """Return seconds as minutes and seconds, such as 0:04.2."""
-    tenths = round(10 * seconds)
-    return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"

@@ -15,6 +15,7 @@ from fractions import Fraction
 import numpy as np
 
 from ...models.errors import InputError
+from ...models.frame_rates import clock
 from ...models.keypoints import BODY_REGIONS
 from .fields import deflate, inflate
 
@@ -80,7 +81,7 @@ class Doubt:
     @property
     def span(self) -> str:
         """When it is, such as ``0:02.1-0:02.6``."""
-        return f"{_clock(self.start)}-{_clock(self.stop)}"
+        return f"{clock(self.start)}-{clock(self.stop)}"
 
     @property
     def part(self) -> str:
@@ -110,8 +111,3 @@ def doubts(certainty: np.ndarray, fps: Fraction) -> list[Doubt]:
             if stop - start >= _SHORTEST * fps
         ]
     return sorted(found, key=lambda doubt: doubt.start)
-
-
-def _clock(seconds: float) -> str:
-    minutes, tenths = divmod(round(seconds * 10), 600)
-    return f"{minutes}:{tenths / 10:04.1f}"

@@ -10,6 +10,7 @@ import pytest
 from sparse2dense.inference.format import homography_coding
 from sparse2dense.inference.format.clip import Clip, Reference
 from sparse2dense.inference.format.container import write_clip
+from sparse2dense.inference.format.header import Header
 from sparse2dense.models.camera import Camera
 
 
@@ -18,6 +19,23 @@ def golden():
     """What went into golden.s2d and golden_spaced.s2d (``keypoints``) and what must come out (the rest)."""
     with np.load(Path(__file__).parents[2] / "data" / "golden.npz") as file:
         return {name: file[name] for name in file.files}
+
+
+@pytest.fixture
+def header():
+    """What a file of 320 frames says before its parts."""
+    return Header(
+        frames=320,
+        fps=Fraction(30000, 1001),
+        width=136,
+        height=200,
+        camera=Camera(210.5, 211.0, 68.0, 99.5),
+        body="anny",
+        shape=np.array([-1.5, 0.25, 2], np.float32),
+        step_um=4000,
+        group_frames=300,
+        networks={"vertex_predictor": b"\1\2\3\4", "generator": b"abcd"},
+    )
 
 
 @pytest.fixture(scope="session")

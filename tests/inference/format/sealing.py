@@ -2,9 +2,12 @@
 """Files of strangers: other bytes in a ``.s2d``, under lengths and checksums that are as they should be."""
 
 import struct
+import tracemalloc
 import zlib
 
+import numpy as np
 from sparse2dense.inference.format.fields import pack_varint
+from sparse2dense.models.errors import InputError
 
 from . import second_decoder
 
@@ -12,6 +15,28 @@ from . import second_decoder
 def payload_of(data: bytes) -> bytes:
     """Return the payload of a file's header."""
     return data[7 : 7 + struct.unpack_from("<H", data, 5)[0]]
+
+
+def assert_liars_get_no_memory(path, read):
+    """Check random payloads under a right checksum: read, or one InputError, and never much memory."""
+    rng = np.random.default_rng(11)
+    data = path.read_bytes()
+    payload = payload_of(data)
+    tracemalloc.start()
+    refused = 0
+    for _ in range(40):
+        changed = bytearray(payload)
+        for _ in range(rng.integers(1, 4)):
+            changed[rng.integers(len(changed))] = rng.integers(256)
+        path.write_bytes(reseal(data, bytes(changed)))
+        try:
+            read(path)
+        except InputError:
+            refused += 1
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert refused > 20
+    assert peak < 60e6
 
 
 def reseal(data: bytes, payload: bytes) -> bytes:

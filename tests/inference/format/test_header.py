@@ -24,22 +24,6 @@ PICTURES = [("reference", b"first"), ("reference", b"second")]
 PLATE = [("plate", b"plate")]
 
 
-@pytest.fixture
-def header():
-    return Header(
-        frames=320,
-        fps=Fraction(30000, 1001),
-        width=136,
-        height=200,
-        camera=Camera(210.5, 211.0, 68.0, 99.5),
-        body="anny",
-        shape=np.array([-1.5, 0.25, 2], np.float32),
-        step_um=4000,
-        group_frames=300,
-        networks={"vertex_predictor": b"\1\2\3\4", "generator": b"abcd"},
-    )
-
-
 def pack(header, parts=MOTION, shot_parts=()):
     """Pack the header of one person's file."""
     return pack_header([header], list(shot_parts), [list(parts)])

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Clips to learn an estimator's faults from: of one that is made up, and as the real one sees films."""
 
+import contextlib
+
 import numpy as np
 import pytest
 from sparse2dense.inference.capture.pose_lifter import Landmarks
@@ -56,13 +58,25 @@ def clip_files(data_folder, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def posed_motions(body, held_out):
-    """Postures of the motion in tests/data alone, of few people."""
+def little_motion(held_out):
+    """A context in which motions are mixed of the one in tests/data alone, of few people."""
     from sparse2dense.models.training import window_sampler
+
+    @contextlib.contextmanager
+    def context():
+        motion = ("excerpt", held_out["rotations"], held_out["translation"])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(window_sampler, "load_motions", lambda folder, subjects, body: [motion])
+            patch.setattr(window_sampler, "FIT_POOL", 20)
+            yield
+
+    return context
+
+
+@pytest.fixture(scope="session")
+def posed_motions(body, little_motion):
+    """Postures of the motion in tests/data alone, of few people."""
     from sparse2dense.models.training.lifter_windows import PosedMotions
 
-    motion = ("excerpt", held_out["rotations"], held_out["translation"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(window_sampler, "load_motions", lambda folder, subjects, body: [motion])
-        patch.setattr(window_sampler, "FIT_POOL", 20)
+    with little_motion():
         return PosedMotions(body, None)

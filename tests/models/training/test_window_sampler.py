@@ -4,7 +4,6 @@
 import numpy as np
 import pytest
 from sparse2dense.models.body import apply_readout, stack_transforms
-from sparse2dense.models.training import window_sampler
 from sparse2dense.models.training.window_sampler import CHUNK_WINDOWS, LOSS_VERTICES, WindowSampler
 from sparse2dense.models.vertex_predictor import INPUTS
 from sparse2dense.models.windows import WINDOW
@@ -13,12 +12,9 @@ pytest.importorskip("torch")
 
 
 @pytest.fixture(scope="module")
-def sampler(body, held_out):
+def sampler(body, little_motion):
     """Draws from one motion and few people, and spoils nothing."""
-    motion = ("excerpt", held_out["rotations"], held_out["translation"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(window_sampler, "load_motions", lambda folder, subjects, body: [motion])
-        patch.setattr(window_sampler, "FIT_POOL", 20)
+    with little_motion():
         return WindowSampler(body, None, 0, noisy=False)
 
 
