@@ -64,7 +64,7 @@ _WRITTEN = frozenset(
 """Options of paths that commands write to; all others they read."""
 
 _OF_FILMS = (
-    "person", "start", "end", "smoothing", "references", "whole", "shots", "quality", "plate_quality",
+    "person", "start", "end", "smoothing", "references", "whole", "sex", "shots", "quality", "plate_quality",
 )  # fmt: skip
 """Options of ``encode`` that mean nothing where there is no film."""
 
@@ -177,7 +177,7 @@ def _coding(args: argparse.Namespace) -> Coding:
 def _capture_options(args: argparse.Namespace) -> CaptureOptions:
     from .capture.pipeline import CaptureOptions
 
-    names = ("fov", "person", "start", "end", "fps", "size", "smoothing", "references", "body")
+    names = ("fov", "person", "start", "end", "fps", "size", "smoothing", "references", "sex", "body")
     return CaptureOptions(**_given(args, names), whole=args.whole, body_path=args.body_path)
 
 
@@ -433,6 +433,11 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--smoothing", type=float, metavar="STRENGTH", help="of the motion; 0 is none (1)")
     parser.add_argument(
         "--references", type=int, metavar="N", help="number of reference pictures (what pays)"
+    )
+    parser.add_argument(
+        "--sex",
+        metavar="SEX",
+        help="of the body: woman or man (one between the two, since films hardly tell)",
     )
     parser.add_argument(
         "--whole", action="store_true", help="keep what is filmed before and after the person is seen"

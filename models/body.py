@@ -15,7 +15,8 @@ where the matrix depends on the shape alone, so that it is computed once a clip.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -53,6 +54,10 @@ LENGTH_SIGMA = 0.01
 
 SPINE_LENGTH_SIGMA = 0.03
 """The same for shoulder to hip and across the trunk, which bending and shrugging change."""
+
+
+LEAST_VARIANCE = 0.02
+"""Of a shape coefficient among adults: that a sample of them hardly varies in a direction is no law."""
 
 
 def _flexion_axis(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
@@ -153,6 +158,10 @@ class BodyModel:
         bone_blend: ``(B,)`` 0 for the first of them, 1 for the second.
         pose_basis: ``(9 (B - 1), V, 3)`` pose correctives of the SMPL family, or None.
         clothing: ``(V,)`` float32 metres, how far clothes and hair usually stand out from the skin, or None.
+        traits: for each of those of :data:`.measures.MEASURES` that the model knows ``(S + 1,)``: what a
+            coefficient adds to its number, and that of the mean shape.
+        adults: mean ``(S,)`` and covariance ``(S, S)`` of grown people's coefficients; None where those of
+            everybody are such.
     """
 
     name: str
@@ -171,11 +180,19 @@ class BodyModel:
     bone_blend: np.ndarray
     pose_basis: np.ndarray | None = None
     clothing: np.ndarray | None = None
+    traits: Mapping[str, np.ndarray] = field(default_factory=dict)
+    adults: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def shape_size(self) -> int:
         """Number of shape coefficients S."""
         return len(self.vertices_basis)
+
+    @cached_property
+    def grown_up(self) -> tuple[np.ndarray, np.ndarray]:
+        """How grown people are built: coefficients' mean ``(S,)`` and inverse covariance ``(S, S)``."""
+        mean, covariance = self.adults or (np.zeros(self.shape_size), np.eye(self.shape_size))
+        return mean, np.linalg.inv(covariance + LEAST_VARIANCE * np.eye(self.shape_size))
 
     @property
     def bone_count(self) -> int:

@@ -47,6 +47,8 @@ def load_body(name: str = "anny", path: str | Path | None = None) -> BodyModel:
         bone_parts=data["bone_parts"].astype(np.int64),
         bone_blend=data["bone_blend"],
         clothing=_load_clothing(),
+        traits=dict(zip(data["trait_names"].tolist(), data["traits"].astype(np.float64), strict=True)),
+        adults=(data["adults_mean"].astype(np.float64), data["adults_covariance"].astype(np.float64)),
     )
 
 

@@ -3,8 +3,9 @@
 
 A shape space's axes are principal components: none of them is "taller" or "broader shouldered". Here each
 measure is a function of the body at rest, and a body of given measures is the most probable one: the
-smallest change of the shape coefficients, in standard deviations, that brings the measures asked for while
-the others keep their proportion to the stature. Any body with a linear shape space has them.
+smallest change of the shape coefficients, in standard deviations of grown people, that brings the measures
+asked for while the others keep their proportion to the stature. Any body with a linear shape space has the
+sizes; the traits (sex, age, muscle) are those that its model names.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 
 from .body import BodyModel
-from .keypoints import BONES, KEYPOINT_INDEX
+from .keypoints import KEYPOINT_INDEX
 
 DENSITY = 985.0
 """Kilogrammes a cubic metre of a whole body, lungs half full."""
@@ -24,8 +25,8 @@ RANGE = 2.5
 """Standard deviations of the body model's people, either side of the mean, that a measure is offered in."""
 
 _SMALLEST_SPREAD = 1e-3  # relative standard deviation below which a body model cannot vary a measure
-_GIVEN, _KEPT = 1e-4, 0.01  # relative standard deviations of a measure asked for, and of a proportion kept
-_MISSED = 0.003  # of a measure: further off than this the body does not have it
+_GIVEN, _KEPT = 1e-4, 0.01  # standard deviations of a quantity asked for, and of one or a proportion kept
+_MISSED = 0.003  # of a quantity: further off than this the body does not have it
 _FARTHEST = 15.0  # standard deviations; a body that much less likely looks like none
 _ITERATIONS = 30
 _LONGEST_STEP = 2.0  # standard deviations
@@ -33,14 +34,33 @@ _LONGEST_STEP = 2.0  # standard deviations
 
 @dataclass(frozen=True)
 class Measure:
-    """What a measure is, and how it grows with the stature of people alike in build."""
+    """What a measure is, and how it grows with the stature of people alike in build.
+
+    One with a ``scale`` is a trait: a number that the body model itself knows (:attr:`.BodyModel.traits`),
+    and what people call it at some of its values, with straight lines between. The others are sizes.
+    """
 
     label: str
     unit: str
     description: str
-    power: int
-    widest: float  # natural logarithm of how far from the mean it is offered at most, to stay human
+    power: int = 0
+    widest: float = 0.0  # natural logarithm of how far from the mean it is offered at most, to stay human
     spans: tuple[tuple[str, str], ...] = ()  # keypoints whose distances add up to it
+    scale: tuple[tuple[float, float], ...] = ()  # the model's number, and the measure
+
+    def quantity(self, value: float) -> float:
+        """Return what is computed with: a size's natural logarithm, a trait's own number."""
+        if not self.scale:
+            return float(np.log(value))
+        own, shown = zip(*self.scale, strict=True)
+        return float(np.interp(value, shown, own))
+
+    def value(self, quantity: float) -> float:
+        """Return the measure of such a quantity; a trait's beyond its scale is that of the scale's end."""
+        if not self.scale:
+            return float(np.exp(quantity))
+        own, shown = zip(*self.scale, strict=True)
+        return float(np.interp(quantity, own, shown))
 
 
 def _both_sides(*joints: str) -> tuple[tuple[str, str], ...]:
@@ -78,8 +98,12 @@ MEASURES: dict[str, Measure] = {
     "hip_width": Measure(
         "Hip Width", "m", "From one hip joint to the other", 1, 0.25, (("left_hip", "right_hip"),)
     ),
+    "sex": Measure("Sex", "", "0 for a woman's build, 1 for a man's", scale=((0, 0), (1, 1))),
+    "age": Measure("Age", "years", "Of a body like this", scale=((1 / 3, 12), (2 / 3, 25), (1, 90))),
+    "muscle": Measure("Muscle", "", "0 for none to speak of, 1 for an athlete's", scale=((0, 0), (1, 1))),
 }
-_NAMES = tuple(MEASURES)
+_NAMES, _KINDS = tuple(MEASURES), tuple(MEASURES.values())
+_TRAITS = np.array([bool(measure.scale) for measure in MEASURES.values()])
 _POWERS = np.array([measure.power for measure in MEASURES.values()], np.float64)
 _WIDEST = np.array([measure.widest for measure in MEASURES.values()])
 
@@ -103,36 +127,42 @@ class BodyMeasures:
         self._body = body
         self._keypoint_mean = body.keypoints(body.vertices_mean).astype(np.float64)
         self._keypoint_basis = body.keypoints(np.asarray(body.vertices_basis)).astype(np.float64)
-        self._mean, slopes = self._evaluate(np.zeros(body.shape_size))
+        mean, slopes = self._evaluate(np.zeros(body.shape_size))
         spread = np.linalg.norm(slopes, axis=1)
-        self._reach = np.minimum(RANGE * spread, _WIDEST)
-        varied = np.isfinite(self._mean) & (spread > _SMALLEST_SPREAD)
+        reach = np.minimum(RANGE * spread, _WIDEST)
+        self._least, self._most = (
+            np.array([kind.scale[end][0] for kind in MEASURES.values() if kind.scale]) for end in (0, -1)
+        )
+        self._least = np.concatenate([(mean - reach)[~_TRAITS], self._least])
+        self._most = np.concatenate([(mean + reach)[~_TRAITS], self._most])
+        self._unlikely = np.linalg.cholesky(body.grown_up[1]).T
+        varied = np.isfinite(mean) & (spread > _SMALLEST_SPREAD)
         self._offered = [i for i in range(len(_NAMES)) if varied[i]]
 
     def of(self, shape: np.ndarray) -> dict[str, MeasureRange]:
         """Measure the body of shape coefficients ``(S,)``; what its model cannot vary is left out."""
         values, _ = self._evaluate(np.asarray(shape, np.float64))
-        least = np.exp(np.minimum(values, self._mean - self._reach))
-        most = np.exp(np.maximum(values, self._mean + self._reach))
+        least, most = np.minimum(values, self._least), np.maximum(values, self._most)
         return {
-            _NAMES[i]: MeasureRange(float(np.exp(values[i])), float(least[i]), float(most[i]))
+            _NAMES[i]: MeasureRange(*(_KINDS[i].value(at[i]) for at in (values, least, most)))
             for i in self._offered
         }
 
-    def logarithms(self, shape: np.ndarray) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """Return the natural logarithms of the measures, and how they grow with each coefficient ``(S,)``."""
+    def quantities(self, shape: np.ndarray) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """Return the measures' :meth:`Measure.quantity`, and how they grow with each coefficient ``(S,)``."""
         values, slopes = self._evaluate(np.asarray(shape, np.float64))
         return (
             {_NAMES[i]: float(values[i]) for i in self._offered},
             {_NAMES[i]: slopes[i] for i in self._offered},
         )
 
-    def shape_of(self, shape: np.ndarray, measures: dict[str, float], keep_bones: bool = False) -> np.ndarray:
+    def shape_of(self, shape: np.ndarray, measures: dict[str, float]) -> np.ndarray:
         """Return the shape ``(S,)`` float32 nearest to ``shape`` that has ``measures`` (name to value).
 
         The stature stays unless it is given, and what else is not given keeps its proportion to it (the
-        weight, to its square) as nearly as the body can. With ``keep_bones`` every bone keeps its length so,
-        too. Damped Gauss-Newton. ValueError where the body has no such measure or cannot reach it.
+        weight, to its square; a trait stays) as nearly as the body can. Only where a trait is given, limbs
+        and widths become what such people have. Damped Gauss-Newton. ValueError where the body has no such
+        measure or cannot reach it.
         """
         offered = self._offered
         unknown = [name for name in measures if name not in {_NAMES[i] for i in offered}]
@@ -141,22 +171,22 @@ class BodyMeasures:
         start = np.asarray(shape, np.float64)
         own, _ = self._evaluate(start)
         given = np.array([_NAMES[i] in measures or _NAMES[i] == "stature" for i in offered])
-        target = np.array([np.log(measures.get(_NAMES[i], np.exp(own[i]))) for i in offered])
+        if any(MEASURES[name].scale for name in measures):
+            free = np.array([bool(_KINDS[i].spans) for i in offered]) & ~given
+        else:
+            free = np.zeros(len(offered), bool)
+        asked = {name: MEASURES[name].quantity(value) for name, value in measures.items()}
+        target = np.array([asked.get(_NAMES[i], own[i]) for i in offered])
         powers = np.where(given, 0.0, _POWERS[offered])  # a measure that is kept counts against the stature
         target -= powers * own[0]
-        weight = np.where(given, 1 / _GIVEN, 1 / _KEPT)
-        bones = self._bones(start)[0]
+        weight = np.where(given, 1 / _GIVEN, np.where(free, 0, 1 / _KEPT))
         found = start.copy()
         for _ in range(_ITERATIONS):
             values, slopes = self._evaluate(found)
             miss = target - (values[offered] - powers * values[0])
             rows = slopes[offered] - powers[:, None] * slopes[0]
-            wanted = [np.eye(len(start)), rows * weight[:, None]]
-            missing = [start - found, miss * weight]
-            if keep_bones:
-                lengths, bone_slopes = self._bones(found)
-                wanted.append(bone_slopes / _KEPT)
-                missing.append((bones - lengths) / _KEPT)
+            wanted = [self._unlikely, rows * weight[:, None]]
+            missing = [self._unlikely @ (start - found), miss * weight]
             step = np.linalg.lstsq(np.concatenate(wanted), np.concatenate(missing))[0]
             found += step * min(1.0, _LONGEST_STEP / max(float(np.linalg.norm(step)), 1e-12))
             if np.abs(step).max() < 1e-4:
@@ -169,29 +199,22 @@ class BodyMeasures:
     def _check_reached(self, shape: np.ndarray, measures: dict[str, float]) -> None:
         values, _ = self._evaluate(shape)
         for name, asked in measures.items():
-            reached = float(np.exp(values[_NAMES.index(name)]))
-            if not abs(reached - asked) < _MISSED * asked:
-                kind = MEASURES[name]
+            kind, reached = MEASURES[name], float(values[_NAMES.index(name)])
+            if not abs(reached - kind.quantity(asked)) < _MISSED:
                 raise ValueError(
-                    f"this body cannot have a {kind.label.lower()} of {asked:.2f} {kind.unit} "
-                    f"with the other measures (the nearest is {reached:.2f})"
+                    f"this body cannot have {kind.label.lower()} {asked:.2f} {kind.unit}".rstrip()
+                    + f" with the other measures (the nearest is {kind.value(reached):.2f})"
                 )
 
-    def _bones(self, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the logarithms ``(len(BONES),)`` of the bones' lengths, and their slopes in the shape."""
-        keypoints = self._keypoint_mean + np.tensordot(shape, self._keypoint_basis, 1)
-        first, second = np.array(BONES).T
-        bone = keypoints[first] - keypoints[second]
-        length = np.linalg.norm(bone, axis=-1)
-        moved = self._keypoint_basis[:, first] - self._keypoint_basis[:, second]
-        return np.log(length), (moved * bone).sum(axis=-1).T / length[:, None] ** 2
-
     def _evaluate(self, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the logarithms ``(M,)`` of all measures, and their slopes ``(M, S)`` in the shape."""
+        """Return the quantities ``(M,)`` of all measures, and their slopes ``(M, S)`` in the shape.
+
+        They are not a number where the body has no such measure.
+        """
         body, basis = self._body, self._body.vertices_basis
         vertices = body.rest(shape)[0].astype(np.float64)
         keypoints = body.keypoints(vertices)
-        values, slopes = np.empty(len(_NAMES)), np.empty((len(_NAMES), len(shape)))
+        values, slopes = np.full(len(_NAMES), np.nan), np.full((len(_NAMES), len(shape)), np.nan)
         top, sole = vertices[:, 1].argmin(), vertices[:, 1].argmax()
         values[0] = vertices[sole, 1] - vertices[top, 1]
         slopes[0] = basis[:, sole, 1] - basis[:, top, 1]
@@ -209,7 +232,11 @@ class BodyMeasures:
             values[i] = length.sum() / sides
             slopes[i] = (moved * (span / length)).sum(axis=(1, 2)) / sides
         with np.errstate(divide="ignore", invalid="ignore"):  # a mesh that encloses nothing has no weight
-            return np.log(values), slopes / values[:, None]
+            slopes, values = slopes / values[:, None], np.log(values)
+        for i, name in enumerate(_NAMES):
+            if name in body.traits:
+                slopes[i], values[i] = body.traits[name][:-1], body.traits[name] @ np.append(shape, 1)
+        return values, slopes
 
 
 def _volume(vertices: np.ndarray, faces: np.ndarray) -> tuple[float, np.ndarray]:

@@ -72,6 +72,18 @@ class S2D_OT_encode_video(ClipImporter, ImportHelper):
             max=170.0,
         ),
     ]
+    sex: Annotated[
+        str,
+        bpy.props.EnumProperty(
+            name="Sex",
+            description="Of the body. Clean-up can change it later",
+            items=(
+                ("BETWEEN", "Between", "A film hardly tells: a body between the two"),
+                ("WOMAN", "Woman", "A woman's body"),
+                ("MAN", "Man", "A man's body"),
+            ),
+        ),
+    ]
     size: Annotated[
         int,
         bpy.props.IntProperty(
@@ -123,6 +135,8 @@ class S2D_OT_encode_video(ClipImporter, ImportHelper):
         given = {"--start": self.start, "--end": self.end, "--fov": self.fov}
         options = [text for name, value in given.items() if value for text in (name, str(value))]
         options += ["--person", str(self.person), "--size", str(self.size)]
+        if self.sex != "BETWEEN":
+            options += ["--sex", self.sex.lower()]
         for name, value in zip(_CODING_OPTIONS, _QUALITIES[self.quality], strict=False):
             options += [name, value]
         return options

@@ -6,7 +6,8 @@ by Gauss-Newton with robust weights:
 
 - where each keypoint is seen, and how far each bone points away from the camera, with the error that the
   lifter expects of either (:mod:`.pose_lifter`; Laplace distributions: a few gross errors count little);
-- one shape for the whole clip, the same left and right, as tall and as heavy as adults are;
+- one shape for the whole clip, the same left and right, built as adults are: what a film shows of bones has
+  errors that are the same throughout, so that it tells less of them than what people are like;
 - knees and elbows that bend one way; spine, neck, hands and feet that stay near where they rest;
 - points that accelerate as people do: mostly little, sometimes much;
 - feet, hands, knees and hips that stay where they are while they stand still in the picture;
@@ -41,7 +42,8 @@ _STATURE, _STATURE_SPREAD = 1.70, 0.055  # metres, and of its logarithm: adults
 _MEASURED_SPREAD = 0.12  # of the logarithm of how large the estimator takes people
 _SCALE_SPREAD = 0.003  # of the stature's logarithm: a picture does not tell it, and shrinking is no fit
 _BODY_MASS_INDEX, _BODY_MASS_SPREAD = 23.0, 0.03  # kilogrammes a square metre, and of its logarithm
-_LOOKS = 8.0  # moments as much as a clip tells of the shape: its errors are the same throughout
+_NEUTRAL, _SEX_SPREAD = 0.5, 0.05  # clothes and bones in a picture hardly tell: 0 is a woman, 1 a man
+_LOOKS = 0.5  # moments as much as a clip tells of the shape: its errors are the same throughout
 _SPREADS = {
     "spine.001": 0.25, "spine.002": 0.25, "spine.004": 0.3, "spine.006": 0.4,
     "shoulder": 0.2, "upper_arm": 1.5, "forearm": 1.5, "hand": 0.5,
@@ -85,6 +87,7 @@ class MotionFit:
         fps: frames a second.
         strength: of the smoothing, 0 for none.
         contacts: whether what stands still in the picture stands still in space (a still camera).
+        sex: of the body, 0 a woman's, 1 a man's; None for one between the two.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class MotionFit:
         *,
         strength: float = 1.0,
         contacts: bool = True,
+        sex: float | None = None,
     ) -> None:
         self._joints, self._lifted, self._camera, self._fps = articulation, lifted, camera, fps
         self._strength, self._contacts = strength, contacts
@@ -107,11 +111,12 @@ class MotionFit:
         self._shown = np.zeros((frames, _COUNT, 2))
         self._certainty = np.zeros((frames, _COUNT, 2, 2))
         self._stature = _STATURE
+        self._sex = _NEUTRAL if sex is None else sex
 
     def start(self) -> Motion:
         """Return the average adult in the poses of the lifted points, joint by joint."""
         body, lifted = self._joints.body, self._lifted
-        shape = np.zeros(body.shape_size, np.float32)
+        shape = body.grown_up[0].astype(np.float32)
         if "stature" in self._measures.of(shape):
             shape = self._measures.shape_of(shape, {"stature": _STATURE})
         shaped = ShapedBody(body, shape)
@@ -338,9 +343,10 @@ class MotionFit:
 
     def _add_shape(self, band: BlockBand, shape: np.ndarray) -> None:
         weight = max(1.0, len(self._held) / _LOOKS)
-        band.corner += weight * np.eye(len(shape))
-        band.common -= weight * shape
-        values, slopes = self._measures.logarithms(shape)
+        usual, certain = self._joints.body.grown_up
+        band.corner += weight * certain
+        band.common += weight * certain @ (usual - shape)
+        values, slopes = self._measures.quantities(shape)
         expected = []
         if "stature" in values:
             expected.append((values["stature"], slopes["stature"], np.log(self._stature), _SCALE_SPREAD))
@@ -348,9 +354,11 @@ class MotionFit:
             index = values["weight"] - 2 * values["stature"]
             slope = slopes["weight"] - 2 * slopes["stature"]
             expected.append((index, slope, np.log(_BODY_MASS_INDEX), _BODY_MASS_SPREAD))
-        for value, slope, usual, spread in expected:
+        if "sex" in values:
+            expected.append((values["sex"], slopes["sex"], self._sex, _SEX_SPREAD))
+        for value, slope, wanted, spread in expected:
             band.corner += weight / spread**2 * np.outer(slope, slope)
-            band.common += weight / spread**2 * slope * (usual - value)
+            band.common += weight / spread**2 * slope * (wanted - value)
 
 
 class _Limits:

@@ -49,6 +49,9 @@ from .smoothing import runs, speeds
 from .survey import Survey, survey
 from .tracking import Track, follow
 
+SEXES = {"woman": 0.0, "man": 1.0}
+"""Of bodies, by what the user says of the person; a film hardly tells."""
+
 LONG_GAP = 0.5
 """Seconds without the person that are left out at a video's ends, and reported where they were filled in."""
 
@@ -71,6 +74,7 @@ class CaptureOptions:
     the video's. ``size``: short side of the canvas in pixels. ``smoothing``: strength, 0 for none.
     ``references``: how many reference pictures to choose, 1 to 4; by default as many as pay for their bytes.
     ``whole``: keep what the video shows before the person is first seen and after they are last.
+    ``sex``: of the body, one of :data:`SEXES`; by default it is between the two.
     """
 
     fov: float | None = None
@@ -82,6 +86,7 @@ class CaptureOptions:
     smoothing: float = 1.0
     references: int | None = None
     whole: bool = False
+    sex: str | None = None
     body: str = "anny"
     body_path: str | Path | None = None
 
@@ -176,6 +181,7 @@ def capture(
         float(reader.fps),
         strength=options.smoothing,
         contacts=not moving,
+        sex=None if options.sex is None else SEXES[options.sex],
     )
     motion = fit.solve(fit.start(), _FIRST_STEPS)
     fit.hold(motion)
@@ -224,6 +230,10 @@ def _check(options: CaptureOptions) -> None:
     if options.references is not None and not 1 <= options.references <= MAX_REFERENCES:
         raise InputError(
             "bad_references", f"{options.references} references were asked for; 1 to {MAX_REFERENCES} can be."
+        )
+    if options.sex is not None and (options.sex not in SEXES or options.body != "anny"):
+        raise InputError(
+            "bad_sex", f"The sex '{options.sex}' is none of {', '.join(SEXES)}, of the body anny alone."
         )
 
 

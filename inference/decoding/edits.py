@@ -95,7 +95,7 @@ def read_edits(given: str) -> Edits:
         foot_lock=_number(content, "foot_lock", 0, 1),
         ground_snap=_flag(content, "ground_snap"),
         mirror=_flag(content, "mirror"),
-        measures={name: _number(measures, name, 0.01, 1000) for name in measures},
+        measures={name: _number(measures, name, 0, 1000) for name in measures},
     )
 
 

@@ -19,7 +19,7 @@ from scipy.optimize import nnls
 from trimesh.geometry import faces_to_edges
 from trimesh.graph import connected_component_labels
 
-from ..body import PART_INDEX, BodyModel
+from ..body import LEAST_VARIANCE, PART_INDEX, BodyModel
 from ..keypoints import KEYPOINT_INDEX, KEYPOINT_NAMES
 from ..outputs import ARRAYS, Kind
 from ..rotations import apply, from_vectors
@@ -37,6 +37,11 @@ POPULATION = 2000
 
 HELD_OUT_PEOPLE = 200
 """The last of them, on whom nothing is trained."""
+
+ADULTS = 8000
+"""Grown people from whom the pack says how they are built, and what in a shape is sex, age and muscle."""
+
+_GROWN_UP = (0.6, 0.85)  # of Anny's age, in which 2/3 is 25 years and 1 is 90
 
 TO_CAMERA = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 """Anny is z up and faces -y; camera space is y down, and the person faces -z."""
@@ -310,6 +315,7 @@ def build(path: Path, seed: int = 0) -> dict[str, float]:
         "bone_parts": body.bone_parts.astype(np.uint8),
         "bone_blend": body.bone_blend,
         "population": fit_population(source, basis, vertices, rng).astype(np.float16),
+        **describe_adults(source, basis, vertices, np.random.default_rng(seed + 2)),
     }
     with whole_file(path) as aside:
         np.savez_compressed(aside, allow_pickle=False, **pack)
@@ -320,12 +326,38 @@ def fit_population(
     source: AnnySource, basis: np.ndarray, mean: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Draw people and express them in the shape space: coefficients ``(POPULATION, S)``."""
+    return _in_shape_space(source, basis, mean, sample_phenotypes(rng, POPULATION))
+
+
+def describe_adults(
+    source: AnnySource, basis: np.ndarray, mean: np.ndarray, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Return the pack's :attr:`.BodyModel.traits` and :attr:`.BodyModel.adults`, of people who are grown."""
+    drawn = sample_phenotypes(rng, ADULTS)
+    drawn["age"] = rng.uniform(*_GROWN_UP, ADULTS)
+    shapes = _in_shape_space(source, basis, mean, drawn)
+    traits = {"sex": 1 - drawn["gender"], "age": drawn["age"], "muscle": drawn["muscle"]}
+    values, usual, covariance = np.stack(list(traits.values())), shapes.mean(axis=0), np.cov(shapes.T)
+    # Ridge regression: along directions in which the sample hardly varies, a trait would change wildly.
+    stable = np.linalg.inv(covariance + LEAST_VARIANCE * np.eye(len(usual)))
+    slopes = np.cov(values, shapes.T)[: len(values), len(values) :] @ stable
+    return {
+        "trait_names": np.array(list(traits)),
+        "traits": np.c_[slopes, values.mean(axis=1) - slopes @ usual].astype(np.float32),
+        "adults_mean": usual.astype(np.float32),
+        "adults_covariance": covariance.astype(np.float32),
+    }
+
+
+def _in_shape_space(
+    source: AnnySource, basis: np.ndarray, mean: np.ndarray, phenotypes: dict[str, np.ndarray]
+) -> np.ndarray:
     flat = basis.reshape(len(basis), -1)
     inverse = np.linalg.inv(flat @ flat.T) @ flat
     # Both maps are linear, so that no person's vertices need be made.
     projection = source.shapes.reshape(len(source.shapes), -1) @ inverse.T
     offset = inverse @ (source.template - mean).ravel()
-    return blendshape_coefficients(source.model, sample_phenotypes(rng, POPULATION)) @ projection + offset
+    return blendshape_coefficients(source.model, phenotypes) @ projection + offset
 
 
 def people_of(body: BodyModel, held_out: bool) -> np.ndarray:

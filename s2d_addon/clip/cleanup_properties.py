@@ -37,7 +37,8 @@ def add_edits(root: bpy.types.Object, measures: dict[str, dict[str, Any]]) -> No
         limits = {"min": measure["min"], "max": measure["max"]}
         if measure["unit"] == "m":
             limits["subtype"] = "DISTANCE"
-        tip = f"{measure['description']}, in {measure['unit']}. The same motion on another body"
+        unit = f", in {measure['unit']}" if measure["unit"] else ""
+        tip = f"{measure['description']}{unit}. The same motion on another body"
         add_property(root, _MEASURE_PREFIX + name, float(measure["value"]), tip, **limits)
 
 

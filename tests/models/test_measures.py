@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX
+from sparse2dense.models.keypoints import KEYPOINT_INDEX
 from sparse2dense.models.measures import MEASURES, BodyMeasures
 
 
@@ -41,11 +41,11 @@ def test_one_measure_changes_and_the_others_keep_their_proportion(body, measures
     assert name == "stature" or grown == pytest.approx(1, abs=0.003)
     for other in set(before) - {name, "stature"}:
         kept = before[other] * grown ** MEASURES[other].power
-        assert after[other] == pytest.approx(kept, rel=0.04), other
+        assert after[other] == pytest.approx(kept, rel=0.05), other
 
 
 def test_the_body_that_is_there_is_the_nearest_to_itself(body, measures):
-    shape = np.random.default_rng(2).normal(0, 0.7, body.shape_size)
+    shape = np.random.default_rng(2).multivariate_normal(*body.adults)
     np.testing.assert_allclose(measures.shape_of(shape, values(measures, shape)), shape, atol=1e-3)
     np.testing.assert_allclose(measures.shape_of(shape, {}), shape, atol=1e-3)
 
@@ -59,28 +59,37 @@ def test_several_measures_at_once(body, measures):
 def test_a_poorer_body_has_what_it_can(body):
     """With one coefficient, which is mostly growth, a body grows but gets no longer arms alone."""
     poor = BodyMeasures(
-        replace(body, vertices_basis=body.vertices_basis[:1], joints_basis=body.joints_basis[:1])
+        replace(
+            body,
+            vertices_basis=body.vertices_basis[:1],
+            joints_basis=body.joints_basis[:1],
+            traits={},
+            adults=None,
+        )
     )
     taller = poor.shape_of(np.zeros(1), {"stature": 1.8})
     assert values(poor, taller)["stature"] == pytest.approx(1.8, rel=0.003)
-    with pytest.raises(ValueError, match=r"arm length of 0\.55 m"):
+    with pytest.raises(ValueError, match=r"arm length 0\.55 m"):
         poor.shape_of(np.zeros(1), {"arm_length": 0.55})
     with pytest.raises(ValueError, match="nose"):
         poor.shape_of(np.zeros(1), {"nose": 1})
 
 
-def test_bones_can_be_kept_while_the_weight_changes(body, measures):
-    """A stouter person, not one with other limbs."""
-    first, second = np.array(BONES).T
-    shape = np.random.default_rng(3).normal(0, 0.5, body.shape_size)
-    asked = 1.25 * values(measures, shape)["weight"]
+@pytest.mark.parametrize(("trait", "low", "high"), [("sex", 0, 1), ("muscle", 0.2, 0.8), ("age", 25, 60)])
+def test_a_trait_changes_as_people_have_it(body, measures, trait, low, high):
+    """A man's shoulders are wider beside his hips than a woman's, who is as tall and as heavy."""
+    adult = measures.shape_of(body.adults[0], {"stature": 1.7, "weight": 66.0})
+    one, other = (values(measures, measures.shape_of(adult, {trait: value})) for value in (low, high))
+    assert (one[trait], other[trait]) == pytest.approx((low, high), abs=0.003 * (high - low))
+    for kept in {"stature", "weight", "sex", "age", "muscle"} - {trait}:
+        assert one[kept] == pytest.approx(other[kept], rel=0.03, abs=0.02), kept
+    if trait == "sex":
+        across = [found["shoulder_width"] / found["hip_width"] for found in (one, other)]
+        assert across[1] > 1.1 * across[0]
 
-    def bones(of):
-        points = body.keypoints(body.rest(of)[0])
-        return np.linalg.norm(points[first] - points[second], axis=-1)
 
-    kept = measures.shape_of(shape, {"weight": asked}, keep_bones=True)
-    free = measures.shape_of(shape, {"weight": asked})
-    assert values(measures, kept)["weight"] == pytest.approx(asked, rel=0.003)
-    changed, changed_freely = (np.abs(np.log(bones(of) / bones(shape))).max() for of in (kept, free))
-    assert changed < 0.5 * changed_freely
+def test_a_trait_that_is_beyond_what_is_offered_can_be_brought_back(body, measures):
+    adult = body.adults[0]
+    far = adult + 1.5 * (measures.shape_of(adult, {"sex": 1.0}) - adult)
+    assert values(measures, far)["sex"] == 1.0
+    assert values(measures, measures.shape_of(far, {"sex": 0.5}))["sex"] == pytest.approx(0.5, abs=0.003)

@@ -165,7 +165,7 @@ def movie_becomes_a_clip_without_a_network():
     new_scene()
     movie, size = WORK / "filmed ö.mp4", 128
     shutil.copy(MOVIE, movie)
-    options = {"start": 1.0, "end": 1.6, "size": size, "start_frame": START}
+    options = {"start": 1.0, "end": 1.6, "size": size, "sex": "MAN", "start_frame": START}
     assert bpy.ops.s2d.encode_video("EXEC_DEFAULT", True, filepath=str(movie), **options) == {"FINISHED"}
     assert movie.with_suffix(".s2d").stat().st_size < 20_000
     root = part("camera").parent
@@ -173,6 +173,7 @@ def movie_becomes_a_clip_without_a_network():
     assert abs(root["clip_frames"] / root["clip_fps"] - 0.6) < 0.05
     heights = shown_vertices(START)[:, 2]
     assert 1 < np.ptp(heights) < 2.3
+    assert root["measure_sex"] > 0.8
     assert "no movie" in encode_error(WORK / "no movie.mp4")
     assert CLIP.stem in encode_error(CLIP)
 

@@ -403,7 +403,7 @@ def test_more_references_show_other_poses(small_video):
     assert len({reference.frame for reference in clip.references}) == 3
 
 
-@pytest.mark.parametrize("options", [{"fov": 400}, {"references": 9}, {"smoothing": -1}])
+@pytest.mark.parametrize("options", [{"fov": 400}, {"references": 9}, {"smoothing": -1}, {"sex": "child"}])
 def test_wrong_options_are_named(small_video, options):
     with pytest.raises(InputError, match=str(next(iter(options.values())))):
         capture(small_video, CaptureOptions(**options))

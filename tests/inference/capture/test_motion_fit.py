@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One body fitted to a whole clip: on a body of known shape and motion, seen with faults."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sparse2dense.inference.capture import motion_fit
@@ -100,6 +102,17 @@ def test_a_person_taken_too_small_is_an_adult_all_the_same(truth):
     measures = MEASURES.of(motion.shape)
     assert 1.60 < measures["stature"].value < 1.72
     assert 50 < measures["weight"].value < 78
+
+
+@pytest.mark.parametrize(("sex", "expected"), [(None, 0.5), (0.0, 0.0), (1.0, 1.0)])
+def test_the_body_is_an_adults_and_of_the_sex_that_is_said(truth, sex, expected):
+    """Bones that nobody has, by an error that is the same throughout, make no old woman of a young man."""
+    seen = lifted(truth, metres=0.05, pixels=2.0)
+    wrong = np.random.default_rng(4).normal(0, 3.0, (len(KEYPOINT_INDEX), 2))
+    measures = MEASURES.of(fitted(replace(seen, image=seen.image + wrong), sex=sex)[1].shape)
+    assert measures["sex"].value == pytest.approx(expected, abs=0.1)
+    assert 20 < measures["age"].value < 60
+    assert 0.2 < measures["muscle"].value < 0.8
 
 
 def test_gross_errors_of_a_few_frames_do_not_show(truth):
