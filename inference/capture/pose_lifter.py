@@ -39,6 +39,8 @@ _LEAST_VISIBILITY, _LEAST_TRUST = 0.05, 1e-3
 _LEAST_SCALE = 1e-3  # of a metre at the person's distance, in the picture's tangents: a kilometre off
 _FASTEST, _VELOCITY_UNIT = 5.0, 5.0  # metres a second
 _NEAREST = 2.0  # 1 / metres
+_WINDOW = 1000  # moments that are lifted at once
+_REACH = 40  # moments either side that the network sees, :data:`...models.pose_lifter.DILATIONS` together
 
 
 @dataclass
@@ -234,7 +236,7 @@ def _lifted(landmarks: Landmarks, camera: Camera, network: Network) -> dict[str,
     rays, seen = (landmarks.image - centre) / focal, landmarks.score > 0
     view = view_of(rays[None], landmarks.world[None], landmarks.visibility[None], seen[None])
     # Both ways round, and the mean: the mirrored picture has the mirrored motion, and errors even out.
-    both = network(features=np.concatenate([view.features, mirror(view.features)]))
+    both = _in_windows(network, np.concatenate([view.features, mirror(view.features)]))
     (straight, turned), spread, bones = both["points"], both["spread"], both["bone_spread"]
     seen_at = (straight + turned[:, MIRRORED] * (-1, 1, 1)) / 2
     spread = (spread[0] + spread[1][:, MIRRORED]) / 2
@@ -255,6 +257,16 @@ def _lifted(landmarks: Landmarks, camera: Camera, network: Network) -> dict[str,
         "distance": 1 / view.scale[0],
         "bone_spread": bones,
     }
+
+
+def _in_windows(network: Network, features: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what the network says of ``features (N, T, FEATURES)``, in memory that does not grow with T."""
+    parts = []
+    for start in range(0, features.shape[1], _WINDOW):
+        before = min(start, _REACH)
+        said = network(features=features[:, start - before : start + _WINDOW + _REACH])
+        parts.append({name: values[:, before : before + _WINDOW] for name, values in said.items()})
+    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
 
 
 def _between(landmarks: Landmarks, moments: np.ndarray) -> Landmarks:
