@@ -131,6 +131,21 @@ def check_space(out_dir: Path, need: int) -> None:
         )
 
 
+def lock(owner: IO[bytes]) -> bool | None:
+    """Lock an owner's file until it is closed, or its process ends; returns whether nobody else has.
+
+    None where the disk knows no locks.
+    """
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(owner.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in _TAKEN else None
+    return True
+
+
 # ---- folders of what is not finished ---------------------------------------------------------
 
 
@@ -166,22 +181,10 @@ def _own_folder(parent: Path) -> tuple[Path, IO[bytes]]:
         except OSError:
             _remove(folder)
             raise
-        if _lock(owner) is not False and (folder / _OWNER).exists():
+        if lock(owner) is not False and (folder / _OWNER).exists():
             return folder, owner
         owner.close()  # somebody sweeps, and was quicker than the lock
     raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
-
-
-def _lock(owner: IO[bytes]) -> bool | None:
-    """Lock an owner's file until it is closed, or its process ends; None where the disk knows no locks."""
-    try:
-        if sys.platform == "win32":
-            msvcrt.locking(owner.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return False if error.errno in _TAKEN else None
-    return True
 
 
 def _remove_abandoned(left: Path) -> None:
@@ -192,7 +195,7 @@ def _remove_abandoned(left: Path) -> None:
             _remove(left)
         return
     with owner:
-        if not _lock(owner):
+        if not lock(owner):
             return
         _remove(left)  # still locked: a process that has just made its folder finds that it is not its own
     _remove(left)  # what Windows kept because it was open

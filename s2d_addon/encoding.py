@@ -119,6 +119,9 @@ class S2D_OT_encode_video(ClipImporter, ImportHelper):
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Start encoding; without a window, wait for it and build the scene."""
         movie = Path(bpy.path.abspath(self.filepath))
+        if not self.filepath or movie.is_dir():
+            self.report({"ERROR"}, "No file was chosen: choose a movie.")
+            return {"CANCELLED"}
         if not movie.is_file():
             self.report({"ERROR"}, f"{movie} is no file: choose a movie.")
             return {"CANCELLED"}

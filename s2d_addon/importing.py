@@ -8,17 +8,20 @@ between two ticks the user may undo, delete or load whatever they like.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import bpy
+import numpy as np
 from bpy.app.handlers import persistent
 from bpy_extras.io_utils import ImportHelper
 
-from .clip import scene, storage
+from .clip import keeping, scene, storage
 from .clip.clearing import make_room
+from .clip.ui import in_mode, remember
 from .engine import settings
 from .engine.decoded import DecodedClip
 from .engine.job import IMPORTING, ClipTask, ImportJob
@@ -28,6 +31,7 @@ from .typed import OperatorResult, present, windows
 _TICK_SECONDS = 0.05
 _START_SCENE_TYPES = {"CAMERA", "LIGHT"}
 _START_CUBE = "Cube"
+_FRAMED = 1.6  # distance of the view from what it frames, in its sizes
 
 AnyID = TypeVar("AnyID", bound=bpy.types.ID)
 
@@ -39,6 +43,7 @@ class ImportOptions:
     start_frame: int
     set_scene: bool
     set_resolution: bool
+    is_new: bool  # whether the scene holds nothing else that the user could be looking at
 
 
 @dataclass
@@ -80,14 +85,21 @@ class ClipImport:
         if not roots:
             return
         target = roots[0].users_scene[0] if roots[0].users_scene else present(bpy.context.scene)
+        standing = scene.roots_of(target)
         if self.options.set_scene:
-            scene.set_frame_rate(target, roots[0])
-            scene.set_frame_range(target, roots[0])
+            if set(standing) == set(roots):  # otherwise the rate is that of the clips before
+                scene.set_frame_rate(target, roots[0])
+            scene.set_frame_range(target, standing)
         if self.options.set_resolution:
             scene.set_resolution(target, roots[0])
             target.camera = scene.find_part(roots[0], "camera")
+        if self.options.is_new:
+            _hide_start_cube(target)
+        remember(roots[-1])
         _select(mesh for root in roots if (mesh := scene.find_part(root, "mesh")))
         _show_pictures()
+        if self.options.is_new:
+            _frame([scene.reach(root) for root in roots])
         bpy.ops.ed.undo_push(message="Import Sparse2Dense Clip")
 
     def remove_unfinished(self) -> None:
@@ -107,7 +119,11 @@ class ClipImport:
             scene.update_clip(root, clip)
             return
         target = _find(bpy.data.scenes, self.scene_uid) or present(bpy.context.scene)
-        self.roots[number] = scene.build_clip(clip, target, self.options.start_frame).session_uid
+        root = scene.build_clip(clip, target, self.options.start_frame)
+        self.roots[number] = root.session_uid
+        if (chosen := settings.settings()) is None or chosen.pack:
+            with contextlib.suppress(OSError):  # it was removed meanwhile; the panel offers to pack
+                keeping.pack(root)
 
 
 class Imports:
@@ -205,7 +221,7 @@ class ClipImporter(bpy.types.Operator):
         if IMPORTING.running():
             cls.poll_message_set("An import is at work")
             return False
-        return context.mode == "OBJECT"
+        return in_mode(cls, context, {"OBJECT"})
 
     def propose_options(self, context: bpy.types.Context) -> None:
         """Set the options as the preferences have them, where the user has not set them in this call."""
@@ -220,9 +236,15 @@ class ClipImporter(bpy.types.Operator):
 
     def begin(self, context: bpy.types.Context, tasks: Sequence[ClipTask]) -> OperatorResult:
         """Start the job; without a window, wait for it and build the scene."""
-        options = ImportOptions(self.start_frame, self.set_scene, self.set_resolution)
+        target = present(context.scene)
+        options = ImportOptions(self.start_frame, self.set_scene, self.set_resolution, _is_new(target))
+        if self.set_scene and (before := scene.roots_of(target)):
+            rate = (
+                f"The scene keeps the frame rate of {before[0].name}, {scene.scene_fps(target):.6g} a second"
+            )
+            self.report({"INFO"}, f"{rate}: what is imported now plays at its own speed in it.")
         job = ImportJob(tasks, storage.cache_root(), settings.chosen_engine())
-        at_work = ClipImport(job, options, present(context.scene).session_uid)
+        at_work = ClipImport(job, options, target.session_uid)
         IMPORTING.start(job)
         if not bpy.app.background and context.window:
             Imports.current = at_work
@@ -245,9 +267,28 @@ class ClipImporter(bpy.types.Operator):
 
 
 def _is_new(target: bpy.types.Scene) -> bool:
-    """Whether the file was never saved and the scene holds no more than Blender's own start."""
-    own = (item.type in _START_SCENE_TYPES or item.name == _START_CUBE for item in target.objects)
-    return not bpy.data.filepath and all(own)
+    """Whether the scene holds no more than clips and, in a file that was never saved, Blender's own start."""
+    others = [item for item in target.objects if scene.find_root(item) is None]
+    own = all(item.type in _START_SCENE_TYPES or item.name == _START_CUBE for item in others)
+    return own and (not bpy.data.filepath or len(others) < len(target.objects))
+
+
+def _hide_start_cube(target: bpy.types.Scene) -> None:
+    """Hide Blender's own cube, which stands where the person does; it is still there."""
+    if (cube := target.objects.get(_START_CUBE)) and scene.find_root(cube) is None:
+        cube.hide_viewport = cube.hide_render = True
+
+
+def _frame(reaches: Sequence[np.ndarray]) -> None:
+    """Let 3D views that look through no camera show people of these lowest and highest coordinates."""
+    low, high = np.min(reaches, axis=0)[0], np.max(reaches, axis=0)[1]
+    for window in windows(bpy.context):
+        for area in window.screen.areas:
+            space = area.spaces.active
+            view = space.region_3d if isinstance(space, bpy.types.SpaceView3D) else None
+            if view and view.view_perspective != "CAMERA":
+                view.view_location = ((low + high) / 2).tolist()
+                view.view_distance = _FRAMED * float(np.linalg.norm(high - low))
 
 
 class S2D_OT_import_clip(ClipImporter, ImportHelper):
@@ -280,7 +321,7 @@ class S2D_OT_import_clip(ClipImporter, ImportHelper):
         paths = [folder / item.name for item in self.files if item.name]
         if not paths and self.filepath:
             paths = [Path(bpy.path.abspath(self.filepath))]
-        if not paths:
+        if not paths or paths[0].is_dir():
             self.report({"ERROR"}, "No file was chosen: choose one or more .s2d files.")
             return {"CANCELLED"}
         return self.begin(context, [ClipTask(path) for path in paths])

@@ -3,12 +3,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import bpy
 
 from . import encoding, importing
+from .bake import operators as bake
+from .clip import place, timing
+from .clip.redecoding import REDECODING, RedecodingJob, S2D_OT_cancel_redecoding
 from .clip.ui import draw_messages
-from .engine.job import IMPORTING, ImportJob
+from .engine.job import IMPORTING, ImportJob, Job
 from .registering import registration
+from .retarget import operators as retarget
 from .typed import present
 
 _STATUS_WIDTH = 14  # in the interface's units, about two letters each
@@ -57,38 +64,83 @@ def _draw_progress(layout: bpy.types.UILayout, job: ImportJob) -> None:
     layout.operator(importing.S2D_OT_cancel.bl_idname, text="Cancel", icon="X")
 
 
-def _clip_text(job: ImportJob) -> str:
+def _clip_text(job: ImportJob | RedecodingJob) -> str:
     if job.current is None:
         return ""
-    number = f" ({job.tasks.index(job.current) + 1} of {len(job.tasks)})" if len(job.tasks) > 1 else ""
-    return job.current.path.stem + number
+    if isinstance(job, ImportJob):
+        name, number, count = job.current.path.stem, job.tasks.index(job.current) + 1, len(job.tasks)
+    else:
+        name, number, count = job.current.name, job.orders.index(job.current) + 1, len(job.orders)
+    return f"{name} ({number} of {count})" if count > 1 else name
 
 
-def _progress_text(job: ImportJob) -> str:
+def _progress_text(job: Job) -> str:
     text = f"{_STAGES.get(job.stage, job.stage)} {job.fraction:.0%}"
     left = job.seconds_left
     return text if left is None else f"{text}, {left:.0f} s left"
 
 
 def _draw_status(self: bpy.types.Header, _context: bpy.types.Context) -> None:
-    job = IMPORTING.current
-    if job and job.running:
-        row = present(self.layout).row(align=True)
-        row.ui_units_x = _STATUS_WIDTH
-        row.progress(factor=job.fraction, text=f"{_clip_text(job)}: {_progress_text(job)}")
-        row.operator(importing.S2D_OT_cancel.bl_idname, text="", icon="X")
+    for job, cancel in (
+        (IMPORTING.current, importing.S2D_OT_cancel),
+        (REDECODING.current, S2D_OT_cancel_redecoding),
+    ):
+        if job and job.running:
+            row = present(self.layout).row(align=True)
+            row.ui_units_x = _STATUS_WIDTH
+            row.progress(factor=job.fraction, text=f"{_clip_text(job)}: {_progress_text(job)}")
+            row.operator(cancel.bl_idname, text="", icon="X")
 
 
-_register, _unregister = registration((S2D_PT_main,))
+class S2D_MT_motion_capture(bpy.types.Menu):
+    """All that is done with clips, under the words that people search for."""
+
+    bl_idname = "S2D_MT_motion_capture"
+    bl_label = "Motion Capture (Mocap)"
+
+    def draw(self, _context: bpy.types.Context | None) -> None:
+        """Draw an entry an operator."""
+        layout = present(self.layout)
+        layout.operator_context = "INVOKE_DEFAULT"
+        for operator, text in _MENU:
+            layout.operator(operator.bl_idname, text=text)
+        layout.separator()
+        bake.draw_kinds(layout, "Bake to {}")
+
+
+_MENU = (
+    (importing.S2D_OT_import_clip, "Import Clip (.s2d)"),
+    (encoding.S2D_OT_encode_video, "Capture from Video"),
+    (place.S2D_OT_view_clip, "View Through Clip Camera"),
+    (timing.S2D_OT_match_scene, "Set Scene to Clip"),
+    (retarget.S2D_OT_retarget, "Retarget: Apply Motion to Armature"),
+)
+
+
+def _draw_menu(self: bpy.types.Menu, _context: bpy.types.Context) -> None:
+    layout = present(self.layout)
+    layout.separator()
+    layout.menu(S2D_MT_motion_capture.bl_idname)
+
+
+_register, _unregister = registration((S2D_PT_main, S2D_MT_motion_capture))
+_DRAWN_IN: tuple[tuple[Any, Callable[..., None]], ...] = (
+    (bpy.types.STATUSBAR_HT_header, _draw_status),
+    (bpy.types.VIEW3D_MT_object, _draw_menu),
+    (bpy.types.VIEW3D_MT_object_animation, _draw_menu),
+    (bpy.types.VIEW3D_MT_pose, _draw_menu),
+)
 
 
 def register() -> None:
-    """Register the panel and the status bar's entry."""
+    """Register the panel and the menu, and the entries in Blender's own menus and the status bar."""
     _register()
-    bpy.types.STATUSBAR_HT_header.append(_draw_status)  # type: ignore[arg-type]  # given the header too
+    for place_, draw in _DRAWN_IN:
+        place_.append(draw)
 
 
 def unregister() -> None:
     """Remove what :func:`register` added."""
-    bpy.types.STATUSBAR_HT_header.remove(_draw_status)  # type: ignore[arg-type]
+    for place_, draw in _DRAWN_IN:
+        place_.remove(draw)
     _unregister()

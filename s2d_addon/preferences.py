@@ -108,7 +108,7 @@ class S2DPreferences(bpy.types.AddonPreferences):
                 (
                     "NEW",
                     "In New Scenes",
-                    "In a scene with nothing in it but a camera, lights and Blender's cube",
+                    "In a scene with nothing in it but a camera, lights, Blender's cube and clips",
                 ),
                 ("ALWAYS", "Always", "In every scene"),
                 ("NEVER", "Never", "In no scene: the clip plays at its right speed either way"),
@@ -120,6 +120,17 @@ class S2DPreferences(bpy.types.AddonPreferences):
         bpy.props.BoolProperty(
             name="Set Resolution",
             description="Propose to give the scene the clip's resolution and look through its camera",
+        ),
+    ]
+    pack: Annotated[
+        bool,
+        bpy.props.BoolProperty(
+            name="Pack Clips",
+            description=(
+                "Keep each imported clip's .s2d, a few kilobytes, inside the .blend: "
+                "wherever the decoded files are missing it is decoded again"
+            ),
+            default=True,
         ),
     ]
 
@@ -142,6 +153,7 @@ class S2DPreferences(bpy.types.AddonPreferences):
         layout.label(text="Import")
         layout.prop(self, "set_scene")
         layout.prop(self, "set_resolution")
+        layout.prop(self, "pack")
         layout.separator()
         layout.operator(S2D_OT_copy_diagnostics.bl_idname, icon="COPYDOWN")
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 MANY_SHAPE_KEYS = 300
 """Beyond so many, relative shape keys play slowly."""
@@ -12,25 +13,23 @@ MANY_SHAPE_KEYS = 300
 @dataclass(frozen=True)
 class Baked:
     """What a bake made of ``frames`` frames: vertices' ``mean`` and ``worst`` distance from the clip's in
-    metres, and how many ``keys`` there are (None in a file, which has every frame)."""
+    metres, and how many ``keys`` there are (None in a file, which has every frame), or the ``file``."""
 
     frames: int
     mean: float
     worst: float
     keys: int | None = None
+    file: Path | None = None
 
     def describe(self, kind: str) -> str:
         """Return it in words, parted by commas; ``kind`` is what the user calls the kind of bake."""
         parts = [f"{kind}: {self.frames} frames"]
         if self.keys is not None:
             parts.append(f"{self.keys} keys")
-        return ", ".join(
-            [
-                *parts,
-                f"{self.mean * 1000:.2f} mm off on average",
-                f"{self.worst * 1000:.2f} mm at most",
-            ]
-        )
+        parts += [f"{self.mean * 1000:.2f} mm off on average", f"{self.worst * 1000:.2f} mm at most"]
+        if self.file:
+            parts.append(f"{self.file.stat().st_size / 1e6:,.1f} MB in {self.file}")
+        return ", ".join(parts)
 
 
 def told(error: Exception, cure: str) -> str:

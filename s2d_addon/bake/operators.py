@@ -25,6 +25,7 @@ from .clip_skeleton import read_skeleton
 from .keys import Progress
 
 BAKED = "clip_baked"  # on the clip's empty: what the last bake made, for the panel
+_BUTTON_KIND = "s2d_bake_kind"  # in the context of a kind's button, which alone can tell poll what it is
 _Icon = Literal["SHAPEKEY_DATA", "ARMATURE_DATA", "FILE"]
 _KINDS: tuple[tuple[str, str, str, _Icon, int], ...] = (
     (
@@ -62,6 +63,8 @@ _KINDS: tuple[tuple[str, str, str, _Icon, int], ...] = (
 
 class _MotionOperator(ClipOperator):
     """An operator on the motion of the active clip's mesh."""
+
+    modes = {"OBJECT"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -112,6 +115,15 @@ class S2D_OT_bake(_MotionOperator):
         ),
     ]
     filter_glob: Annotated[str, bpy.props.StringProperty(default="*.abc;*.usdc", options={"HIDDEN"})]
+    check_existing: Annotated[bool, bpy.props.BoolProperty(default=True, options={"HIDDEN", "SKIP_SAVE"})]
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Allow it on a clip whose mesh is there and decoded, and a kind that this Blender knows."""
+        if said := scene_files.lacking(getattr(context, _BUTTON_KIND, "")):
+            cls.poll_message_set(said)
+            return False
+        return super().poll(context)
 
     @classmethod
     def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
@@ -122,21 +134,38 @@ class S2D_OT_bake(_MotionOperator):
         """Ask for a file where one is to be written."""
         if self.kind not in scene_files.SUFFIXES:
             return self.execute(context)
-        name = active_clip(context).name
-        self.filepath = bpy.path.ensure_ext(bpy.path.clean_name(name), scene_files.SUFFIXES[self.kind])
+        if said := scene_files.lacking(self.kind):
+            self.report({"ERROR"}, f"{said}.")
+            return {"CANCELLED"}
+        self.filepath = scene_files.with_ending(bpy.path.clean_name(active_clip(context).name), self.kind)
+        self.filter_glob = f"*{scene_files.SUFFIXES[self.kind]}"
         present(context.window_manager).fileselect_add(self)
         return {"RUNNING_MODAL"}
+
+    def check(self, _context: bpy.types.Context) -> bool:
+        """Give the name in the file dialog its ending, so that it asks before a file is replaced."""
+        if self.kind not in scene_files.SUFFIXES or not Path(self.filepath).name:
+            return False
+        before, self.filepath = self.filepath, scene_files.with_ending(self.filepath, self.kind)
+        return self.filepath != before
 
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Bake, and say how well it went."""
         root = active_clip(context)
         to_file = self.kind in scene_files.SUFFIXES
-        if to_file and not self.filepath:
-            self.report({"ERROR"}, "No file was chosen: choose where the motion is to be written.")
-            return {"CANCELLED"}
+        path = None
+        if to_file:
+            given = bpy.path.abspath(self.filepath)
+            if not given or Path(given).is_dir():
+                self.report({"ERROR"}, "No file was chosen: choose where the motion is to be written.")
+                return {"CANCELLED"}
+            path = Path(scene_files.with_ending(given, self.kind))
+            if str(path) != str(Path(given)) and path.exists():
+                self.report({"ERROR"}, f"{path} is there already: choose it itself, or another name.")
+                return {"CANCELLED"}
         try:
             with _progress(context) as progress:
-                baked = self._export(root, context) if to_file else self._bake(root, context, progress)
+                baked = self._export(root, path, context) if path else self._bake(root, context, progress)
         except (InputError, OSError) as error:
             cure = "Choose another folder." if to_file else "Relink the clip's folder, or import it again."
             self.report({"ERROR"}, told(error, cure))
@@ -167,8 +196,7 @@ class S2D_OT_bake(_MotionOperator):
             mesh, points, times, absolute=self.kind == "FAST", tolerance=tolerance, progress=progress
         )
 
-    def _export(self, root: bpy.types.Object, context: bpy.types.Context) -> Baked:
-        path = Path(bpy.path.abspath(self.filepath)).with_suffix(scene_files.SUFFIXES[self.kind])
+    def _export(self, root: bpy.types.Object, path: Path, context: bpy.types.Context) -> Baked:
         ends = np.array(scene.frames_shown(root))[[0, -1]]
         first, last = scene.scene_frames(root, ends, present(context.scene))
         frames = range(math.floor(first), math.ceil(last - 1e-3) + 1)
@@ -227,6 +255,14 @@ def _progress(context: bpy.types.Context) -> Iterator[Progress]:
         manager.progress_end()
 
 
+def draw_kinds(layout: bpy.types.UILayout, text: str = "{}") -> None:
+    """Draw a button or an entry a kind of bake; ``text`` has its name in it."""
+    for kind, name, _, icon, _ in _KINDS:
+        row = layout.row(align=True)
+        row.context_string_set(_BUTTON_KIND, kind)
+        present(row.operator(S2D_OT_bake.bl_idname, text=text.format(name), icon=icon)).kind = kind
+
+
 class S2D_PT_bake(ClipPanel):
     """Baking of the active clip."""
 
@@ -235,9 +271,7 @@ class S2D_PT_bake(ClipPanel):
     def draw(self, context: bpy.types.Context) -> None:
         """Draw a button a kind, and how the last bake went."""
         layout, baked = self.layout, active_clip(context).get(BAKED)
-        column = layout.column(align=True)
-        for kind, text, _, icon, _ in _KINDS:
-            present(column.operator(S2D_OT_bake.bl_idname, text=text, icon=icon)).kind = kind
+        draw_kinds(layout.column(align=True))
         if baked:
             box = layout.box().column(align=True)
             for i, line in enumerate(baked.split(", ")):

@@ -16,25 +16,48 @@ from ..typed import present
 from .bake_report import Baked
 
 SUFFIXES = {"ALEMBIC": ".abc", "USD": ".usdc"}
+_NAMES = {"ALEMBIC": "Alembic", "USD": "USD"}
 _MEASURED_FRAMES = 12
+
+
+def lacking(kind: str) -> str:
+    """Return what to say where this Blender was built without a kind of file, as by some distributions.
+
+    Empty where it was built with it.
+    """
+    if kind not in SUFFIXES or getattr(bpy.app.build_options, kind.lower()):
+        return ""
+    return f"This Blender was built without {_NAMES[kind]}: use another kind, or Blender from blender.org"
+
+
+def with_ending(path: str, kind: str) -> str:
+    """Return ``path`` with the ending of a kind of file, added where it is not there."""
+    ending = SUFFIXES[kind]
+    return path if path.lower().endswith(ending) else path + ending
 
 
 def export_mesh(mesh: bpy.types.Object, path: Path, frames: range, context: bpy.types.Context) -> Baked:
     """Write ``mesh`` alone, in the world's space, at the scene frames ``frames`` to ``path``.
 
     The kind is told by ``path``'s ending. Frames spread over the range are read back and compared. Raises
-    OSError where the file cannot be written, InputError ``hidden`` where the mesh is: then it would not be.
+    OSError where the file cannot be written, InputError ``hidden`` where the mesh is: then it would not be,
+    ``kind`` where this Blender has no such files and ``export`` where its exporter fails.
     """
     if not mesh.visible_get():
         raise InputError("hidden", "The clip's mesh is hidden: show it to have it written.")
-    scene, alembic = present(context.scene), path.suffix == SUFFIXES["ALEMBIC"]
+    scene, alembic = present(context.scene), path.suffix.lower() == SUFFIXES["ALEMBIC"]
     write = _write_alembic if alembic else _write_usd
+    if said := lacking("ALEMBIC" if alembic else "USD"):
+        raise InputError("kind", f"{said}.")
     with whole_file(path) as staged, _alone(mesh, context), _kept_time(scene):
-        write(str(staged), frames, scene)
-        before = _contents()
-        (bpy.ops.wm.alembic_import if alembic else bpy.ops.wm.usd_import)(filepath=str(staged))
+        try:
+            write(str(staged), frames, scene)
+            before = _contents()
+            (bpy.ops.wm.alembic_import if alembic else bpy.ops.wm.usd_import)(filepath=str(staged))
+        except RuntimeError as error:  # how Blender's own operators tell what went wrong
+            raise InputError("export", f"{path} could not be written. {str(error).strip()}") from error
         mean, worst = _differences(mesh, _contents() - before, frames, context)
-    return Baked(len(frames), mean, worst)
+    return Baked(len(frames), mean, worst, file=path)
 
 
 def _write_alembic(path: str, frames: range, _scene: bpy.types.Scene) -> None:

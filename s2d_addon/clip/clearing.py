@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Removing decoded clips that nothing plays: those beyond the size that the preferences allow, or all.
 
-Clips beside a ``.blend`` are never removed.
+Clips beside a ``.blend`` are never removed, nor those that another Blender or a saved ``.blend`` plays.
 """
 
 from __future__ import annotations
@@ -28,22 +28,17 @@ def make_room() -> None:
 
 
 def _idle_folders() -> dict[Path, int]:
-    """Return the decoded clips that the open file does not play and no job works on, and their last use."""
-    busy = storage.linked_paths()
+    """Return the decoded clips that no open or saved file plays and no job works on, and their last use."""
+    busy = storage.linked_folders()
     if IMPORTING.current and IMPORTING.running():
         busy |= {task.folder for task in IMPORTING.current.tasks if task.folder}
     if REDECODING.current and REDECODING.running():
         busy |= {order.folder for order in REDECODING.current.orders}
-    folders = cache.decoded_folders(filter(None, (storage.waiting_root(), storage.chosen_root())))
-    return {
-        folder: used
-        for folder, used in folders.items()
-        if not any(path.is_relative_to(folder) for path in busy)
-    }
+    return cache.idle_folders(storage.roots(), busy)
 
 
 class S2D_OT_clear_cache(bpy.types.Operator):
-    """Remove all decoded clips that the open file does not play. Importing such a clip decodes it again"""
+    """Remove the decoded clips that no open or saved file plays. Importing such a clip decodes it again"""
 
     bl_idname = "s2d.clear_cache"
     bl_label = "Clear"
@@ -52,9 +47,9 @@ class S2D_OT_clear_cache(bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:
         """Say how much it frees, and ask."""
         idle = _idle_folders()
-        told = f"This frees {cache.size(idle) / 1e6:,.1f} MB: {len(idle)} decoded clips that the open file "
+        told = f"This frees {cache.size(idle) / 1e6:,.1f} MB: {len(idle)} decoded clips that no open and "
         return present(context.window_manager).invoke_confirm(
-            self, event, title="Clear Cache", message=f"{told}does not play.", confirm_text="Clear"
+            self, event, title="Clear Cache", message=f"{told}no saved file plays.", confirm_text="Clear"
         )
 
     def execute(self, _context: bpy.types.Context) -> OperatorResult:

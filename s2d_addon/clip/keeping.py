@@ -2,7 +2,8 @@
 """What keeps a clip alive: finding its files again, packing it into the ``.blend``, mending it on the way.
 
 Blender cannot pack point caches and movies. The ``.s2d`` they came from is a few kilobytes: a packed clip has
-it in a custom property of its empty, and is decoded again where its files are gone.
+it in a custom property of its empty, and is decoded again where its files are gone. A clip that was saved
+before all of it was decoded is finished when its file is opened.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from typing import Annotated, Any
 import bpy
 from bpy.app.handlers import persistent
 
-from ..engine.decoded import DESCRIPTION_FILE, read_decoded
-from ..engine.job import CLIP_FILE
+from ..engine.decoded import CLIP_FILE, DESCRIPTION_FILE, read_decoded
+from ..engine.job import IMPORTING
 from ..registering import registration
 from ..typed import OperatorResult, present
 from . import cleanup_properties, picture, redecoding, scene, storage
 from .redecoding import PACKED, REDECODING
-from .ui import ClipOperator, ClipPanel, active_clip, draw_messages
+from .ui import ClipOperator, ClipPanel, active_clip, draw_messages, remember
 
 _MOST_FOLDERS = 20_000  # searched by Relink
 _LARGEST_CLIP = 100_000_000  # bytes; a file of this size is no .s2d that is worth reading whole
@@ -86,22 +87,20 @@ class S2D_OT_pack_clip(ClipOperator):
         if root.get(PACKED):
             del root[PACKED]
             return {"FINISHED"}
-        path = scene.clip_folder(root) / CLIP_FILE
         try:
-            root[PACKED] = path.read_bytes()
+            pack(root)
         except OSError as error:
-            self.report(
-                {"ERROR"}, f"{path}: {error.strerror}. Use Relink, or import the clip again, then pack it."
-            )
+            said = f"{error.filename}: {error.strerror}. Use Relink, or import the clip again, then pack it."
+            self.report({"ERROR"}, said)
             return {"CANCELLED"}
         return {"FINISHED"}
 
 
 class S2D_OT_restore_clips(bpy.types.Operator):
-    """Decode the packed clips whose files are missing again"""
+    """Decode what is missing of the clips: those whose files are gone, and those that were never finished"""
 
     bl_idname = "s2d.restore_clips"
-    bl_label = "Decode Again"
+    bl_label = "Decode"
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
@@ -124,20 +123,42 @@ def missing_files(root: bpy.types.Object) -> list[Path]:
     return [path for path in dict.fromkeys(scene.played_files(root)) if not path.is_file()]
 
 
+def pack(root: bpy.types.Object) -> None:
+    """Keep the clip's ``.s2d`` inside the ``.blend``. Raises OSError where it cannot be read."""
+    root[PACKED] = (scene.clip_folder(root) / CLIP_FILE).read_bytes()
+
+
 def _to_restore() -> list[bpy.types.Object]:
-    roots = [root for root in scene.all_roots() if root.get(PACKED) and not root.library]
-    return [root for root in roots if missing_files(root)]
+    roots = [root for root in scene.all_roots() if not root.library]
+    return [root for root in roots if _lacks_something(root) and (root.get(PACKED) or _file_of(root))]
+
+
+def _lacks_something(root: bpy.types.Object) -> bool:
+    return bool(missing_files(root)) or not scene.is_finished(root)
+
+
+def _file_of(root: bpy.types.Object) -> Path | None:
+    """Return the copy of the ``.s2d`` in the clip's folder, None where there is none, or another clip's."""
+    path = scene.clip_folder(root) / CLIP_FILE
+    try:
+        return path if _sha256(path) == root[scene.CLIP_KEY] else None
+    except OSError:
+        return None
 
 
 def _restore(roots: list[bpy.types.Object], packed: bytes | None = None) -> list[str]:
-    # A name of ".." in a stranger's file must not lead out of the cache.
-    folders = [storage.cache_root() / Path(os.path.abspath(scene.clip_folder(root))).name for root in roots]
-    return redecoding.decode_again(
-        [
-            redecoding.order(root, folder, _applied_edits(root), packed)
-            for root, folder in zip(roots, folders, strict=True)
-        ]
-    )
+    orders = []
+    for root in roots:
+        folder = scene.clip_folder(root)
+        if packed is None and (path := _file_of(root)):
+            # Given as if packed, since the file that names the folder may be a stranger's: nothing in it that
+            # is no part of the clip is replaced.
+            orders.append(redecoding.order(root, folder, _applied_edits(root), path.read_bytes()))
+            continue
+        # A name of ".." in a stranger's file must not lead out of the cache.
+        folder = storage.cache_root() / Path(os.path.abspath(folder)).name
+        orders.append(redecoding.order(root, folder, _applied_edits(root), packed))
+    return redecoding.decode_again(orders)
 
 
 def _applied_edits(root: bpy.types.Object) -> dict[str, Any]:
@@ -193,29 +214,31 @@ class S2D_PT_files(ClipPanel):
 
 
 class S2D_PT_missing(ClipPanel):
-    """What to do about the clip's missing files."""
+    """What to do about what is missing of the clip."""
 
     bl_label = "Missing Files"
     bl_order = 0
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Show it while files are missing."""
-        return super().poll(context) and bool(missing_files(active_clip(context)))
+        """Show it while files are missing, or were never made and no import makes them."""
+        return super().poll(context) and not IMPORTING.running() and _lacks_something(active_clip(context))
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw which files are missing, and what brings them back."""
         layout, root = self.layout, active_clip(context)
         if redecoding.draw_redecoding(layout):
             return
-        missing = missing_files(root)
-        names = " and ".join(path.name for path in missing)
-        lines = [f"{names}: missing in {missing[0].parent}. Put the folder back, or find it with Relink."]
+        if missing := missing_files(root):
+            names = " and ".join(path.name for path in missing)
+            lines = [f"{names}: missing in {missing[0].parent}. Put the folder back, or find it with Relink."]
+        else:
+            lines = ["This clip is not decoded to its end yet: Decode makes the rest."]
         lines += REDECODING.current.errors if REDECODING.current else []
         draw_messages(layout, context, lines, "ERROR")
         row = layout.row(align=True)
         row.operator(S2D_OT_relink_clip.bl_idname, icon="FILE_REFRESH")
-        if root.get(PACKED):
+        if root.get(PACKED) or not missing:
             row.operator(S2D_OT_restore_clips.bl_idname, icon="PACKAGE")
 
 
@@ -223,9 +246,10 @@ class S2D_PT_missing(ClipPanel):
 
 
 class _Seen:
-    """How many objects there were when clips were last looked at: duplicates and appended clips make more."""
+    """What there was when clips were last looked at: duplicates and appended clips are more objects."""
 
     objects = 0
+    view = ""
 
 
 def _bring_up_to_date(root: bpy.types.Object) -> None:
@@ -233,6 +257,8 @@ def _bring_up_to_date(root: bpy.types.Object) -> None:
     plane = scene.find_part(root, "video")
     if plane and picture.shows_other_clip(plane, root):
         picture.own_material(plane, root)
+    if plane:
+        picture.match_view(plane)
     if any(child.get(scene.WAITING) for child in root.children):
         folder = scene.clip_folder(root)
         if (folder / DESCRIPTION_FILE).is_file():
@@ -243,6 +269,7 @@ def _bring_up_to_date(root: bpy.types.Object) -> None:
 def _mend(*_: object) -> None:
     """Bring all clips up to date; a clip whose files are in disorder must not spoil the rest."""
     _Seen.objects = len(bpy.data.objects)
+    storage.hold_used()
     for root in scene.all_roots():
         if root.library is None:
             try:
@@ -253,19 +280,56 @@ def _mend(*_: object) -> None:
 
 @persistent
 def _mend_new(*_: object) -> None:
-    if len(bpy.data.objects) != _Seen.objects and not bpy.app.is_job_running("RENDER"):
+    if bpy.app.is_job_running("RENDER"):
+        return
+    if len(bpy.data.objects) != _Seen.objects:
         _mend()
+    if _view() != _Seen.view:
+        _match_views()
+
+
+@persistent
+def _match_views(*_: object) -> None:
+    """Before rendering, and where another view transform was chosen: let all videos look as they are."""
+    _Seen.view = _view()
+    for root in scene.all_roots():
+        for plane in scene.find_parts(root, "video"):
+            picture.match_view(plane)
+
+
+def _view() -> str:
+    return present(present(bpy.context.scene).view_settings).view_transform
 
 
 @persistent
 def _note_folders(blend: str, *_: object) -> None:
     """Before saving: note each clip's folder, as seen from the file, for when it plays none of its files."""
-    home = Path(blend).parent if blend else None
+    if blend:
+        for root in scene.all_roots():
+            if root.library is None:
+                root[storage.CLIP_FOLDER] = storage.as_seen(scene.clip_folder(root), Path(blend).parent)
+
+
+@persistent
+def _play_where_noted(*_: object) -> None:
+    """After loading and undoing: play each clip that has lost its files from where it may lie instead.
+
+    That is where it was noted to be, and, after saving was undone, where new clips go.
+    """
     for root in scene.all_roots():
-        if root.library is None:
-            folder = scene.clip_folder(root)
-            inside = folder.relative_to(home) if home and folder.is_relative_to(home) else None
-            root[storage.CLIP_FOLDER] = f"//{inside.as_posix()}" if inside else str(folder)
+        if root.library is None and missing_files(root):
+            noted = Path(bpy.path.abspath(root[storage.CLIP_FOLDER]))
+            for folder in (noted, storage.cache_root() / noted.name):
+                if (folder / DESCRIPTION_FILE).is_file():
+                    scene.relink(root, folder)
+                    break
+
+
+@persistent
+def _remember_loaded(*_: object) -> None:
+    """After loading: the clip that was imported last is the one in use."""
+    for root in scene.all_roots():
+        remember(root)
 
 
 @persistent
@@ -286,12 +350,17 @@ _register, _unregister = registration(
     (S2D_OT_relink_clip, S2D_OT_pack_clip, S2D_OT_restore_clips, S2D_PT_missing, S2D_PT_files)
 )
 _HANDLERS = (
+    ("load_post", _play_where_noted),
     ("load_post", _mend),
+    ("load_post", _remember_loaded),
     ("load_post", _restore_loaded),
     ("save_pre", _note_folders),
+    ("undo_post", _play_where_noted),
     ("undo_post", _mend),
+    ("redo_post", _play_where_noted),
     ("redo_post", _mend),
     ("depsgraph_update_post", _mend_new),
+    ("render_init", _match_views),
 )
 
 

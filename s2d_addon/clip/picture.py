@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The camera that filmed a clip, and the plane that shows its video, behind the person or beside."""
+"""The camera that filmed a clip, and the plane that shows its video, behind the person or beside.
+
+A video's colours are what a screen shows, and a scene's are light, which a view transform such as AgX makes
+a picture of. So that the video looks as it is, what is rendered of it goes the way back first: Blender has a
+colour space for that of most view transforms. Solid shading has no view transform, and shows another image of
+the same file.
+"""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import bpy
 import numpy as np
@@ -21,7 +27,9 @@ _OWN_PATHS = {f'["{CLIP_FRAME}"]', f'["{OPACITY}"]'}  # what the plane's drivers
 _MARGIN = 0.5  # metres between the person's farthest reach and the video
 _SENSOR = 36.0  # millimetres
 _BEFORE_ALL_FRAMES = -1_000_000
-_PICTURE_NODE = "Video"
+_PICTURE_NODE = "Video"  # which Solid shading shows
+_RENDERED_NODE = "Rendered Video"
+_PLAIN = "sRGB"  # the colour space of what a screen shows
 _MOVIES = (".webm", ".mp4")  # what the engine writes
 _RAY_KINDS = ("diffuse", "glossy", "transmission", "volume_scatter", "shadow")
 
@@ -92,24 +100,41 @@ def is_card(plane: bpy.types.Object) -> bool:
     return plane.matrix_basis.translation.length > 1e-6
 
 
-def picture_image(plane: bpy.types.Object) -> bpy.types.Image | None:
-    """Return what the plane shows: the reference picture or the video, None where the user changed that."""
-    node = _picture_node(plane)
-    return node.image if node else None
+def picture_images(plane: bpy.types.Object) -> list[bpy.types.Image]:
+    """Return what the plane shows, the reference picture or the video; none where the user changed that."""
+    return [node.image for node in _picture_nodes(plane) if node.image]
 
 
 def show_picture(plane: bpy.types.Object, path: Path) -> None:
     """Let the plane show the picture or video at ``path``, unless the user has given it another material."""
-    node = _picture_node(plane)
-    if node is None:
-        return
-    # Not images.load, which reads the file at once: a tenth of a second the first time.
-    image = bpy.data.images.new(path.name, 1, 1)
-    image.source = "MOVIE" if path.suffix in _MOVIES else "FILE"
-    image.filepath = link_path(path)
-    before, node.image = node.image, image
-    if before and not before.users:
-        bpy.data.images.remove(before)
+    for node in _picture_nodes(plane):
+        # Not images.load, which reads the file at once: a tenth of a second the first time.
+        image = bpy.data.images.new(path.name, 1, 1)
+        image.source = "MOVIE" if path.suffix in _MOVIES else "FILE"
+        image.filepath = link_path(path)
+        before, node.image = node.image, image
+        if before and not before.users:
+            bpy.data.images.remove(before)
+    match_view(plane)
+
+
+def match_view(plane: bpy.types.Object) -> None:
+    """Let the video look in renders as it is, under the view transform that the plane's scene has now."""
+    scenes = plane.users_scene
+    view = present(scenes[0].view_settings).view_transform if scenes else ""
+    for node in _picture_nodes(plane):
+        if node.name == _RENDERED_NODE and node.image and not node.image.library:
+            space: Any = node.image.colorspace_settings
+            wanted = _colour_space(space, view)
+            if space.name != wanted:  # to set it reads the file anew
+                space.name = wanted
+
+
+def _colour_space(space: bpy.types.ColorManagedInputColorspaceSettings, view: str) -> str:
+    """Return the colour space that a view transform turns into what a screen shows, if there is one."""
+    known = cast(bpy.types.EnumProperty, space.bl_rna.properties["name"]).enum_items
+    names = (f"{view} {_PLAIN}", f"{view} Base {_PLAIN}")  # such as Filmic sRGB, AgX Base sRGB
+    return next((name for name in names if name in known), _PLAIN)
 
 
 def shows_other_clip(plane: bpy.types.Object, root: bpy.types.Object) -> bool:
@@ -127,9 +152,10 @@ def own_material(plane: bpy.types.Object, root: bpy.types.Object) -> None:
         variable.targets[0].id = root
 
 
-def _picture_node(plane: bpy.types.Object) -> bpy.types.ShaderNodeTexImage | None:
+def _picture_nodes(plane: bpy.types.Object) -> list[bpy.types.ShaderNodeTexImage]:
     tree = _node_tree(plane)
-    return cast("bpy.types.ShaderNodeTexImage | None", tree.nodes.get(_PICTURE_NODE)) if tree else None
+    nodes: list[Any] = [tree.nodes.get(name) for name in (_PICTURE_NODE, _RENDERED_NODE)] if tree else []
+    return [node for node in nodes if isinstance(node, bpy.types.ShaderNodeTexImage)]
 
 
 def _node_tree(plane: bpy.types.Object) -> bpy.types.NodeTree | None:
@@ -152,22 +178,31 @@ def _build_material(clip: DecodedClip, root: bpy.types.Object) -> bpy.types.Mate
     tree = present(material.node_tree)
     nodes, links = tree.nodes, tree.links
     nodes.clear()
-    picture = cast(bpy.types.ShaderNodeTexImage, nodes.new("ShaderNodeTexImage"))
+    pictures = [_picture_node(tree, name, root) for name in (_PICTURE_NODE, _RENDERED_NODE)]
+    nodes.active, rendered = pictures
+    nodes.active.location = (0, 300)
     emission, nothing, mix, output = (
         nodes.new(f"ShaderNode{kind}")
         for kind in ("Emission", "BsdfTransparent", "MixShader", "OutputMaterial")
     )
-    for column, node in enumerate((picture, emission, mix, output)):
+    for column, node in enumerate((rendered, emission, mix, output)):
         node.location = (300 * column, 0)
     nothing.location = (300, 150)
-    picture.name = picture.label = _PICTURE_NODE
-    picture.extension = "EXTEND"
-    nodes.active = picture  # which Solid shading shows
-    links.new(present(picture.outputs)["Color"], emission.inputs["Color"])
+    links.new(present(rendered.outputs)["Color"], emission.inputs["Color"])
     links.new(nothing.outputs["BSDF"], mix.inputs[1])
     links.new(emission.outputs["Emission"], mix.inputs[2])
     links.new(mix.outputs["Shader"], output.inputs["Surface"])
     drive(tree, f'nodes["{mix.name}"].inputs[0].default_value', "opacity", root, opacity=OPACITY)
+    return material
+
+
+def _picture_node(
+    tree: bpy.types.NodeTree, name: str, root: bpy.types.Object
+) -> bpy.types.ShaderNodeTexImage:
+    """Make a node that shows the frame of the video that the clip is at."""
+    picture = cast(bpy.types.ShaderNodeTexImage, tree.nodes.new("ShaderNodeTexImage"))
+    picture.name = picture.label = name
+    picture.extension = "EXTEND"
     # A movie of one frame that began long ago stands at its last frame, 1, whatever the scene's frame is,
     # so that the offset alone chooses the picture.
     user = picture.image_user
@@ -176,4 +211,4 @@ def _build_material(clip: DecodedClip, root: bpy.types.Object) -> bpy.types.Mate
     user.frame_start = _BEFORE_ALL_FRAMES
     frame = f'nodes["{picture.name}"].image_user.frame_offset'
     drive(tree, frame, "floor(clip_frame + 0.5)", root, clip_frame=CLIP_FRAME)
-    return material
+    return picture

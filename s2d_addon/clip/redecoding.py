@@ -7,7 +7,7 @@ As with an import, nothing of Blender's is kept while the engine works: the user
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,8 @@ from bpy.app.handlers import persistent
 
 from ...models.errors import InputError
 from ..engine import cache, settings
-from ..engine.decoded import DecodedClip, read_decoded
-from ..engine.job import CLIP_FILE, IMPORTING, Engine, Job, LastJob, is_complete
+from ..engine.decoded import CLIP_FILE, DecodedClip, read_decoded
+from ..engine.job import IMPORTING, Engine, Job, LastJob, is_complete
 from ..registering import registration
 from ..typed import OperatorResult, windows
 from . import cleanup_properties, scene
@@ -47,26 +47,35 @@ def order(root: bpy.types.Object, folder: Path, wanted: dict[str, Any], packed: 
 
 
 class RedecodingJob(Job):
-    """Decodes what the orders ask for and is not there yet."""
+    """Decodes what the orders ask for and is not there yet: all meshes, and then all videos."""
 
     def __init__(self, engine: Engine, orders: Sequence[Order]) -> None:
         super().__init__(engine)
         self.orders = tuple(orders)
-        self.done_orders: list[Order] = []
+        self.current: Order | None = None
+        self.clips: dict[int, DecodedClip] = {}  # what is decoded by now; another object with every part
+        self.edited: set[int] = set()  # those whose cleaned-up motion is there
+        self._failed: set[int] = set()
 
     def work(self) -> None:
         """Decode one clip after the other; one that fails leaves a line in ``errors``."""
-        for order in self.orders:
-            if self.cancelled:
-                break
-            try:
-                self._decode(order)
-                self.done_orders.append(order)
-            except Exception as error:
-                if not self.cancelled:
-                    self.fail(error, order.folder / CLIP_FILE)
+        # One clip alone needs no second start of the engine between its mesh and its video.
+        alone = len(self.orders) == 1 and not self.orders[0].edits
+        for only in (None,) if alone else ("mesh", "video"):
+            for number, order in enumerate(self.orders):
+                if self.cancelled:
+                    return
+                if number in self._failed:
+                    continue
+                self.current, self.stage, self.done, self.total = order, "", 0, 0
+                try:
+                    self._decode(number, order, only)
+                except Exception as error:
+                    if not self.cancelled:
+                        self._failed.add(number)
+                        self.fail(error, order.folder / CLIP_FILE)
 
-    def _decode(self, order: Order) -> None:
+    def _decode(self, number: int, order: Order, only: str | None) -> None:
         source = order.folder / CLIP_FILE
         # The clip's copy says that the folder is the add-on's, unless it came there out of somebody's .blend.
         force = ["--force"] if source.is_file() and not order.packed else []
@@ -77,17 +86,30 @@ class RedecodingJob(Job):
             message = f"{source} is missing: find it with Relink, or import the clip again."
             raise InputError("file", message)
         cache.claim(order.folder)
-        clip = _read(order.folder, order.name)
-        if clip is None or not is_complete(clip):
-            self._run_decode(source, order.folder, *force)
-        folder = order.folder / cleanup_properties.folder_name(order.edits)
-        clip = _read(folder, order.name)
-        if clip is None or clip.skeleton is None:
-            self._run_decode(source, folder, "--only", "mesh", "--edits", json.dumps(order.edits), *force)
 
-    def _run_decode(self, source: Path, folder: Path, *options: str) -> None:
+        def show(_part: str) -> None:
+            self.clips[number] = read_decoded(order.folder, order.name)
+
+        clip = _read(order.folder, order.name)
+        has_motion = clip is not None and clip.skeleton is not None
+        if clip is None or not (has_motion if only == "mesh" else is_complete(clip)):
+            wanted = "video" if has_motion else only
+            parts = ["--only", wanted] if wanted else []
+            self._run_decode(source, order.folder, *parts, *force, on_part=show)
+        else:
+            self.clips[number] = clip
+        if only == "mesh":
+            folder = order.folder / cleanup_properties.folder_name(order.edits)
+            clip = _read(folder, order.name)
+            if clip is None or clip.skeleton is None:
+                self._run_decode(source, folder, "--only", "mesh", "--edits", json.dumps(order.edits), *force)
+            self.edited.add(number)
+
+    def _run_decode(
+        self, source: Path, folder: Path, *options: str, on_part: Callable[[str], None] | None = None
+    ) -> None:
         arguments = (*options, *self.engine.decode_options())
-        self.run_worker("decode", str(source), "-o", str(folder), *arguments)
+        self.run_worker("decode", str(source), "-o", str(folder), *arguments, on_part=on_part)
 
 
 REDECODING: LastJob[RedecodingJob] = LastJob()
@@ -142,37 +164,63 @@ class S2D_OT_cancel_redecoding(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class _Shown:
+    """What of the job's clips the scene shows, by their numbers: with which parts, and whether cleaned up."""
+
+    job: RedecodingJob | None = None
+    clips: dict[int, tuple[DecodedClip, bool]] = {}
+
+
 def _tick() -> float | None:
     job = REDECODING.current
     if job is None:
         return None
-    shown = windows(bpy.context)
-    for window in shown:
+    windows_ = windows(bpy.context)
+    for window in windows_:
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
                 area.tag_redraw()
-    if job.running or bpy.app.is_job_running("RENDER") or not shown:
+        window.workspace.status_text_set(None)
+    # While the user edits a mesh, Blender holds it apart from the scene.
+    if bpy.app.is_job_running("RENDER") or not windows_ or bpy.context.mode in {"EDIT_MESH", "SCULPT"}:
         return _TICK_SECONDS
-    with bpy.context.temp_override(window=shown[0]):
-        if _show_results(job):
+    running = job.running  # asked first: what comes after was there when the job ended
+    with bpy.context.temp_override(window=windows_[0]):
+        _show_results(job)
+        if running:
+            return _TICK_SECONDS
+        if _Shown.clips:
             bpy.ops.ed.undo_push(message="Decode Clip")
     return None
 
 
-def _show_results(job: RedecodingJob) -> bool:
-    shown = False
-    for order in job.done_orders:
+def _show_results(job: RedecodingJob) -> None:
+    """Show what is decoded by now and not shown yet."""
+    if _Shown.job is not job:
+        _Shown.job, _Shown.clips = job, {}
+    for number, clip in list(job.clips.items()):
+        order, edited = job.orders[number], number in job.edited
+        shown = _Shown.clips.get(number)
+        if shown and shown[0] is clip and shown[1] == edited:
+            continue
         root = next((item for item in scene.all_roots() if item.session_uid == order.root), None)
         if root is None:
             continue
-        scene.relink(root, order.folder)
         try:
-            scene.update_clip(root, read_decoded(order.folder, order.name))
-            scene.show_motion(root, cleanup_properties.folder_name(order.edits))
-            shown = True
+            _show(root, order, clip, edited)
         except OSError as error:  # gone or damaged since
             job.fail(error, order.folder)
-    return shown
+        _Shown.clips[number] = clip, edited
+
+
+def _show(root: bpy.types.Object, order: Order, clip: DecodedClip, edited: bool) -> None:
+    scene.relink(root, order.folder)
+    scene.await_missing(root, clip)
+    if order.edits and not edited:
+        return  # the motion as it was filmed is not what was asked for
+    scene.update_clip(root, clip)
+    if edited or clip.skeleton:
+        scene.show_motion(root, cleanup_properties.folder_name(order.edits))
 
 
 def _read(folder: Path, name: str) -> DecodedClip | None:

@@ -26,7 +26,7 @@ from ..engine.decoded import DecodedClip, Floor, open_point_cache, read_decoded
 from ..typed import mesh_of, present
 from . import cleanup_properties, picture
 from .drivers import CLIP_FRAME, add_property, drive, read_scene
-from .storage import CLIP_FOLDER, link_path
+from .storage import CLIP_FOLDER, clip_folder_of, link_path
 
 START_FRAME = "start_frame"
 CLIP_IN = "clip_in"
@@ -42,6 +42,7 @@ CLIP_PART = "clip_part"
 WAITING = "clip_waiting"  # on a part that stands in for what is still being decoded
 
 CACHE_MODIFIER = "Sparse2Dense"
+_APART = 0.5  # metres between two clips' people
 _PICTURE_FILL = 0.8  # of the picture's height that a person still at rest takes
 
 # Times are rounded to 1/4096 of a frame before they are wrapped, so that a frame a hair before the loop's end
@@ -62,7 +63,6 @@ def build_clip(clip: DecodedClip, scene: bpy.types.Scene, start_frame: int) -> b
     scene.collection.children.link(collection)
     root = _build_root(clip, start_frame)
     distance = _rest_distance(clip)
-    root.matrix_basis = _rest_placement(clip)
     parts = {"mesh": _build_mesh(clip), "camera": picture.build_camera(clip, scene)}
     if clip.has_video:
         plane = parts["video"] = picture.build_plane(clip, root)
@@ -77,6 +77,9 @@ def build_clip(clip: DecodedClip, scene: bpy.types.Scene, start_frame: int) -> b
     for part in ("mesh", "video"):
         if part in parts:
             parts[part][WAITING] = True
+    if clip.has_video:
+        picture.match_view(parts["video"])
+    _place_apart(root, _rest_placement(clip), roots_of(scene))
     update_clip(root, clip)
     return root
 
@@ -97,11 +100,36 @@ def update_clip(root: bpy.types.Object, clip: DecodedClip) -> None:
             del mesh[WAITING]
         if plane and plane.get(WAITING) and not picture.is_card(plane):
             picture.place_behind(plane, clip.bounds[1][1])
-        if _same_matrix(root.matrix_basis, _rest_placement(clip)):  # the user has not moved it meanwhile
-            root.matrix_basis = floor_placement(root)
+        # Where the user has not moved it meanwhile. Clips that are still at rest go apart in their turn.
+        if _same_matrix(root.matrix_basis, _moved_aside(root, _rest_placement(clip))):
+            others = [other for place in root.users_scene for other in roots_of(place) if is_moving(other)]
+            _place_apart(root, floor_placement(root), others)
     if plane and plane.get(WAITING) and clip.video:
         picture.show_picture(plane, clip.video)
         del plane[WAITING]
+
+
+def await_missing(root: bpy.types.Object, clip: DecodedClip) -> None:
+    """Let the parts whose files are gone wait for those of ``clip``; meanwhile the plane shows a still."""
+    mesh, plane = find_part(root, "mesh"), find_part(root, "video")
+    gone = {link for link, path in zip(_links(root), played_files(root), strict=True) if not path.is_file()}
+    if mesh and point_cache(mesh) in gone:
+        mesh[WAITING] = True
+    if plane and gone.intersection(picture.picture_images(plane)):
+        plane[WAITING] = True
+        if clip.reference:
+            picture.show_picture(plane, clip.reference)
+
+
+def is_moving(root: bpy.types.Object) -> bool:
+    """Whether the clip's mesh shows its motion, and not the body at rest."""
+    mesh = find_part(root, "mesh")
+    return mesh is not None and not mesh.get(WAITING)
+
+
+def is_finished(root: bpy.types.Object) -> bool:
+    """Whether no part of the clip stands in for what is still to be decoded."""
+    return not any(child.get(WAITING) for child in root.children)
 
 
 def remove_clip(root: bpy.types.Object) -> None:
@@ -153,6 +181,11 @@ def all_roots() -> list[bpy.types.Object]:
     return [item for item in bpy.data.objects if _is_root(item)]
 
 
+def roots_of(scene: bpy.types.Scene) -> list[bpy.types.Object]:
+    """Return the empties of all clips in a scene."""
+    return [item for item in scene.objects if _is_root(item)]
+
+
 def _is_root(item: bpy.types.Object) -> bool:
     return item.get(CLIP_FRAME) is not None
 
@@ -172,11 +205,7 @@ def clip_folder(root: bpy.types.Object) -> Path:
     to another file. The custom property is for clips that play none.
     """
     for path in played_files(root):
-        return (
-            path.parent.parent
-            if path.parent.name.startswith(cleanup_properties.FOLDER_PREFIX)
-            else path.parent
-        )
+        return clip_folder_of(path)
     return Path(bpy.path.abspath(root[CLIP_FOLDER], library=root.library))
 
 
@@ -193,16 +222,17 @@ def played_files(root: bpy.types.Object) -> list[Path]:
 
 def relink(root: bpy.types.Object, folder: Path) -> None:
     """Let the clip play the files of the same names in another folder."""
-    before = clip_folder(root)
+    name = clip_folder(root).name
     for link, path in zip(_links(root), played_files(root), strict=True):
-        if path.is_relative_to(before):
+        before = clip_folder_of(path)
+        if before.name == name:  # otherwise it is the user's own picture
             link.filepath = link_path(folder / path.relative_to(before))
     root[CLIP_FOLDER] = link_path(folder)
 
 
 def _links(root: bpy.types.Object) -> list[bpy.types.MeshCacheModifier | bpy.types.Image]:
     caches = [point_cache(child) for child in root.children]
-    pictures = [picture.picture_image(plane) for plane in find_parts(root, "video")]
+    pictures = [image for plane in find_parts(root, "video") for image in picture.picture_images(plane)]
     return [link for link in (*caches, *pictures) if link]
 
 
@@ -235,9 +265,10 @@ def set_frame_rate(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
     scene.render.fps_base = scene.render.fps / root[CLIP_FPS]
 
 
-def set_frame_range(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
-    """Let the scene start with the clip and end with it."""
-    first, last = scene_frames(root, np.array(frames_shown(root))[[0, -1]], scene)
+def set_frame_range(scene: bpy.types.Scene, roots: list[bpy.types.Object]) -> None:
+    """Let the scene start with the first of the clips and end with the last."""
+    ends = [scene_frames(root, np.array(frames_shown(root))[[0, -1]], scene) for root in roots]
+    first, last = np.min(ends, axis=0)[0], np.max(ends, axis=0)[1]
     scene.frame_start, scene.frame_end = math.floor(first), math.ceil(last - 1e-3)
 
 
@@ -260,6 +291,43 @@ def clip_bounds(root: bpy.types.Object) -> np.ndarray | None:
     """Return the person's lowest and highest coordinates ``(2, 3)`` in the clip's space, once decoded."""
     bounds = root[CLIP_INFO].get("bounds")
     return np.reshape(bounds, (2, 3)) if bounds else None
+
+
+def _place_apart(root: bpy.types.Object, place: Matrix, others: list[bpy.types.Object]) -> None:
+    """Put the clip to ``place``, or as far beside as its person stands inside none of the other clips'."""
+    low, high = reach(root, place)
+    aside = 0.0
+    reaches = [reach(other) for other in others if other != root]
+    for other_low, other_high in sorted(reaches, key=lambda other: other[1][0]):
+        shift = np.array([aside, 0, 0])
+        if np.all(low + shift < other_high) and np.all(other_low < high + shift):
+            aside = other_high[0] - low[0] + _APART
+    root[CLIP_INFO]["aside"] = float(aside)
+    root.matrix_basis = _moved_aside(root, place)
+
+
+def _moved_aside(root: bpy.types.Object, place: Matrix) -> Matrix:
+    return Matrix.Translation((root[CLIP_INFO].get("aside", 0.0), 0, 0)) @ place
+
+
+def reach(root: bpy.types.Object, place: Matrix | None = None) -> np.ndarray:
+    """Return the person's lowest and highest coordinates ``(2, 3)`` in the world, the clip at ``place``.
+
+    By default where it is.
+    """
+    if place is None:  # what was placed just now has no place in the world yet
+        place = root.matrix_world if root.parent else root.matrix_basis
+    bounds, mesh = clip_bounds(root), find_part(root, "mesh")
+    if bounds is None:  # of the body at rest
+        points = np.zeros((1, 3), np.float32)
+        if mesh:
+            points = np.empty((len(mesh_of(mesh).vertices), 3), np.float32)
+            mesh_of(mesh).vertices.foreach_get("co", points.reshape(-1))
+        bounds = np.stack([points.min(axis=0), points.max(axis=0)])
+    corners = np.array([bounds[[i, j, k], [0, 1, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    matrix = np.array(place)
+    corners = corners @ matrix[:3, :3].T + matrix[:3, 3]
+    return np.stack([corners.min(axis=0), corners.max(axis=0)])
 
 
 def _remember_bounds(root: bpy.types.Object, bounds: np.ndarray) -> None:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import bpy
 
@@ -11,6 +12,9 @@ from ..registering import registration
 from ..typed import OperatorResult, present
 from . import scene
 from .ui import ClipOperator, ClipPanel, active_clip
+
+IN_POINT, OUT_POINT = "s2d_in_point", "s2d_out_point"
+"""Properties of the clip's empty that set its in and out point, and never one beyond the other."""
 
 
 class S2D_OT_match_scene(ClipOperator):
@@ -47,7 +51,7 @@ class S2D_OT_match_scene(ClipOperator):
         if self.frame_rate:
             scene.set_frame_rate(target, root)
         if self.frame_range:
-            scene.set_frame_range(target, root)
+            scene.set_frame_range(target, [root])
         if self.resolution:
             scene.set_resolution(target, root)
         return {"FINISHED"}
@@ -68,11 +72,58 @@ class S2D_PT_time(ClipPanel):
             layout.label(text="Baked: moves only the video", icon="INFO")
         column = layout.column(align=True)
         column.prop(root, f'["{scene.START_FRAME}"]', text="Start Frame")
-        column.prop(root, f'["{scene.CLIP_IN}"]', text="In Point")
-        column.prop(root, f'["{scene.CLIP_OUT}"]', text="Out Point")
+        column.prop(root, IN_POINT, text="In Point")
+        column.prop(root, OUT_POINT, text="Out Point")
         layout.prop(root, f'["{scene.SPEED}"]', text="Speed")
         layout.prop(root, f'["{scene.LOOP}"]', text="Loop")
         layout.operator(S2D_OT_match_scene.bl_idname, icon="SCENE_DATA")
 
 
-register, unregister = registration((S2D_OT_match_scene, S2D_PT_time))
+def _point(
+    key: str, name: str, description: str, limits: Callable[[bpy.types.Object], tuple[int, int]]
+) -> Any:
+    """Return a property that shows a custom property of the clip's empty, and sets it within limits."""
+
+    def get(root: bpy.types.Object) -> int:
+        return root.get(key, 0)
+
+    def set_(root: bpy.types.Object, value: int) -> None:
+        first, last = limits(root)
+        root[key] = max(min(value, last), first)
+        root.update_tag()
+
+    return bpy.props.IntProperty(
+        name=name, description=description, min=0, get=get, set=set_, override={"LIBRARY_OVERRIDABLE"}
+    )
+
+
+_POINTS = {
+    IN_POINT: (
+        scene.CLIP_IN,
+        "In Point",
+        "First frame of the clip that is shown, at most the out point",
+        lambda root: (0, root[scene.CLIP_OUT]),
+    ),
+    OUT_POINT: (
+        scene.CLIP_OUT,
+        "Out Point",
+        "Last frame of the clip that is shown, at least the in point",
+        lambda root: (root[scene.CLIP_IN], root[scene.CLIP_FRAMES] - 1),
+    ),
+}
+
+_register, _unregister = registration((S2D_OT_match_scene, S2D_PT_time))
+
+
+def register() -> None:
+    """Register operator and panel, and the in and out point as the panel sets them."""
+    _register()
+    for name, point in _POINTS.items():
+        setattr(bpy.types.Object, name, _point(*point))
+
+
+def unregister() -> None:
+    """Remove what :func:`register` added."""
+    for name in _POINTS:
+        delattr(bpy.types.Object, name)
+    _unregister()

@@ -15,41 +15,72 @@ from . import scene
 _PIXELS_A_LETTER = 7
 
 
+class _Last:
+    """The clip that was used last, by the name and the ``session_uid`` of its empty."""
+
+    name = ""
+    uid = 0
+
+
+def remember(root: bpy.types.Object) -> None:
+    """Let ``root`` be the clip that was used last."""
+    _Last.name, _Last.uid = root.name, root.session_uid
+
+
+def clip_in_use(context: bpy.types.Context) -> bpy.types.Object | None:
+    """Return the empty of the active object's clip, or else of the clip used last, None without either."""
+    if root := scene.find_root(context.object):
+        remember(root)
+        return root
+    last = bpy.data.objects.get(_Last.name)
+    there = last is not None and last.session_uid == _Last.uid and context.scene in last.users_scene
+    return last if there else None
+
+
 def active_clip(context: bpy.types.Context) -> bpy.types.Object:
-    """Return the empty of the active object's clip, where ``poll`` has seen that there is one."""
-    return present(scene.find_root(context.object))
+    """Return :func:`clip_in_use`, where ``poll`` has seen that there is one."""
+    return present(clip_in_use(context))
 
 
 class ClipOperator(bpy.types.Operator):
-    """An operator on the clip of the active object."""
+    """An operator on the clip in use."""
+
+    modes = {"OBJECT", "POSE"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Allow it in object mode with a part of a clip active, unless it belongs to a library."""
-        root = scene.find_root(context.object)
+        """Allow it in its modes where there is a clip, unless that belongs to a library."""
+        root = clip_in_use(context)
         if root is None:
             cls.poll_message_set("Select an imported clip")
             return False
         if root.library:
             cls.poll_message_set("The clip is linked from another file: make a library override first")
             return False
-        return context.mode == "OBJECT"
+        return in_mode(cls, context, cls.modes)
+
+
+def in_mode(operator: type[bpy.types.Operator], context: bpy.types.Context, modes: set[str]) -> bool:
+    """Return whether Blender is in one of ``modes``, and have the button say so where it is not."""
+    if context.mode not in modes:
+        operator.poll_message_set("Go to Object Mode first")
+    return context.mode in modes
 
 
 class ClipPanel(bpy.types.Panel):
-    """A panel of the active clip, inside the tab *Sparse2Dense*."""
+    """A panel of the clip in use, inside the tab *Sparse2Dense*."""
 
     layout: bpy.types.UILayout  # always there to draw in
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "Sparse2Dense"
     bl_parent_id = "S2D_PT_clip"
-    bl_order = 1  # after what is wrong with the clip
+    bl_order = 2  # after what is wrong with the clip, and what it is mostly imported for
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Show it while a part of a clip is active."""
-        return scene.find_root(context.object) is not None
+        """Show it where there is a clip, whatever is active."""
+        return clip_in_use(context) is not None
 
 
 def draw_messages(

@@ -24,7 +24,19 @@ from ...inference.decoding.floor import Floor
 from ...inference.decoding.point_cache import open_pc2 as open_point_cache
 from ...inference.decoding.point_cache import to_blender
 
-__all__ = ["DESCRIPTION_FILE", "DecodedClip", "Floor", "open_point_cache", "read_bones", "read_decoded"]
+__all__ = [
+    "CLIP_FILE",
+    "DESCRIPTION_FILE",
+    "DecodedClip",
+    "Floor",
+    "open_point_cache",
+    "read_bones",
+    "read_decoded",
+    "read_description",
+]
+
+CLIP_FILE = "clip.s2d"
+"""The copy of the ``.s2d`` in its decoded folder, so that it can be decoded again."""
 
 
 @dataclass(frozen=True)

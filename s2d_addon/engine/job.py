@@ -28,10 +28,7 @@ from typing import IO, Any, Generic, TypeVar
 from ...models.errors import Cancelled, InputError, S2DError
 from ...models.whole_files import sweep
 from . import cache
-from .decoded import DecodedClip, read_decoded
-
-CLIP_FILE = "clip.s2d"
-"""The copy of the ``.s2d`` in its decoded folder, so that it can be decoded again."""
+from .decoded import CLIP_FILE, DecodedClip, read_decoded
 
 WORKER_PACKAGES = ("numpy", "cv2", "onnxruntime", "constriction", "ai_edge_litert")
 _BOOT = Path(__file__).with_name("boot.py")
@@ -235,6 +232,7 @@ class ClipTask:
     error: str = ""
     dropped: bool = False  # nobody wants it any more
     folder: Path | None = None  # that it is decoded to
+    home: Path | None = None  # where saving took what was there of the folder; the rest follows
 
     @property
     def finished(self) -> bool:
@@ -293,7 +291,8 @@ class ImportJob(Job):
             if kept:
                 sweep(folder)  # what a killed worker has not finished
             else:
-                shutil.rmtree(folder, ignore_errors=True)
+                sweep(folder)
+                cache.remove(folder)
 
     def _advance(self, task: ClipTask, only: str | None) -> None:
         self.current, self.stage, self.done, self.total = task, "", 0, 0
@@ -324,14 +323,23 @@ class ImportJob(Job):
             only = "video"
         self._begun[folder] = task
         folder.mkdir(parents=True, exist_ok=True)
+        cache.hold(folder)
         shutil.copyfile(task.path, folder / CLIP_FILE)
 
         def show(_part: str) -> None:
-            task.clip = read_decoded(folder, task.path.stem)
+            task.clip = read_decoded(_settled(folder, task.home), task.path.stem)
 
         # The folder is the add-on's own, by its name: what is damaged in it is replaced.
         options = ["--force", *(["--only", only] if only else []), *self.engine.decode_options()]
         self.run_worker("decode", str(task.path), "-o", str(folder), *options, on_part=show)
+
+
+def _settled(folder: Path, home: Path | None) -> Path:
+    """Take what is decoded along to ``home``; returns where it then lies."""
+    if home:
+        with contextlib.suppress(OSError, S2DError):  # the next save tries again, and says what is wrong
+            return cache.take_along(folder, home)
+    return folder
 
 
 def is_complete(clip: DecodedClip) -> bool:

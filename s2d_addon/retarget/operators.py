@@ -205,6 +205,7 @@ class S2D_PT_retarget(ClipPanel):
 
     bl_label = "Apply to Armature"
     bl_options = {"DEFAULT_CLOSED"}
+    bl_order = 1
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the choice of armature, the map of bones, and the button."""

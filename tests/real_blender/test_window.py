@@ -122,6 +122,11 @@ def test_import_ends_quietly_with_what_it_was_for(results):
     assert results["after_loading"] == {"worker": False, "import": False}
 
 
+def test_what_was_saved_too_early_is_finished_and_moves_meanwhile(results):
+    assert results["reopened"] == {"plays": True, "worker": True}
+    assert results["packed"] == {"at_work": True, "videos": 0, "offered": True}
+
+
 def test_bad_file_is_named(results):
     (line,) = results["said"]
     assert "not a clip.s2d" in line
@@ -152,6 +157,7 @@ def test_panel_shows_each_state(results, work):
         "encoding",
         "error",
         "own-character",
+        "packed",
         "running",
     )
     assert sorted(panels) == [f"panel-{state}" for state in states]

@@ -27,6 +27,7 @@ PACKAGE = "bl_ext.user_default.sparse2dense"
 TICK = 0.005
 PATIENCE = 300
 importing = importlib.import_module(f"{PACKAGE}.s2d_addon.importing")
+redecoding = importlib.import_module(f"{PACKAGE}.s2d_addon.clip.redecoding")
 results = {"pictures": {}}
 ours = {}  # longest call into the extension by name: seconds by the clock, and of processor time
 gaps = []  # between two turns of Blender's loop while an import is at work, seconds
@@ -174,7 +175,7 @@ def imports_while_the_window_lives():
     results["video_seconds"] = time.monotonic() - started
     results["errors"] = job().errors
     results["moving"] = len(moving())
-    results["videos"] = sum(image.source == "MOVIE" for image in bpy.data.images)
+    results["videos"] = len({image.filepath for image in bpy.data.images if image.source == "MOVIE"})
     in_view(bpy.ops.view3d.view_selected)
     yield from pause(1)
     results["solid_shows"] = view3d()["area"].spaces[0].shading.color_type
@@ -285,6 +286,48 @@ def ends_with_its_file():
     }
 
 
+def finishes_what_was_saved_while_its_video_was_drawn():
+    """Save twice while a video is drawn, and open the file again, with and without its decoded files."""
+    forget_clips()
+    work(LONG)
+    yield from until(lambda: moving() and job().stage == "video" and job().done)
+    home = WORK / "home"
+    home.mkdir()
+    for _ in range(2):
+        bpy.ops.wm.save_as_mainfile(filepath=str(home / "scene.blend"))
+        yield from pause(0.5)
+    bpy.ops.wm.open_mainfile(filepath=str(home / "scene.blend"))
+    bpy.ops.s2d.clear_cache()
+    results["reopened"] = {"plays": plays(home)}
+    yield from until(redecoding.REDECODING.running)
+    results["reopened"]["worker"] = True
+    redecoding.REDECODING.end()
+    shutil.rmtree(home / "scene_s2d")
+    bpy.ops.wm.open_mainfile(filepath=str(home / "scene.blend"))
+    yield from until(lambda: plays(home))
+    results["packed"] = {
+        "at_work": redecoding.REDECODING.running(),
+        "videos": len(list(home.rglob("*.webm"))),
+    }
+    area = view3d()["area"]
+    area.spaces[0].show_region_ui = True
+    yield from pause(1)
+    panel = next(region for region in area.regions if region.type == "UI")
+    panel.active_panel_category = bpy.types.S2D_PT_main.bl_category
+    yield from pause(1)
+    photograph("panel-packed")
+    redecoding.REDECODING.current.cancel()
+    yield from until(lambda: not redecoding.REDECODING.running())
+    results["packed"]["offered"] = bpy.ops.s2d.restore_clips.poll()
+
+
+def plays(home):
+    """Whether the mesh plays a file that is there, inside ``home``."""
+    bpy.context.scene.frame_set(7)
+    files = [Path(bpy.path.abspath(item.modifiers[0].filepath)) for item in moving()]
+    return len(files) == 1 and files[0].is_file() and files[0].resolve().is_relative_to(home)
+
+
 def shows_the_clips_camera_onion_skin_and_clean_up():
     yield from imports_with_open("S2D_PT_onion", "S2D_PT_cleanup")
     in_view(bpy.ops.s2d.view_clip)
@@ -359,6 +402,7 @@ def session():
         encodes_a_movie_until_cancelled,
         lets_go_of_what_the_user_deletes,
         ends_with_its_file,
+        finishes_what_was_saved_while_its_video_was_drawn,
         shows_the_clips_camera_onion_skin_and_clean_up,
         shows_motion_on_the_users_armature,
     ):

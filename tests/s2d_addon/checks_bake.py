@@ -2,6 +2,8 @@
 """Baking to keyframes and to files."""
 
 import re
+import sys
+import types
 from pathlib import Path
 
 import addon_utils
@@ -31,6 +33,16 @@ def imported(fps=25):
     new_scene(fps)
     import_clip()
     bpy.context.view_layer.objects.active = part("mesh")
+
+
+def bake_error(**options):
+    try:
+        bpy.ops.s2d.bake(**options)
+    except RuntimeError as error:
+        said = str(error).strip()
+        assert "\n" not in said and "Traceback" not in said
+        return said
+    raise AssertionError("no error was reported")
 
 
 def distances(frames=range(FRAMES), first=START, item=None, truth=VERTICES):
@@ -190,13 +202,7 @@ def bake_without_its_files_is_one_clear_line_and_changes_nothing():
     before = contents()
     with cache_gone():
         for kind in ("FAST", "ARMATURE"):
-            try:
-                bpy.ops.s2d.bake(kind=kind)
-            except RuntimeError as error:
-                said = str(error).strip()
-                assert "elink" in said and "\n" not in said and "Traceback" not in said
-            else:
-                raise AssertionError("no error was reported")
+            assert "elink" in bake_error(kind=kind)
     assert contents() == before
     assert vertex_error() < 1e-5
 
@@ -207,11 +213,7 @@ def armature_waits_for_the_skeleton():
     skeleton = Path(part("mesh").modifiers[0].filepath).with_name("skeleton.npz")
     away = skeleton.rename(WORK / skeleton.name)  # it is written a little after the mesh
     try:
-        bpy.ops.s2d.bake(kind="ARMATURE")
-    except RuntimeError as error:
-        assert "wait" in str(error)
-    else:
-        raise AssertionError("no error was reported")
+        assert "wait" in bake_error(kind="ARMATURE")
     finally:
         away.rename(skeleton)
     assert vertex_error() < 1e-5
@@ -278,6 +280,39 @@ def world_vertices(item, frame):
 def from_nearest(points, others):
     """The largest distance of a point from the others: glTF splits vertices at seams and orders them anew."""
     return max(np.linalg.norm(others - point, axis=1).min() for point in points)
+
+
+@check
+def files_get_their_ending_and_replace_no_other():
+    imported()
+    named = WORK / "walk v1.2"
+    assert bpy.ops.s2d.bake(kind="ALEMBIC", filepath=str(named)) == {"FINISHED"}
+    made = WORK / "walk v1.2.abc"
+    size = made.stat().st_size
+    assert size > 10_000 and not named.exists()
+    made.write_bytes(b"somebody's")
+    assert "there already" in bake_error(kind="ALEMBIC", filepath=str(named)), "nobody was asked"
+    assert made.read_bytes() == b"somebody's"
+    bpy.ops.s2d.bake(kind="ALEMBIC", filepath=str(made))  # the file dialog asks
+    assert made.stat().st_size == size
+    for nothing in ("", str(WORK)):
+        assert "No file was chosen" in bake_error(kind="USD", filepath=nothing)
+
+
+@check
+def kinds_of_files_that_blender_was_built_without_are_said():
+    imported()
+    module = sys.modules[f"{PACKAGE}.s2d_addon.bake.scene_files"]
+    assert not module.lacking("ALEMBIC") and not module.lacking("USD")
+    path = WORK / "lacking.abc"
+    built = types.SimpleNamespace(alembic=False, usd=False)
+    module.bpy = types.SimpleNamespace(app=types.SimpleNamespace(build_options=built))
+    try:
+        assert "without Alembic" in bake_error(kind="ALEMBIC", filepath=str(path))
+        assert "without USD" in bake_error(kind="USD", filepath=str(path))
+    finally:
+        module.bpy = bpy
+    assert not path.exists()
 
 
 @check

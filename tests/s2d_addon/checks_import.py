@@ -3,6 +3,7 @@
 
 import contextlib
 import importlib.util
+import itertools
 import json
 import os
 import shutil
@@ -122,12 +123,82 @@ def several_clips_are_one_undo_step():
     assert contents() == before
 
 
+def people():
+    """The lowest and highest coordinates of each clip's person in the world, over all frames shown."""
+    found = []
+    for item in bpy.data.objects:
+        if item.get("clip_part") == "mesh":
+            matrix = np.array(item.matrix_world)
+            frames = (START, START + 9, START + DESCRIPTION["frames"] - 1)
+            points = np.concatenate([shown_vertices(frame, item) for frame in frames])
+            points = points @ matrix[:3, :3].T + matrix[:3, 3]
+            found.append((points.min(axis=0), points.max(axis=0)))
+    return found
+
+
+@check
+def clips_stand_beside_each_other_in_a_range_that_covers_all():
+    new_scene(24)
+    for start in (START, 2, 200):
+        import_clip(start_frame=start, set_scene=True)
+    bpy.context.view_layer.update()
+    reaches = sorted(people(), key=lambda reach: reach[0][0])
+    assert len(reaches) == 3
+    for (_, left), (right, _) in itertools.pairwise(reaches):
+        assert left[0] < right[0], "nobody stands inside another"
+    assert all(abs(low[2]) < 0.1 for low, _ in reaches), "on the floor"
+    scene = bpy.context.scene
+    assert scene.render.fps / scene.render.fps_base == CLIP_FPS
+    assert (scene.frame_start, scene.frame_end) == (2, 200 + DESCRIPTION["frames"] - 1)
+    scene.render.fps = 30  # the user's choice
+    import_clip(set_scene=True)
+    assert scene.render.fps == 30
+
+
+@check
+def clip_in_a_new_file_is_not_hidden_by_blenders_cube():
+    bpy.ops.wm.read_homefile(use_factory_startup=True)
+    bpy.ops.preferences.addon_enable(module=PACKAGE)
+    import_clip()
+    cube = bpy.data.objects["Cube"]
+    assert cube.hide_viewport and cube.hide_render and cube.name in bpy.context.scene.objects
+    cube.hide_viewport = False
+    bpy.data.objects.new("mine", None)
+    bpy.context.scene.collection.objects.link(bpy.data.objects["mine"])
+    import_clip()
+    assert not cube.hide_viewport, "the user works here"
+
+
+@check
+def clip_used_last_is_shown_whatever_is_active():
+    new_scene()
+    assert not bpy.types.S2D_PT_clip.poll(bpy.context)
+    import_clip()
+    armature = bpy.data.objects.new("Mine", bpy.data.armatures.new("Mine"))
+    bpy.context.scene.collection.objects.link(armature)
+    for active in (None, armature):
+        bpy.context.view_layer.objects.active = active
+        assert bpy.types.S2D_PT_clip.poll(bpy.context)
+        assert bpy.ops.s2d.match_scene() == {"FINISHED"}
+    bpy.ops.object.mode_set(mode="POSE")
+    assert bpy.types.S2D_PT_clip.poll(bpy.context)
+    assert bpy.ops.s2d.place_clip(mode="CAMERA") == {"FINISHED"}
+    assert not bpy.ops.s2d.bake.poll()
+    bpy.ops.object.mode_set(mode="OBJECT")
+    assert bpy.ops.s2d.bake.poll()
+    bpy.ops.wm.save_as_mainfile(filepath=str(WORK / "in use.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(WORK / "in use.blend"))
+    assert bpy.types.S2D_PT_clip.poll(bpy.context)
+    new_scene()
+    assert not bpy.types.S2D_PT_clip.poll(bpy.context)
+
+
 @check
 def decoded_clips_are_not_decoded_again_and_begun_ones_are_finished():
     new_scene()
     import_clip()
     folder = clip_folder()
-    made = {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.suffix != ".json"}
+    made = {name: (folder / name).stat().st_mtime_ns for name in DESCRIPTION["files"].values()}
     new_scene()
     import_clip()
     assert {name: (folder / name).stat().st_mtime_ns for name in made} == made
@@ -220,6 +291,14 @@ def bad_files_are_one_clear_line_and_leave_nothing():
     for content in (data[: len(data) // 2], b"", b"no clip at all" * 100, data[:-40] + bytes(40)):
         bad.write_bytes(content)
         assert "bäd" in reported_error(bad)
+
+
+@check
+def nothing_chosen_is_said_in_words():
+    new_scene()
+    for chosen in ("", f"{WORK}/"):
+        assert "No file was chosen" in reported_error(chosen)
+        assert "No file was chosen" in encode_error(chosen)
 
 
 @check

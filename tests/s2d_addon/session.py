@@ -125,7 +125,8 @@ def new_scene(fps=30):
 
 
 def import_clip(path=CLIP, **options):
-    return bpy.ops.s2d.import_clip("EXEC_DEFAULT", True, filepath=str(path), start_frame=START, **options)
+    options = {"start_frame": START, **options}
+    return bpy.ops.s2d.import_clip("EXEC_DEFAULT", True, filepath=str(path), **options)
 
 
 def reported_error(path):

@@ -17,6 +17,12 @@ def test_a_file_has_no_keys():
     assert said == "USD: 3 frames, 0.00 mm off on average, 0.01 mm at most"
 
 
+def test_a_files_size_and_place_are_told(tmp_path):
+    file = tmp_path / "walk.usdc"
+    file.write_bytes(bytes(2_340_000))
+    assert Baked(frames=3, mean=0.0, worst=0.0, file=file).describe("USD").endswith(f", 2.3 MB in {file}")
+
+
 def test_errors_say_what_went_wrong_where_and_what_to_do():
     named = OSError(errno.EACCES, "Permission denied", "/maps/a.json")
     assert told(named, "Free it.") == "/maps/a.json: Permission denied. Free it."

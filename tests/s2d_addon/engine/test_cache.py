@@ -2,9 +2,12 @@
 """The folders of decoded clips: which one a clip goes to, which may go, how saving takes them along."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -190,46 +193,166 @@ def test_the_size_is_that_of_all_files_that_are_there(folder, tmp_path):
     assert cache.size([tmp_path / "not there"]) == 0
 
 
+# ---- in use ----------------------------------------------------------------------------------
+
+
+def idle(*roots, busy=()):
+    return set(cache.idle_folders(roots, busy))
+
+
+def test_what_is_busy_is_known_by_any_spelling(folder, tmp_path):
+    clip, other, root = folder(), folder("other"), tmp_path / "cache"
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "link").symlink_to(root, target_is_directory=True)
+    (tmp_path / "a" / "deep").symlink_to(clip / "inside", target_is_directory=True)
+    for spelling in (
+        tmp_path / "a" / "b" / ".." / ".." / "cache" / "clip" / "inside" / "mesh.pc2",
+        tmp_path / "a" / "link" / "clip" / "gone.webm",
+        tmp_path / "a" / "deep" / ".." / "clip.json",  # as the system reads it, not as the text looks
+        clip,
+    ):
+        assert idle(root, busy=[spelling]) == {other}, spelling
+        assert idle(tmp_path / "a" / "link", busy=[spelling]) == {tmp_path / "a" / "link" / "other"}
+        assert cache.belongs_to(spelling, [tmp_path / "not there", root]) == clip
+    assert idle(root, busy=[tmp_path / "clip", tmp_path]) == {clip, other}
+    assert cache.belongs_to(root, [root]) is None
+
+
+def test_case_counts_where_the_disk_says_so(folder, tmp_path):
+    clip = folder("Clip")
+    lower = clip.with_name("clip")
+    assert idle(tmp_path / "cache", busy=[lower / "clip.json"]) == (set() if lower.exists() else {clip})
+
+
+def test_what_a_saved_blend_plays_stays_until_it_is_gone_or_plays_it_no_more(folder, tmp_path):
+    clip, other, root, blend = folder(), folder("other"), tmp_path / "cache", tmp_path / "scene.blend"
+    blend.write_bytes(b"")
+    spelling = tmp_path / "cache" / ".." / "cache" / "clip" / "clip.json"
+    cache.note_users([clip, other], [spelling], blend)
+    assert idle(root) == {other}
+    assert cache.remove_oldest(decoded(root)) == 1000
+    assert clip.exists() and not other.exists()
+    blend.rename(tmp_path / "moved.blend")
+    assert idle(root) == {clip}
+    (tmp_path / "moved.blend").rename(blend)
+    assert idle(root) == set()
+    second = tmp_path / "second.blend"
+    second.write_bytes(b"")
+    cache.note_users([clip], [clip], second)
+    cache.note_users([clip], [], blend)
+    assert idle(root) == set()
+    cache.note_users([clip], [], second)
+    assert idle(root) == {clip}
+
+
+def test_what_another_blender_has_in_use_stays_until_it_ends(folder, tmp_path):
+    clip = folder()
+    code = "from pathlib import Path; import sys; from sparse2dense.s2d_addon.engine import cache; "
+    code += "cache.claim(Path(sys.argv[1])); print('claimed', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(clip)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"claimed\n"
+        assert idle(tmp_path / "cache") == set()
+        assert cache.remove_oldest(decoded(tmp_path / "cache")) == 0
+        assert clip.exists()
+        other.kill()
+    assert idle(tmp_path / "cache") == {clip}
+    assert sorted(path.name for path in clip.iterdir()) == ["clip.json", "inside"], "nothing of it is left"
+    assert cache.remove_oldest(decoded(tmp_path / "cache")) == 1000
+
+
+def test_what_another_blender_claims_while_it_is_removed_comes_back(folder, tmp_path, monkeypatch):
+    clip, asked = folder(), []
+    used_elsewhere = cache.used_elsewhere
+
+    def claimed_meanwhile(place):
+        asked.append(place)
+        return len(asked) > 1 or used_elsewhere(place)
+
+    monkeypatch.setattr(cache, "used_elsewhere", claimed_meanwhile)
+    assert cache.remove(clip) == 0
+    assert len(asked) == 2
+    assert (clip / "inside" / "mesh.pc2").is_file()
+    assert [path.name for path in clip.parent.iterdir()] == ["clip"]
+
+
+def test_ones_own_hold_keeps_nobody_from_removing_it(folder, tmp_path):
+    clip = folder()
+    cache.claim(clip)
+    assert idle(tmp_path / "cache") == {clip}
+    assert cache.remove(clip) > 0
+    assert not clip.exists()
+    folder()
+    cache.hold(clip)
+    cache.release()
+    assert sorted(path.name for path in clip.iterdir()) == ["clip.json", "inside"]
+
+
 # ---- taking clips along ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """A decoded clip that has its body and motion so far, and what only the cache knows."""
+    made = tmp_path / "cache" / "clip"
+    made.mkdir(parents=True)
+    finish(made, "body", "mesh")
+    (made / "clip.s2d").write_bytes(b"the clip")
+    (made / "used_by-0123").write_text("somewhere")
+    (made / ".s2d-partial-0123456789ab").mkdir()
+    return made
+
+
+def finish(folder, *parts):
+    """Write these parts of a clip, and the description that names them."""
+    for part in parts:
+        (folder / f"{part}.x").write_bytes(part.encode())
+    files = {part: f"{part}.x" for part in parts}
+    camera = {"fx": 1, "fy": 1, "cx": 0, "cy": 0}
+    content = {"clip": "k", "frames": 2, "fps": [25, 1], "width": 8, "height": 8, "camera": camera}
+    content |= {"has_video": True, "files": files, "warnings": []}
+    (folder / "clip.json").write_text(json.dumps(content))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
 def test_the_folder_beside_a_blend_has_its_name(tmp_path):
     assert cache.beside(tmp_path / "my scene.v2.blend") == tmp_path / "my scene.v2_s2d"
 
 
-def test_a_clip_is_taken_along_whole(folder, tmp_path):
-    waiting, home = tmp_path / "cache", tmp_path / "scene_s2d"
-    clip = folder()
-    moved = cache.take_along(clip / "inside" / "mesh.pc2", waiting, home)
-    assert moved == home / "clip" / "inside" / "mesh.pc2"
-    assert moved.stat().st_size == 900
-    assert (home / "clip" / "clip.json").is_file()
-    assert [path.name for path in home.iterdir()] == ["clip"]
-    assert cache.take_along(clip, waiting, home) == home / "clip"
+def test_what_is_finished_of_a_clip_is_taken_along(clip, tmp_path):
+    moved = cache.take_along(clip, tmp_path / "scene_s2d")
+    assert moved == tmp_path / "scene_s2d" / "clip"
+    assert names(moved) == ["body.x", "clip.json", "clip.s2d", "mesh.x"]
+    assert names(moved.parent) == ["clip"]
     assert clip.is_dir(), "other scenes may play it"
 
 
-def test_a_clip_that_is_beside_the_blend_already_stays_as_it_is(folder, tmp_path):
-    clip, there = folder(), folder(root="scene_s2d")
-    (there / "clip.json").write_bytes(b"mine")
-    assert cache.take_along(clip / "clip.json", clip.parent, there.parent) == there / "clip.json"
-    assert (there / "clip.json").read_bytes() == b"mine"
+def test_what_is_finished_later_follows_and_what_is_there_stays(clip, tmp_path):
+    moved = cache.take_along(clip, tmp_path / "scene_s2d")
+    (moved / "mesh.x").write_bytes(b"mine")
+    finish(clip, "body", "mesh", "video")
+    cache.take_along(clip, tmp_path / "scene_s2d")
+    assert names(moved) == ["body.x", "clip.json", "clip.s2d", "mesh.x", "video.x"]
+    assert (moved / "clip.json").read_bytes() == (clip / "clip.json").read_bytes()
+    assert (moved / "mesh.x").read_bytes() == b"mine"
+    finish(clip, "body")  # begun anew, after the cache was cleared
+    cache.take_along(clip, tmp_path / "scene_s2d")
+    assert "video" in (moved / "clip.json").read_text()
 
 
-def test_motion_that_was_cleaned_up_since_is_taken_along_too(folder, tmp_path):
-    waiting, home = tmp_path / "cache", tmp_path / "scene_s2d"
-    clip = folder()
-    cache.take_along(clip, waiting, home)
+def test_motion_that_was_cleaned_up_since_is_taken_along_too(clip, tmp_path):
+    cache.take_along(clip, tmp_path / "scene_s2d")
     (clip / "edit-1").mkdir()
-    (clip / "edit-1" / "mesh.pc2").write_bytes(b"cleaned up")
-    moved = cache.take_along(clip / "edit-1" / "mesh.pc2", waiting, home)
-    assert moved == home / "clip" / "edit-1" / "mesh.pc2"
-    assert moved.read_bytes() == b"cleaned up"
+    finish(clip / "edit-1", "mesh")
+    moved = cache.take_along(clip, tmp_path / "scene_s2d")
+    assert names(moved / "edit-1") == ["clip.json", "mesh.x"]
 
 
-def test_a_clip_that_cannot_be_copied_leaves_nothing(folder, tmp_path):
-    clip = folder()
-    (clip / "unreadable").symlink_to(tmp_path / "gone")
-    with pytest.raises(OSError, match="unreadable"):
-        cache.take_along(clip, clip.parent, tmp_path / "scene_s2d")
+def test_a_clip_that_cannot_be_copied_leaves_nothing(clip, tmp_path):
+    (clip / "mesh.x").unlink()
+    with pytest.raises(OSError, match=r"mesh\.x"):
+        cache.take_along(clip, tmp_path / "scene_s2d")
     assert not (tmp_path / "scene_s2d").exists()

@@ -189,6 +189,22 @@ def test_each_part_is_seen_as_it_comes(clip, run, tmp_path):
     assert job.worker_pid is None
 
 
+def test_what_is_decoded_after_saving_follows_to_the_files_home(clip, run, tmp_path):
+    go, home = tmp_path / "go", tmp_path / "scene_s2d"
+    script = (
+        f"part('body'); part('mesh'); wait_for({str(go)!r}); part('skeleton'); part('video'); say('result')"
+    )
+    job = run(clip(script), wait=False)
+    (task,) = job.tasks
+    until(lambda: task.clip and task.clip.mesh)
+    task.home = home  # as saving does
+    go.touch()
+    job.wait()
+    assert task.finished
+    assert task.clip.folder == home / task.folder.name
+    assert task.clip.video.is_file() and task.clip.mesh.is_relative_to(home)
+
+
 # ---- encoding --------------------------------------------------------------------------------
 
 
