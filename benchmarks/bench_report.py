@@ -60,6 +60,11 @@ SECTIONS = (
         "Networks against simpler pictures",
         "What the networks add to pictures that need none, from the same decoded reference, plate and mesh.",
     ),
+    Section(
+        "textures",
+        "Textured people",
+        "The texture that decoding paints of a clip's pictures, on the mesh, seen from all sides.",
+    ),
     Section("vertices", "Vertices", ""),
     Section("keypoints", "Keypoint coding", ""),
     Section("speed", "Speed and memory", ""),

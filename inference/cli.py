@@ -47,6 +47,7 @@ _TOOLS = {
         "capture": ("..benchmarks.bench_capture", "the motion that capture makes of films"),
         "vertices": ("..benchmarks.bench_vertices", "the vertex predictor"),
         "pictures": ("..benchmarks.bench_pictures", "the synthesised video"),
+        "textures": ("..benchmarks.bench_textures", "how like themselves textured people look"),
         "ablations": ("..benchmarks.bench_ablations", "what each part of the joint training is worth"),
         "rate": ("..benchmarks.bench_rate", "rate and distortion beside block codecs"),
         "keypoints": ("..benchmarks.bench_keypoints", "the keypoint coder"),

@@ -2,7 +2,8 @@
 """Decoding a ``.s2d``: its body at once, then the mesh of every frame, then the picture of every frame.
 
     clip.s2d ── shape ──▶ body at rest                            ──▶ body.npz, reference.png
-        └── keypoints ──▶ vertex predictor                        ──▶ mesh.pc2, keypoints.pc2, mesh.npz
+        └── keypoints ──▶ vertex predictor                        ──▶ mesh.pc2, keypoints.pc2, mesh.npz,
+                 │                │                                   texture.png
                  └────────────────┴─▶ frame synthesiser           ──▶ video.webm
 
 Each file appears under its name when it is whole, and ``clip.json``, which names the files that are there, is
@@ -31,7 +32,7 @@ from .decoding.decoded_folder import (
 )
 from .decoding.edits import Edits, apply_edits
 from .decoding.floor import estimate_floor
-from .decoding.parts import spool_keypoints, write_body, write_mesh, write_video
+from .decoding.parts import spool_keypoints, write_body, write_mesh, write_texture, write_video
 from .decoding.session import Session
 from .decoding.skeleton_fit import write_skeleton
 from .format.container import S2DFile
@@ -78,7 +79,8 @@ def decode(
     """Decode a ``.s2d`` to a folder: its body, its mesh, and its video if it has pictures.
 
     Writes, part by part, ``body.npz`` and ``reference.png``; ``mesh.pc2`` and ``keypoints.pc2`` (Blender's
-    axes), ``mesh.npz`` (camera space; with ``vertices`` also every vertex of every frame);
+    axes), ``mesh.npz`` (camera space; with ``vertices`` also every vertex of every frame), of a clip with
+    pictures that is not edited ``texture.png``;
     ``skeleton.npz``; then ``video.webm`` or ``.mp4``; after each part ``clip.json`` and a call of
     ``finished`` with its name, ``body``, ``mesh``, ``skeleton`` or ``video``.
     ``only`` is ``mesh``, ``video`` or None for both; ``video`` draws from the ``mesh.pc2`` that the folder
@@ -119,6 +121,8 @@ def decode(
         with result.timed("keypoints"):
             keypoints = spool_keypoints(file, folder.staging / "keypoints.f32", progress)
         if with_mesh:
+            with result.timed("texture"):
+                write_texture(folder.staging, session, references, keypoints)
             fps = float(header.fps)
             floor = estimate_floor(keypoints, fps, session.body)
             if edits != Edits():
@@ -186,6 +190,7 @@ def decode_outputs(
     names = {FILES["body"], DESCRIPTION_FILE} | ({FILES["reference"]} if pictures else set())
     if only != "video":
         names |= {FILES[what] for what in ("mesh", "keypoints", "mesh_data", "skeleton")}
+        names |= {FILES["texture"]} if pictures else set()
     if only != "mesh" and pictures:
         names.add(f"video.{video_format}")
     before = written_before(Path(out_dir))

@@ -20,7 +20,7 @@ from ..models.outputs import ARRAYS, Kind, beginning
 from ..models.whole_files import unwritable, whole_file
 from .decoding.edits import Edits, apply_edits
 from .decoding.floor import estimate_floor
-from .decoding.parts import keypoint_groups
+from .decoding.parts import keypoint_groups, texture_png
 from .decoding.session import Session
 from .decoding.skeleton_fit import fit_skeleton
 from .exports.bvh_writer import write_bvh
@@ -72,7 +72,8 @@ def export(
 ) -> ExportResult:
     """Write the motion of a ``.s2d`` as a file for other programs, in the format of ``output``'s ending.
 
-    ``.bvh``: the standard skeleton, centimetres, y up. ``.glb``: the body skinned to it, metres, y up.
+    ``.bvh``: the standard skeleton, centimetres, y up. ``.glb``: the body skinned to it, metres, y up,
+    with its texture where the clip has pictures.
     ``.trc`` and ``.c3d``: the keypoints, millimetres, y up and z up. ``.npz``: the keypoints in camera space,
     metres, as ``s2d encode --keypoints`` reads them. In all but the last the person stands on the floor at
     the origin, see :mod:`.exports.standing`.
@@ -92,6 +93,8 @@ def export(
     session = Session(file, device=device, threads=threads, body_file=body_file, edits=edits)
     keypoints = np.concatenate(list(keypoint_groups(file, progress)))
     floor = estimate_floor(keypoints, float(header.fps), session.body)
+    references = file.references() if kind == ".glb" else []
+    texture = texture_png(session, references, keypoints) if references else None
     if edits != Edits():
         keypoints = apply_edits(keypoints, float(header.fps), session.body, session.target, floor, edits)
     write: Callable[[Path], None]
@@ -102,7 +105,9 @@ def export(
         if kind == ".bvh":
             write = partial(write_bvh, motion=motion, fps=header.fps)
         else:
-            write = partial(write_glb, motion=motion, body=session.target.model, fps=header.fps)
+            write = partial(
+                write_glb, motion=motion, body=session.target.model, fps=header.fps, texture=texture
+            )
     elif kind == ".npz":
         write = partial(write_npz, keypoints=keypoints, header=header)
     else:

@@ -5,10 +5,12 @@ The contract between decoding, which writes such folders, and whoever reads them
 is all that is needed here. ``clip.json`` holds a :class:`Description` and is written again after each part:
 
 - ``body``: ``body.npz``, see :class:`RestBody`, and of a clip with pictures the first, ``reference.png``;
-- ``mesh``: ``mesh.pc2`` and ``keypoints.pc2``, every frame's vertices and keypoints (:mod:`.point_cache`),
-  and ``mesh.npz``, what they are in camera space: ``faces`` ``(F, 3)``, ``uv`` ``(F, 3, 2)`` by corner,
-  ``keypoints`` ``(T, 23, 3)``, ``keypoint_names`` ``(23,)``, ``keypoint_bones`` ``(B, 2)``, ``camera``
-  ``(3, 3)`` K in pixels, ``fps`` (numerator, denominator), and if asked for ``vertices`` ``(T, V, 3)``;
+- ``mesh``: of a clip with pictures, unless it is edited, ``texture.png``, the body's UV map as the person
+  looks (:mod:`.texture`); ``mesh.pc2`` and ``keypoints.pc2``, every frame's vertices and keypoints
+  (:mod:`.point_cache`), and ``mesh.npz``, what they are in camera space: ``faces`` ``(F, 3)``, ``uv``
+  ``(F, 3, 2)`` by corner, ``keypoints`` ``(T, 23, 3)``, ``keypoint_names`` ``(23,)``, ``keypoint_bones``
+  ``(B, 2)``, ``camera`` ``(3, 3)`` K in pixels, ``fps`` (numerator, denominator), and if asked for
+  ``vertices`` ``(T, V, 3)``;
 - ``skeleton``: ``skeleton.npz``, the standard skeleton and its motion (:mod:`.skeleton_fit`);
 - ``video``: ``video.webm`` or ``video.mp4``, every frame's picture.
 """
@@ -37,6 +39,7 @@ DESCRIPTION_FILE = "clip.json"
 FILES = {
     "body": "body.npz",
     "reference": "reference.png",
+    "texture": "texture.png",
     "mesh": "mesh.pc2",
     "keypoints": "keypoints.pc2",
     "mesh_data": "mesh.npz",

@@ -23,10 +23,12 @@ from ..format.header import Header
 from ..runtime.backends import load_network
 from ..runtime.progress import Progress
 from .decoded_folder import FILES, RestBody
+from .edits import Edits
 from .film_sound import film_sound
 from .point_cache import read_pc2, write_pc2
 from .session import Session
 from .synthesis import FrameSynthesiser
+from .texture import paint_texture
 from .vertices import VertexDecoder, batches
 
 
@@ -34,7 +36,7 @@ def write_body(folder: Path, body: RestBody, references: list[Reference]) -> Non
     """Write what is there before any keypoint is decoded: the body at rest, and the reference picture."""
     write_arrays(folder / FILES["body"], vars(body))
     if references:
-        _write_picture(folder / FILES["reference"], references[0].picture)
+        (folder / FILES["reference"]).write_bytes(_png(references[0].picture))
 
 
 def keypoint_groups(file: S2DFile, progress: Progress) -> Iterator[np.ndarray]:
@@ -126,5 +128,21 @@ def write_video(
             progress("video", done, clip.frames)
 
 
-def _write_picture(path: Path, picture: np.ndarray) -> None:
-    path.write_bytes(cv2.imencode(path.suffix, np.ascontiguousarray(picture[..., ::-1]))[1].tobytes())
+def write_texture(folder: Path, session: Session, references: list[Reference], keypoints: np.ndarray) -> None:
+    """Write the texture of a clip with pictures; an edited motion is worn with the one of the clip itself."""
+    if references and session.edits == Edits():
+        (folder / FILES["texture"]).write_bytes(texture_png(session, references, keypoints))
+
+
+def texture_png(session: Session, references: list[Reference], keypoints: np.ndarray) -> bytes:
+    """Paint the body's texture (:mod:`.texture`) and return it as a PNG file.
+
+    ``keypoints`` ``(T, 23, 3)`` are the clip's as they were filmed.
+    """
+    predict = session.own_predictor.predict
+    there = [predict(keypoints, each.frame, each.frame + 1)[0] for each in references]
+    return _png(paint_texture(session.body, session.file.header.camera, references, there))
+
+
+def _png(picture: np.ndarray) -> bytes:
+    return cv2.imencode(".png", np.ascontiguousarray(picture[..., ::-1]))[1].tobytes()

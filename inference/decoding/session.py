@@ -19,7 +19,7 @@ from ...models.shipped import weights_sha256
 from ...models.smpl import model_file
 from ..format.certainty import certainty_runs
 from ..format.container import S2DFile
-from ..runtime.backends import load_network
+from ..runtime.backends import Network, load_network
 from .decoded_folder import PICTURE_NETWORKS, Description, RestBody
 from .edits import Edits, edited_body
 from .point_cache import rest_for_blender
@@ -63,9 +63,19 @@ class Session:
     @cached_property
     def predictor(self) -> VertexDecoder:
         """The vertex predictor, loaded when vertices are first asked for."""
+        if self.target is self.body:
+            return self.own_predictor
+        return VertexDecoder(self.target, float(self.file.header.fps), self._loaded_network)
+
+    @cached_property
+    def own_predictor(self) -> VertexDecoder:
+        """The same for the person's own body, whatever the edits give the motion to."""
+        return VertexDecoder(self.body, float(self.file.header.fps), self._loaded_network)
+
+    @cached_property
+    def _loaded_network(self) -> Network | None:
         name = self._network
-        network = None if name is None else load_network(name, self.device, self.threads)
-        return VertexDecoder(self.target, float(self.file.header.fps), network)
+        return None if name is None else load_network(name, self.device, self.threads)
 
     @cached_property
     def rest(self) -> RestBody:

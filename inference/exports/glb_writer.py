@@ -24,10 +24,13 @@ _COMPONENTS = {"f4": gltf.FLOAT, "u1": gltf.UNSIGNED_BYTE, "u2": gltf.UNSIGNED_S
 _COLOUR = [0.6, 0.6, 0.6, 1.0]
 
 
-def write_glb(path: Path, motion: SkeletonMotion, body: BodyModel, fps: Fraction) -> None:
+def write_glb(
+    path: Path, motion: SkeletonMotion, body: BodyModel, fps: Fraction, texture: bytes | None = None
+) -> None:
     """Write the mesh of ``body`` and a motion that stands with y up (:mod:`.standing`).
 
-    OSError where the file cannot be written.
+    ``texture`` is a PNG file with the picture of the body's UV map; without it the body is grey. OSError
+    where the file cannot be written.
     """
     skeleton, bones = motion.skeleton, len(motion.skeleton.names)
     buffer = _Buffer()
@@ -54,7 +57,7 @@ def write_glb(path: Path, motion: SkeletonMotion, body: BodyModel, fps: Fraction
         scenes=[gltf.Scene(nodes=[0, bones])],
         nodes=nodes,
         meshes=[gltf.Mesh(name="body", primitives=[_primitive(buffer, motion, body)])],
-        materials=[_material()],
+        materials=[_material(textured=texture is not None)],
         skins=[
             gltf.Skin(
                 joints=list(range(bones)), skeleton=0, inverseBindMatrices=buffer.add(columns, gltf.MAT4)
@@ -65,6 +68,11 @@ def write_glb(path: Path, motion: SkeletonMotion, body: BodyModel, fps: Fraction
         bufferViews=buffer.views,
         buffers=[gltf.Buffer(byteLength=len(buffer.data))],
     )
+    if texture is not None:
+        content.images = [gltf.Image(bufferView=buffer.add_file(texture), mimeType="image/png")]
+        content.samplers = [gltf.Sampler(magFilter=gltf.LINEAR, minFilter=gltf.LINEAR_MIPMAP_LINEAR)]
+        content.textures = [gltf.Texture(source=0, sampler=0)]
+        content.buffers[0].byteLength = len(buffer.data)
     content.set_binary_blob(buffer.data)
     with path.open("wb") as file:
         file.writelines(content.save_to_bytes())
@@ -89,17 +97,14 @@ class _Buffer:
     ) -> int:
         """Append rows ``(N, ...)`` and return the number of their accessor, with ``bounds`` if wanted."""
         rows = np.ascontiguousarray(array, f"<{dtype}")
-        self.views.append(
-            gltf.BufferView(buffer=0, byteOffset=len(self.data), byteLength=rows.nbytes, target=target)
-        )
-        self.data += rows.tobytes()
+        view = self._append(rows.tobytes(), target)
         extent: dict[str, Any] = {}
         if bounds:
             flat = rows.reshape(len(rows), -1)
             extent = {"min": flat.min(axis=0).tolist(), "max": flat.max(axis=0).tolist()}
         self.accessors.append(
             gltf.Accessor(
-                bufferView=len(self.views) - 1,
+                bufferView=view,
                 componentType=_COMPONENTS[dtype],
                 count=len(rows),
                 type=kind,
@@ -108,9 +113,26 @@ class _Buffer:
         )
         return len(self.accessors) - 1
 
+    def add_file(self, content: bytes) -> int:
+        """Append a whole file and return the number of its view."""
+        view = self._append(content, None)
+        self.data += bytes(-len(self.data) % 4)
+        return view
 
-def _material() -> gltf.Material:
-    surface = gltf.PbrMetallicRoughness(baseColorFactor=_COLOUR, metallicFactor=0.0, roughnessFactor=0.8)
+    def _append(self, content: bytes, target: int | None) -> int:
+        self.views.append(
+            gltf.BufferView(buffer=0, byteOffset=len(self.data), byteLength=len(content), target=target)
+        )
+        self.data += content
+        return len(self.views) - 1
+
+
+def _material(textured: bool) -> gltf.Material:
+    surface = gltf.PbrMetallicRoughness(metallicFactor=0.0, roughnessFactor=0.8)
+    if textured:
+        surface.baseColorTexture = gltf.TextureInfo(index=0)
+    else:
+        surface.baseColorFactor = _COLOUR
     return gltf.Material(name="body", pbrMetallicRoughness=surface)
 
 

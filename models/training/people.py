@@ -40,6 +40,7 @@ FPS = 25
 
 _RADIUS = radius_frames(FPS)
 _NOISE = 512  # pixels along the edge of the sheet of noise that all pictures take theirs from
+_GREY = 128  # behind a person seen from all sides
 _SHUTTER = np.array([-1, -0.5, 0.5, 1])  # further times at which a blurred picture is drawn
 _SHARP, _SMEARED = 1.0, 5.0  # pixels that a keypoint moves meanwhile: no blur below, all times above
 _CANDIDATES = 6  # moments among which a further reference is chosen
@@ -160,6 +161,10 @@ class _Scene:
             plates.append(plate)
         masks = np.round(drawing.coverage * 255).astype(np.uint8)
         return _Drawn(np.stack(pictures), masks, np.stack(plates), drawing)
+
+    def draw_alone(self, transforms: np.ndarray, view: np.ndarray) -> Drawing:
+        """Draw the avatar under bone ``transforms (B, 3, 4)`` to the camera space of ``view (3, 4)``."""
+        return self._renderer.draw([transforms[None]], self._light_from(view)[None])
 
     def trace(self, targets: Drawing, references: Drawing) -> tuple[np.ndarray, np.ndarray]:
         """Return ``flow (n, R, H, W, 2)`` of n targets to R references and ``visible (n, R, H, W)``."""
@@ -343,15 +348,7 @@ class People:
         ``frame``, ``mask``, ``plate``, ``vertices``, ``keypoints``, and to frame 0 ``flow`` and ``visible``.
         Motions shorter than the clip are played forth and back.
         """
-        rng, extra = (np.random.default_rng([self.seed, self._split, use, index]) for use in (1, 3))
-        motion = self._choose_motion(rng, extra)
-        last = (len(motion.rotations) - 1) / (MOTION_FPS * motion.speed)
-        seconds = np.arange(frames) / fps
-        if seconds[-1] <= last:
-            seconds = rng.uniform(0, last - seconds[-1]) + seconds
-        else:
-            seconds = last - np.abs(seconds % (2 * last) - last)
-        scene, moments, _ = self._stage(motion, seconds, np.arange(frames), rng, extra)
+        scene, moments, rng = self._stage_clip(index, frames, fps)
         reference = scene.draw(moments[:1], rng)
         vertices = self._naked(reference)[0]
         head = {
@@ -365,6 +362,46 @@ class People:
             "fps": fps,
         }
         return head, (self._frame(scene, reference, moment, rng) for moment in moments)
+
+    def turntable(
+        self, index: int, frames: int = 250, fps: float = FPS, sides: int = 8
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Draw the last moment of what :meth:`clip` draws as a camera sees it that goes around the person.
+
+        The light stays where it is. Each of the ``sides`` has ``frame (H, W, 3)`` uint8, the person before
+        grey as a perfect camera sees them, ``mask (H, W)`` uint8 and the naked body's ``vertices (V, 3)``.
+        """
+        scene, moments, _ = self._stage_clip(index, frames, fps)
+        last = moments[-1]
+        back = last.view[:, :3].T  # from camera space to the world
+        world = _compose(np.column_stack([back, -back @ last.view[:, 3]]), last.transforms[None])[0]
+        middle = _place(world[None], self.body.rest(scene.shape)[1])[0].mean(0) * (1, 0, 1)
+        for angle in 2 * np.pi * np.arange(sides) / sides:
+            turn = _turn(angle)
+            around = _compose(last.view, np.column_stack([turn, middle - turn @ middle])[None])[0]
+            drawn = scene.draw_alone(_compose(around, world), around)
+            coverage = drawn.coverage[0]
+            frame = drawn.colour[0] + (1 - coverage[..., None]) * _GREY
+            yield {
+                "frame": np.clip(np.rint(frame), 0, 255).astype(np.uint8),
+                "mask": np.rint(coverage * 255).astype(np.uint8),
+                "vertices": drawn.points[0, : len(self.body.weights)],
+            }
+
+    def _stage_clip(
+        self, index: int, frames: int, fps: float
+    ) -> tuple[_Scene, list[_Moment], np.random.Generator]:
+        """Stage the clip of that index: its scene, its moments, and what gives its pictures' noise."""
+        rng, extra = (np.random.default_rng([self.seed, self._split, use, index]) for use in (1, 3))
+        motion = self._choose_motion(rng, extra)
+        last = (len(motion.rotations) - 1) / (MOTION_FPS * motion.speed)
+        seconds = np.arange(frames) / fps
+        if seconds[-1] <= last:
+            seconds = rng.uniform(0, last - seconds[-1]) + seconds
+        else:
+            seconds = last - np.abs(seconds % (2 * last) - last)
+        scene, moments, _ = self._stage(motion, seconds, np.arange(frames), rng, extra)
+        return scene, moments, rng
 
     def _frame(
         self, scene: _Scene, reference: _Drawn, moment: _Moment, rng: np.random.Generator

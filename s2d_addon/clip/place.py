@@ -11,7 +11,7 @@ from mathutils import Matrix
 
 from ..registering import registration
 from ..typed import OperatorResult, present, view_3d
-from . import picture, scene
+from . import mesh_material, picture, scene
 from .ui import ClipOperator, ClipPanel, active_clip
 
 
@@ -155,8 +155,50 @@ class S2D_OT_place_video(ClipOperator):
         return {"FINISHED"}
 
 
+class S2D_OT_show_texture(ClipOperator):
+    """Show the person's mesh in the colours of the clip's pictures, or plain"""
+
+    bl_idname = "s2d.show_texture"
+    bl_label = "Show Texture"
+    bl_options = {"REGISTER", "UNDO"}
+
+    mode: Annotated[
+        str,
+        bpy.props.EnumProperty(
+            name="Show",
+            description="What the mesh's surface shows",
+            items=(
+                ("TEXTURED", "Textured", "The colours of the person, taken from the clip's pictures"),
+                ("PLAIN", "Plain", "One colour, which shows the shape"),
+            ),
+        ),
+    ]
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Allow it on a clip whose mesh has its texture still."""
+        if not super().poll(context):
+            return False
+        mesh = scene.find_part(active_clip(context), "mesh")
+        if mesh is None or not mesh_material.can_show(mesh):
+            cls.poll_message_set("The clip's mesh has no texture, or another material")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> OperatorResult:
+        """Join the texture to the mesh's material, or part them; of a duplicate, to its own."""
+        mesh = present(scene.find_part(active_clip(context), "mesh"))
+        others = [scene.find_part(root, "mesh") for root in scene.all_roots()]
+        if any(other.active_material == mesh.active_material for other in others if other and other != mesh):
+            mesh_material.own_material(mesh)
+        mesh_material.show_texture(mesh, self.mode == "TEXTURED")
+        if self.mode == "TEXTURED":
+            _show_textures(context)
+        return {"FINISHED"}
+
+
 def _show_textures(context: bpy.types.Context) -> None:
-    """Let Solid shading show the video too."""
+    """Let Solid shading show the video and the texture too."""
     view = view_3d(context)
     if view and view.shading.type == "SOLID":
         view.shading.color_type = "TEXTURE"
@@ -176,6 +218,12 @@ class S2D_PT_clip(ClipPanel):
         box.label(text=root.name, icon="ARMATURE_DATA")
         box.label(text=f"{frames} frames, {fps:.6g} fps, {frames / fps:.1f} s")
         layout.operator(S2D_OT_view_clip.bl_idname, icon="VIEW_CAMERA")
+        mesh = scene.find_part(root, "mesh")
+        if mesh and mesh_material.can_show(mesh):
+            row = layout.row(align=True)
+            for mode, text in (("TEXTURED", "Textured"), ("PLAIN", "Plain")):
+                pressed = mesh_material.shows_texture(mesh) == (mode == "TEXTURED")
+                present(row.operator(S2D_OT_show_texture.bl_idname, text=text, depress=pressed)).mode = mode
 
 
 class S2D_PT_place(ClipPanel):
@@ -202,5 +250,12 @@ class S2D_PT_place(ClipPanel):
 
 
 register, unregister = registration(
-    (S2D_OT_view_clip, S2D_OT_place_clip, S2D_OT_place_video, S2D_PT_clip, S2D_PT_place)
+    (
+        S2D_OT_view_clip,
+        S2D_OT_place_clip,
+        S2D_OT_place_video,
+        S2D_OT_show_texture,
+        S2D_PT_clip,
+        S2D_PT_place,
+    )
 )

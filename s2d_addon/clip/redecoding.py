@@ -18,7 +18,7 @@ from bpy.app.handlers import persistent
 from ...models.errors import InputError
 from ..engine import cache, settings
 from ..engine.decoded import CLIP_FILE, DecodedClip, read_decoded
-from ..engine.job import IMPORTING, Engine, Job, LastJob, is_complete
+from ..engine.job import IMPORTING, Engine, Job, LastJob, has_motion, is_complete
 from ..registering import registration
 from ..typed import OperatorResult, windows
 from . import cleanup_properties, scene
@@ -91,9 +91,9 @@ class RedecodingJob(Job):
             self.clips[number] = read_decoded(order.folder, order.name)
 
         clip = _read(order.folder, order.name)
-        has_motion = clip is not None and clip.skeleton is not None
-        if clip is None or not (has_motion if only == "mesh" else is_complete(clip)):
-            wanted = "video" if has_motion else only
+        moving = clip is not None and has_motion(clip)
+        if clip is None or not (moving if only == "mesh" else is_complete(clip)):
+            wanted = "video" if moving else only
             parts = ["--only", wanted] if wanted else []
             self._run_decode(source, order.folder, *parts, *force, on_part=show)
         else:

@@ -24,7 +24,7 @@ from mathutils import Matrix
 
 from ..engine.decoded import DecodedClip, Floor, open_point_cache, read_decoded
 from ..typed import mesh_of, present
-from . import cleanup_properties, picture
+from . import cleanup_properties, mesh_material, picture
 from .drivers import CLIP_FRAME, add_property, drive, read_scene
 from .storage import CLIP_FOLDER, clip_folder_of, link_path
 
@@ -97,6 +97,8 @@ def update_clip(root: bpy.types.Object, clip: DecodedClip) -> None:
         _remember_bounds(root, clip.bounds)
         if mesh and mesh.get(WAITING):
             play_motion(root, clip.mesh)
+            if clip.texture:
+                mesh_material.dress(mesh, clip.texture)
             del mesh[WAITING]
         if plane and plane.get(WAITING) and not picture.is_card(plane):
             picture.place_behind(plane, clip.bounds[1][1])
@@ -233,7 +235,8 @@ def relink(root: bpy.types.Object, folder: Path) -> None:
 def _links(root: bpy.types.Object) -> list[bpy.types.MeshCacheModifier | bpy.types.Image]:
     caches = [point_cache(child) for child in root.children]
     pictures = [image for plane in find_parts(root, "video") for image in picture.picture_images(plane)]
-    return [link for link in (*caches, *pictures) if link]
+    textures = [mesh_material.texture_image(mesh) for mesh in find_parts(root, "mesh")]
+    return [link for link in (*caches, *pictures, *textures) if link]
 
 
 # ---- time ------------------------------------------------------------------------------------

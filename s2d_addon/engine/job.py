@@ -342,9 +342,14 @@ def _settled(folder: Path, home: Path | None) -> Path:
     return folder
 
 
+def has_motion(clip: DecodedClip) -> bool:
+    """Whether the mesh of a clip is decoded, with its texture."""
+    return clip.skeleton is not None and (clip.texture is not None or not clip.has_video)
+
+
 def is_complete(clip: DecodedClip) -> bool:
     """Whether every part of a clip is decoded."""
-    return clip.skeleton is not None and (clip.video is not None or not clip.has_video)
+    return has_motion(clip) and (clip.video is not None or not clip.has_video)
 
 
 def _message(line: bytes) -> dict[str, Any] | None:

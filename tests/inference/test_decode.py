@@ -72,7 +72,7 @@ def test_motion_without_pictures_decodes_to_a_mesh_alone(motion_file, tmp_path):
 def test_filmed_clip_decodes_to_a_video_too(filmed_file, tmp_path, video_format):
     decode(filmed_file, tmp_path, video_format=video_format)
     video = f"video.{video_format}"
-    assert names(tmp_path) == sorted([*MESH_FILES, "reference.png", video])
+    assert names(tmp_path) == sorted([*MESH_FILES, "reference.png", "texture.png", video])
 
     frames, fps = video_frames(tmp_path / video)
     assert (len(frames), fps) == (40, 30)
@@ -88,7 +88,7 @@ def test_only_what_was_asked_for_is_made_and_is_the_same(filmed_file, tmp_path):
     for only in ("mesh", "video"):
         decode(filmed_file, tmp_path / only, only=only)
     decode(filmed_file, tmp_path / "both")
-    assert names(tmp_path / "mesh") == sorted([*MESH_FILES, "reference.png"])
+    assert names(tmp_path / "mesh") == sorted([*MESH_FILES, "reference.png", "texture.png"])
     assert names(tmp_path / "video") == ["body.npz", "clip.json", "reference.png", "video.webm"]
     alone, both = (video_frames(tmp_path / folder / "video.webm")[0] for folder in ("video", "both"))
     difference = np.abs(np.array(alone, int) - np.array(both, int))
@@ -104,7 +104,7 @@ def test_parts_appear_one_after_the_other_each_named_once_it_is_there(filmed_fil
     decode(filmed_file, tmp_path, finished=lambda part: seen.update({part: description(tmp_path)["files"]}))
     assert list(seen) == ["body", "mesh", "skeleton", "video"]
     assert sorted(seen["body"]) == ["body", "reference"]
-    assert sorted(set(seen["mesh"]) - set(seen["body"])) == ["keypoints", "mesh", "mesh_data"]
+    assert sorted(set(seen["mesh"]) - set(seen["body"])) == ["keypoints", "mesh", "mesh_data", "texture"]
     assert set(seen["skeleton"]) - set(seen["mesh"]) == {"skeleton"}
     assert set(seen["video"]) - set(seen["skeleton"]) == {"video"}
     assert description(tmp_path)["has_video"]
@@ -152,7 +152,7 @@ def test_video_is_drawn_from_the_mesh_that_is_there_unless_it_is_of_another_clip
     decode(filmed_file, tmp_path / "same", only="video")
     assert not predicted, "the mesh was there"
     assert sorted(description(tmp_path / "same")["files"]) == [
-        "body", "keypoints", "mesh", "mesh_data", "reference", "skeleton", "video",
+        "body", "keypoints", "mesh", "mesh_data", "reference", "skeleton", "texture", "video",
     ]  # fmt: skip
     decode(filmed_file, tmp_path / "other", only="video")
     assert predicted, "the other clip's mesh is of no use"

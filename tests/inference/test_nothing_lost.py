@@ -223,6 +223,7 @@ TOOLS = {  # with one of the files that each writes
     ("train", "clothing", "--out", "."): ("clothing.npz",),
     ("bench", "vertices", "--out", "."): ("vertices.json", "vertices_heat.png"),
     ("bench", "pictures", "--json", "figures.json"): ("figures.json",),
+    ("bench", "textures", "--out", "."): ("textures.json", "textures.png"),
     ("bench", "ablations", "--out", "."): ("ablations.json", "ablations.md"),
     ("bench", "capture", "--data", "data", "--out", "."): ("capture.json", "capture_errors.png"),
     ("bench", "rate", "--out", "."): ("rate.json",),

@@ -243,6 +243,14 @@ def gltf_and_fbx_carry_baked_motion_there_and_back():
             )
             print(f"{kind} through {suffix}: {error * 1000:.4f} mm")
             assert error < 5e-4, f"{kind} through {suffix}: {error}"
+            assert worn_by(mesh) == (512, 512), f"{kind} through {suffix} lost the texture"
+
+
+def worn_by(mesh):
+    """The size of the picture that a mesh's surface has for its colour."""
+    tree = mesh.active_material.node_tree
+    surface = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
+    return tuple(surface.inputs["Base Color"].links[0].from_node.image.size)
 
 
 def write_gltf(path, *, shape_keys):

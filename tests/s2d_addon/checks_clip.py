@@ -282,6 +282,91 @@ def opacity_fades_the_video_in_a_render():
     assert brightness[2] < 2 < 0.5 * brightness[0] < brightness[1] < 0.95 * brightness[0]
 
 
+def colour_input(owner):
+    """What a clip's mesh has for the colour of its surface: the picture joined to it, or None."""
+    tree = children(owner, "mesh")[0].active_material.node_tree
+    surface = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
+    links = surface.inputs["Base Color"].links
+    return links[0].from_node.image if links else None
+
+
+@check
+def mesh_wears_the_clips_texture_until_it_is_made_plain():
+    home = WORK / "worn"
+    new_scene(25)
+    import_clip()
+    worn = colour_input(root())
+    assert tuple(worn.size) == (512, 512)
+    assert os.path.samefile(bpy.path.abspath(worn.filepath), clip_folder() / "texture.png")
+    shown = render_mesh("worn")
+    activate(part("mesh"))
+    bpy.ops.s2d.show_texture(mode="PLAIN")
+    assert colour_input(root()) is None
+    plain = render_mesh("plain")
+    assert colourfulness(shown) > 3 * colourfulness(plain)
+    home.mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(home / "worn.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(home / "worn.blend"))
+    assert colour_input(root()) is None, "the choice is kept"
+    activate(part("mesh"))
+    bpy.ops.s2d.show_texture(mode="TEXTURED")
+    again = render_mesh("again")
+    assert np.abs(shown.astype(int) - again).mean() < 0.5
+
+
+def clip_folder():
+    return addon("clip.scene").clip_folder(root())
+
+
+def render_mesh(name):
+    """A picture of the mesh alone through the clip's camera, by the light of the world."""
+    scene = bpy.context.scene
+    scene.camera, part("video").hide_render = part("camera"), True
+    scene.render.engine, scene.cycles.samples = "CYCLES", 4
+    scene.cycles.use_denoising = False
+    scene.render.film_transparent = True
+    scene.world = bpy.data.worlds.new("light")
+    scene.render.resolution_x, scene.render.resolution_y = DESCRIPTION["width"], DESCRIPTION["height"]
+    scene.render.filepath = str(WORK / f"{name}.png")
+    scene.frame_set(START)
+    bpy.ops.render.render(write_still=True)
+    return read_picture(WORK / f"{name}.png")
+
+
+def colourfulness(picture):
+    return np.ptp(picture.astype(float), axis=-1).mean()
+
+
+@check
+def texture_of_a_duplicate_is_shown_or_not_on_its_own():
+    for linked in (False, True):
+        new_scene(25)
+        import_clip()
+        first = root()
+        bpy.ops.object.select_all(action="SELECT")
+        bpy.ops.object.duplicate(linked=linked)
+        second = next(item for item in bpy.data.objects if "clip_frame" in item and item != first)
+        activate(second)
+        bpy.ops.s2d.show_texture(mode="PLAIN")
+        assert colour_input(second) is None
+        assert colour_input(first) is not None
+
+
+@check
+def lost_texture_is_told_of_and_made_again():
+    new_scene(25)
+    import_clip()
+    activate(part("mesh"))
+    bpy.ops.s2d.pack_clip()
+    path = clip_folder() / "texture.png"
+    before = path.read_bytes()
+    path.unlink()
+    assert addon("clip.keeping").missing_files(root()) == [path]
+    assert bpy.ops.s2d.restore_clips() == {"FINISHED"}
+    assert path.read_bytes() == before
+    assert tuple(colour_input(root()).size) == (512, 512)
+
+
 @check
 def video_looks_as_it_is_under_every_view_transform():
     video = video_frames()

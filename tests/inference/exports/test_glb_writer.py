@@ -7,11 +7,15 @@ import struct
 import subprocess
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+from sparse2dense.inference.decode import decode
+from sparse2dense.inference.decoding.edits import Edits
 from sparse2dense.inference.decoding.skeleton_fit import SkeletonMotion
+from sparse2dense.inference.export import export
 from sparse2dense.inference.exports.glb_writer import write_glb
 from sparse2dense.inference.exports.uv_corners import split_at_seams
 from sparse2dense.models.body_catalogue import load_body
@@ -114,13 +118,37 @@ class Glb:
         chosen, weights = moves[self.attribute("JOINTS_0")], self.attribute("WEIGHTS_0")
         return np.einsum("vk,vkij,vj->vi", weights, chosen, points)[:, :3]
 
+    def image(self):
+        """The file of the picture that gives the surface its colour."""
+        surface = self.json["materials"][0]["pbrMetallicRoughness"]
+        texture = self.json["textures"][surface["baseColorTexture"]["index"]]
+        view = self.json["bufferViews"][self.json["images"][texture["source"]]["bufferView"]]
+        return self._binary[view["byteOffset"] : view["byteOffset"] + view["byteLength"]]
+
 
 @pytest.fixture(scope="module")
 def glb(exported):
     return Glb(exported["glb"])
 
 
-@pytest.mark.parametrize("clip", ["exported", "single", "own_body"])
+@pytest.fixture(scope="module")
+def filmed(filmed_clip, tmp_path_factory):
+    """A clip with pictures as a GLB, by name of its format."""
+    return {"glb": Path(export(filmed_clip, tmp_path_factory.mktemp("filmed") / "filmed.glb").path)}
+
+
+def test_a_filmed_body_has_the_texture_that_decoding_makes(filmed, filmed_clip, tmp_path):
+    decode(filmed_clip, tmp_path, only="mesh")
+    assert Glb(filmed["glb"]).image() == (tmp_path / "texture.png").read_bytes()
+
+
+def test_an_edited_body_has_the_same_texture(filmed, filmed_clip, tmp_path):
+    edited = Edits(smoothing=1.0, measures={"stature": 1.6})
+    export(filmed_clip, tmp_path / "edited.glb", edits=edited)
+    assert Glb(tmp_path / "edited.glb").image() == Glb(filmed["glb"]).image()
+
+
+@pytest.mark.parametrize("clip", ["exported", "single", "own_body", "filmed"])
 def test_khronos_validator_finds_nothing_wrong(validate, request, clip):
     report = validate(request.getfixturevalue(clip)["glb"])
     issues = report["issues"]

@@ -14,7 +14,7 @@ import time
 MADE, LOG, *ARGUMENTS = sys.argv[1:]
 FILES = {
     "body": ("body", "reference"),
-    "mesh": ("mesh", "keypoints", "mesh_data"),
+    "mesh": ("mesh", "keypoints", "mesh_data", "texture"),
     "skeleton": ("skeleton",),
     "video": ("video",),
 }
