@@ -19,7 +19,7 @@ import numpy as np
 from bpy.app.handlers import persistent
 from bpy_extras.io_utils import ImportHelper
 
-from .clip import keeping, scene, storage
+from .clip import doubts, keeping, scene, storage
 from .clip.clearing import make_room
 from .clip.ui import in_mode, remember
 from .engine import settings
@@ -90,6 +90,9 @@ class ClipImport:
             if set(standing) == set(roots):  # otherwise the rate is that of the clips before
                 scene.set_frame_rate(target, roots[0])
             scene.set_frame_range(target, standing)
+        for root in roots:
+            if doubts.doubts_of(root):
+                doubts.mark(root, target)
         if self.options.set_resolution:
             scene.set_resolution(target, roots[0])
             target.camera = scene.find_part(roots[0], "camera")

@@ -85,6 +85,8 @@ class Description:
     # How certain each region of the body is, wherever that changes: the frame, and from 0 (a guess) to 1
     # (seen). Empty where it is not known.
     certainty: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    # Where the motion of a part of the body is a guess: from which frame, to before which, and of what.
+    doubts: list[tuple[int, int, str]] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``clip.json`` holds."""
@@ -112,6 +114,8 @@ class Description:
             content["certainty"] = {
                 region: [list(run) for run in runs] for region, runs in self.certainty.items()
             }
+        if self.doubts:
+            content["doubts"] = [list(doubt) for doubt in self.doubts]
         return content
 
     @classmethod
@@ -144,6 +148,7 @@ class Description:
             bounds=given.points("bounds", (2, 3), np.float32) if given.has("bounds") else None,
             floor=_floor(given.fields("floor")) if given.has("floor") else None,
             certainty=_certainty(given.fields("certainty", {})),
+            doubts=given.spans("doubts") if given.has("doubts") else [],
         )
 
     @property
@@ -280,6 +285,17 @@ class _Fields:
         if starts[:1] != [0] or starts != sorted(set(starts)) or any(not 0 <= run[1] <= 1 for run in runs):
             raise ValueError(f"{name} holds no runs of numbers from 0 to 1")
         return runs
+
+    def spans(self, name: str) -> list[tuple[int, int, str]]:
+        value = self._field(name)
+        if not isinstance(value, list) or not all(
+            isinstance(span, list) and len(span) == 3 for span in value
+        ):
+            raise ValueError(f"{name} is no list of two frames and a text")
+        spans = [(_count(start, name, least=0), _count(stop, name), text) for start, stop, text in value]
+        if not all(isinstance(text, str) and start < stop for start, stop, text in spans):
+            raise ValueError(f"{name} holds no spans of frames, each with a text")
+        return spans
 
     def _field(self, name: str, default: object = None) -> object:
         value = self.content.get(name, default)

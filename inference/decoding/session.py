@@ -17,7 +17,7 @@ from ...models.measures import MEASURES, BodyMeasures
 from ...models.shaped_body import ShapedBody
 from ...models.shipped import weights_sha256
 from ...models.smpl import model_file
-from ..format.certainty import certainty_runs
+from ..format.certainty import certainty_runs, doubts
 from ..format.container import S2DFile
 from ..runtime.backends import Network, load_network
 from .decoded_folder import PICTURE_NETWORKS, Description, RestBody
@@ -109,6 +109,12 @@ class Session:
             edits=self.edits.as_json(),
             weights={name: _digits(f"{network}.onnx") for name, network in networks.items()},
             certainty={} if certainty is None else certainty_runs(certainty),
+            doubts=[]
+            if certainty is None
+            else [
+                (round(doubt.start * header.fps), round(doubt.stop * header.fps), doubt.part)
+                for doubt in doubts(certainty, header.fps)
+            ],
         )
 
 

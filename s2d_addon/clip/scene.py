@@ -386,6 +386,7 @@ def _build_root(clip: DecodedClip, start_frame: int) -> bpy.types.Object:
         "size": [clip.width, clip.height],
         "focal": [float(value) for value in clip.focal],
         "centre": [float(value) for value in clip.centre],
+        "doubts": [{"start": start, "stop": stop, "part": part} for start, stop, part in clip.doubts],
     }
     root[CLIP_FRAME] = 0.0
     clip_time = {"start": START_FRAME, "rate": CLIP_FPS, "speed": SPEED, "loop": LOOP}

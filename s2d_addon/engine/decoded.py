@@ -69,6 +69,7 @@ class DecodedClip:
     bounds: np.ndarray | None  # (2, 3) float32, lowest and highest coordinates of all vertices and frames
     floor: Floor | None
     measures: dict[str, dict[str, Any]]  # what can be changed of the body: value, min, max, unit, label …
+    doubts: list[tuple[int, int, str]]  # from which frame, to before which, of what the motion is a guess
     warnings: tuple[str, ...]
 
 
@@ -106,5 +107,6 @@ def read_decoded(folder: Path, name: str) -> DecodedClip:
         bounds=description.bounds,
         floor=floor and Floor(*(to_blender(part) for part in (floor.up, floor.point, floor.forward))),
         measures=description.measures,
+        doubts=description.doubts,
         warnings=tuple(description.warnings),
     )

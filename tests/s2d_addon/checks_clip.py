@@ -776,3 +776,23 @@ def long_paths_play():
         bpy.ops.wm.open_mainfile(filepath=str(folder / "szene 🎬.blend"))
         assert vertex_error() < 1e-5
         assert shown_video_frame(START + 8) == 8
+
+
+@check
+def doubts_are_listed_and_marked():
+    new_scene()
+    import_clip()
+    clip = root()
+    markers = bpy.context.scene.timeline_markers
+    markers.new("the user's own", frame=3)
+    clip["clip_info"]["doubts"] = [{"start": 4, "stop": 9, "part": "left arm"}]
+    assert bpy.ops.s2d.mark_doubts() == {"FINISHED"}
+    frames = {marker.name: clip_frame(marker.frame) for marker in markers if marker.name != "the user's own"}
+    unsure, seen = (f"{clip.name}: left arm {word}" for word in ("unsure", "seen"))
+    assert set(frames) == {unsure, seen}
+    assert abs(frames[unsure] - 4) < 1.01 and abs(frames[seen] - 9) < 1.01, "to the nearest scene frame"
+    bpy.context.scene.frame_set(1)
+    assert bpy.ops.s2d.go_to_doubt(number=0) == {"FINISHED"}
+    assert abs(clip_frame(bpy.context.scene.frame_current) - 4) < 1.01
+    assert bpy.ops.s2d.mark_doubts() == {"FINISHED"}
+    assert [marker.name for marker in markers] == ["the user's own"]

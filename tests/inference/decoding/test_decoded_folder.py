@@ -128,7 +128,9 @@ def test_certainty_is_read_as_runs(write):
     assert read_description(write(json.loads(TEXT))).certainty == {}, "not known"
 
 
-@pytest.mark.parametrize("places", [{}, PLACES, PLACES | {"certainty": CERTAINTY}])
+@pytest.mark.parametrize(
+    "places", [{}, PLACES, PLACES | {"certainty": CERTAINTY, "doubts": [[60, 78, "left arm"]]}]
+)
 def test_description_is_written_as_it_was_read(places, write):
     content = json.loads(TEXT) | places
     assert list(read_description(write(content)).as_json().items()) == list(content.items())
@@ -228,6 +230,11 @@ def changed(name, value):
         (changed("certainty.head", [[0, 1.0], [0, 0.5]]), "head holds no runs"),
         (changed("certainty.head", [[0, 1.0], [9, 0.5], [3, 1.0]]), "head holds no runs"),
         (changed("certainty.head", [[0, 1.5]]), "head holds no runs"),
+        (changed("doubts", {}), "doubts is no list"),
+        (changed("doubts", [[0, 4]]), "doubts is no list"),
+        (changed("doubts", [[-1, 4, "head"]]), "doubts is no whole number of 0"),
+        (changed("doubts", [[4, 4, "head"]]), "doubts holds no spans"),
+        (changed("doubts", [[0, 4, 1]]), "doubts holds no spans"),
         (changed("certainty.head", [[0, -0.5]]), "head holds no runs"),
         (changed("floor", [0, 1, 0]), "floor is no JSON object"),
         (changed("floor.up", ...), "lacks up"),

@@ -60,6 +60,7 @@ def test_measures_are_the_persons_own_with_their_ranges(write):
     measures = Session(write(shape=shape)).describe(False, False).measures
     assert list(measures) == [
         "stature", "weight", "leg_length", "arm_length", "shoulder_width", "hip_width",
+        "sex", "age", "muscle",
     ]  # fmt: skip
     stature = measures["stature"]
     assert stature["min"] == pytest.approx(1.305, abs=0.01) and stature["max"] == pytest.approx(
@@ -90,10 +91,14 @@ def test_certainty_of_the_clip_is_that_of_its_motion(write):
     certainty = np.ones((4, 6), np.float32)
     certainty[:, 2] = 0  # the left arm
     file = write(certainty=certainty)
-    found = Session(file).describe(False, False).certainty
+    described = Session(file).describe(False, False)
+    found = described.certainty
+    assert described.doubts == [(0, 4, "left arm")]
     assert list(found) == ["head", "trunk", "left_arm", "right_arm", "left_leg", "right_leg"]
     assert (found["left_arm"], found["right_arm"]) == ([(0, 0.0)], [(0, 1.0)])
-    mirrored = Session(file, edits=Edits(mirror=True)).describe(False, False).certainty
+    described = Session(file, edits=Edits(mirror=True)).describe(False, False)
+    mirrored = described.certainty
+    assert described.doubts == [(0, 4, "right arm")]
     assert (mirrored["left_arm"], mirrored["right_arm"]) == ([(0, 1.0)], [(0, 0.0)])
     assert Session(write()).describe(False, False).certainty == {}
 
