@@ -91,16 +91,22 @@ def test_certainty_of_the_clip_is_that_of_its_motion(write):
     certainty = np.ones((4, 6), np.float32)
     certainty[:, 2] = 0  # the left arm
     file = write(certainty=certainty)
-    described = Session(file).describe(False, False)
-    found = described.certainty
-    assert described.doubts == [(0, 4, "left arm")]
+    found = Session(file).describe(False, False).certainty
     assert list(found) == ["head", "trunk", "left_arm", "right_arm", "left_leg", "right_leg"]
     assert (found["left_arm"], found["right_arm"]) == ([(0, 0.0)], [(0, 1.0)])
-    described = Session(file, edits=Edits(mirror=True)).describe(False, False)
-    mirrored = described.certainty
-    assert described.doubts == [(0, 4, "right arm")]
+    mirrored = Session(file, edits=Edits(mirror=True)).describe(False, False).certainty
     assert (mirrored["left_arm"], mirrored["right_arm"]) == ([(0, 1.0)], [(0, 0.0)])
     assert Session(write()).describe(False, False).certainty == {}
+
+
+def test_where_the_motion_is_a_guess_is_told_in_frames(make_motion, tmp_path):
+    certainty = np.ones((30, 6), np.float32)
+    certainty[6:18, 2] = 0  # the left arm
+    write_clip(replace(make_motion(30), certainty=certainty), tmp_path / "clip.s2d")
+    file = S2DFile.open(tmp_path / "clip.s2d")
+    assert Session(file).describe(False, False).doubts == [(6, 18, "left arm")]
+    mirrored = Session(file, edits=Edits(mirror=True))
+    assert mirrored.describe(False, False).doubts == [(6, 18, "right arm")]
 
 
 def test_what_of_a_file_is_not_shown_is_told(make_motion, tmp_path):
