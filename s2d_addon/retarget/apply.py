@@ -70,7 +70,7 @@ def apply_motion(
         clip_world=np.array(root.matrix_world),
         floor=np.array(scene.floor_placement(root)),
     )
-    if bone_maps.is_rigify(bone_map.values()):
+    if bone_maps.has_fk_controls(bone_map.values()):
         fixed = _switch_to_fk(target)
         present(context.view_layer).update()  # the switches' drivers set how strongly constraints act
         rig = read_rig(target, bone_map)
@@ -96,7 +96,7 @@ def apply_motion(
 
 
 def _switch_to_fk(target: bpy.types.Object) -> list[Channels]:
-    """Let a Rigify rig follow its FK controls alone; return the keys that keep it so."""
+    """Let a rig of Rigify or Auto-Rig Pro follow its FK controls alone; return the keys that keep it so."""
     once = np.array([0])
     fixed = []
     for bone in pose_bones(target):

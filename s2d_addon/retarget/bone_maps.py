@@ -26,6 +26,7 @@ _TRUNK_LABELS = ("Hips", "Spine", "Spine 2", "Chest", "Neck", "Neck 2", "Head")
 _SUFFIX = ".json"
 _MOST_BYTES = 1 << 20
 _LONGEST_NAME = 255
+_SHOWN = 4  # names of a rig that no preset fits
 _ENOUGH = 0.6  # of a preset's bones must be there to choose it by itself
 
 
@@ -88,11 +89,53 @@ PRESETS = (
         _MIXAMO_LIMBS,
         ("Left", "Right"),
     ),
+    Preset(
+        "VRM, VRoid",
+        "J_Bip_C_Hips J_Bip_C_Spine J_Bip_C_Chest J_Bip_C_UpperChest J_Bip_C_Neck - J_Bip_C_Head",
+        "J_Bip_*_Shoulder J_Bip_*_UpperArm J_Bip_*_LowerArm J_Bip_*_Hand "
+        "J_Bip_*_UpperLeg J_Bip_*_LowerLeg J_Bip_*_Foot J_Bip_*_ToeBase",
+        ("L", "R"),
+    ),
+    Preset(
+        "Unity Humanoid",
+        "Hips Spine Chest UpperChest Neck - Head",
+        "*Shoulder *UpperArm *LowerArm *Hand *UpperLeg *LowerLeg *Foot *Toes",
+        ("Left", "Right"),
+    ),
+    Preset(
+        "Daz Genesis 8",
+        "hip abdomenLower abdomenUpper chestUpper neckLower neckUpper head",
+        "*Collar *ShldrBend *ForearmBend *Hand *ThighBend *Shin *Foot *Toe",
+        ("l", "r"),
+    ),
+    Preset(
+        "Daz Genesis 9",
+        "hip spine1 spine2 spine4 neck1 neck2 head",
+        "*_shoulder *_upperarm *_forearm *_hand *_thigh *_shin *_foot *_toes",
+        ("l", "r"),
+    ),
+    Preset(
+        "Character Creator, AccuRIG",
+        "CC_Base_Hip CC_Base_Waist CC_Base_Spine01 CC_Base_Spine02 "
+        "CC_Base_NeckTwist01 CC_Base_NeckTwist02 CC_Base_Head",
+        "CC_Base_*_Clavicle CC_Base_*_Upperarm CC_Base_*_Forearm CC_Base_*_Hand "
+        "CC_Base_*_Thigh CC_Base_*_Calf CC_Base_*_Foot CC_Base_*_ToeBase",
+        ("L", "R"),
+    ),
+    Preset(
+        "Auto-Rig Pro Controls (FK)",
+        "c_root_master.x c_spine_01.x c_spine_02.x c_spine_03.x c_neck.x - c_head.x",
+        "c_shoulder.* c_arm_fk.* c_forearm_fk.* c_hand_fk.* c_thigh_fk.* c_leg_fk.* c_foot_fk.* c_toes_fk.*",
+        ("l", "r"),
+    ),
 )
 """Rigs as their makers name them; of those that fit equally well, the first."""
 
-SWITCHES = {"IK_FK": 1.0, "FK_limb_follow": 0.0, "neck_follow": 1.0, "head_follow": 1.0}
-"""Custom properties that make Rigify's FK controls move the limbs, each bone turning with its parent."""
+SWITCHES = {
+    **{"IK_FK": 1.0, "FK_limb_follow": 0.0, "neck_follow": 1.0, "head_follow": 1.0},  # Rigify
+    "ik_fk_switch": 1.0,  # Auto-Rig Pro
+}
+"""Custom properties that make a rig's FK controls move the limbs, each bone turning with its parent."""
 
 RESTING = ("hips", "chest")
 """Rigify's controls that move the spine besides its FK controls, and so have to be at rest."""
@@ -105,8 +148,8 @@ def label(ours: str) -> str:
     return ours.replace("_", " ").title()
 
 
-def is_rigify(names: Iterable[str]) -> bool:
-    """Tell whether mapped bones are FK controls of a generated Rigify rig."""
+def has_fk_controls(names: Iterable[str]) -> bool:
+    """Tell whether mapped bones are FK controls, of a generated Rigify rig or of Auto-Rig Pro."""
     return any(name.partition(".")[0].endswith("_fk") for name in names)
 
 
@@ -168,9 +211,16 @@ def find(name: str, rig: str, names: Iterable[str], own: Path) -> tuple[str, dic
     be read.
     """
     if not name:
+        names = list(names)
         preset = detect(names)
         if preset is None:
-            raise InputError("bone_map", f'No preset fits "{rig}": choose one, or pick bones in the list.')
+            known = ", ".join(preset.label for preset in PRESETS)
+            seen = ", ".join(f'"{name}"' for name in list(names)[:_SHOWN])
+            raise InputError(
+                "bone_map",
+                f'No preset fits "{rig}", whose bones are called {seen} ...: names of {known} were '
+                "looked for. Choose one, or pick bones in the list.",
+            )
         return preset.label, preset.bones
     for preset in PRESETS:
         if preset.label == name:

@@ -81,11 +81,12 @@ def test_labels_are_what_animators_call_bones():
     assert bone_maps.label("upper_arm.L") == "Upper Arm.L"
 
 
-def test_rigifys_controls_are_known_by_their_ending():
-    assert bone_maps.is_rigify(PRESETS["Rigify Controls (FK)"].bones.values())
-    assert bone_maps.is_rigify(["torso", "upper_arm_fk.L"])
-    assert not bone_maps.is_rigify(PRESETS["Rigify Metarig"].bones.values())
-    assert not bone_maps.is_rigify(["arm.fk", "my_fk_arm", "x._fk"])
+def test_fk_controls_are_known_by_their_ending():
+    assert bone_maps.has_fk_controls(PRESETS["Rigify Controls (FK)"].bones.values())
+    assert bone_maps.has_fk_controls(["torso", "upper_arm_fk.L"])
+    assert bone_maps.has_fk_controls(PRESETS["Auto-Rig Pro Controls (FK)"].bones.values())
+    assert not bone_maps.has_fk_controls(PRESETS["Rigify Metarig"].bones.values())
+    assert not bone_maps.has_fk_controls(["arm.fk", "my_fk_arm", "x._fk"])
 
 
 # ---- what can be used ------------------------------------------------------------------------
@@ -128,9 +129,11 @@ def test_a_preset_is_found_by_its_name_or_by_the_rig(tmp_path):
     assert bone_maps.find("Mixamo", "Hero", names, tmp_path) == ("Mixamo", PRESETS["Mixamo"].bones)
     bone_maps.save(tmp_path, "mine", USABLE)
     assert bone_maps.find("mine", "Hero", names, tmp_path) == ("mine", USABLE)
-    with pytest.raises(InputError, match='No preset fits "Hero": choose') as raised:
-        bone_maps.find("", "Hero", ["Bone"], tmp_path)
+    with pytest.raises(InputError, match='No preset fits "Hero", whose') as raised:
+        bone_maps.find("", "Hero", iter(["Bone", "Bone.001"]), tmp_path)
     assert raised.value.code == "bone_map"
+    assert '"Bone", "Bone.001"' in str(raised.value), "what it has"
+    assert "Mixamo, Unreal 5" in str(raised.value), "and what was looked for"
     with pytest.raises(OSError, match="other"):
         bone_maps.find("other", "Hero", names, tmp_path)
 

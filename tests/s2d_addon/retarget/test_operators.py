@@ -125,7 +125,8 @@ def test_bones_of_a_preset_that_are_missing_are_counted(addon, stage):
 def test_a_rig_that_no_preset_fits_is_an_error(addon, stage):
     stage.settings.target = hero_with(addon, ["Bone"])
     assert stage.press(addon.operators.S2D_OT_bone_map_preset, preset="") == {"CANCELLED"}
-    assert stage.said == [("ERROR", 'No preset fits "Hero": choose one, or pick bones in the list.')]
+    [(kind, said)] = stage.said
+    assert kind == "ERROR" and said.startswith('No preset fits "Hero"')
 
 
 def test_own_maps_are_saved_and_loaded(addon, stage):
