@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("inference", "models", "s2d_addon", "release", "benchmarks")
-SHARED_NAMES = {"__init__", "operators", "pose_lifter"}
+SHARED_NAMES = {"__init__", "__main__", "operators", "pose_lifter"}
 """Of several modules: a package's own, a panel's operators, and those of a network and its session."""
 
 
