@@ -191,7 +191,9 @@ class BodyModel:
     @cached_property
     def grown_up(self) -> tuple[np.ndarray, np.ndarray]:
         """How grown people are built: coefficients' mean ``(S,)`` and inverse covariance ``(S, S)``."""
-        mean, covariance = self.adults or (np.zeros(self.shape_size), np.eye(self.shape_size))
+        if self.adults is None:
+            return np.zeros(self.shape_size), np.eye(self.shape_size)
+        mean, covariance = self.adults
         return mean, np.linalg.inv(covariance + LEAST_VARIANCE * np.eye(self.shape_size))
 
     @property
@@ -302,11 +304,11 @@ class BodyModel:
         world = orthonormal_frames(mixed[..., 0], mixed[..., 1])
         return world, place_first * (1 - blend) + place_second * blend
 
-    def fit_shape(self, bone_lengths: np.ndarray) -> np.ndarray:
+    def fit_shape(self, bone_lengths: np.ndarray, *, adult: bool = False) -> np.ndarray:
         """Fit shape coefficients ``(S,)`` float32 to the lengths ``(len(BONES),)`` (m) of ``BONES``.
 
         Distances that are not known may be NaN. Gauss-Newton on the distances with the shape space's own
-        standard normal prior, so that what the lengths leave open stays average.
+        standard normal prior, or that of grown people, so that what the lengths leave open stays average.
         """
         lengths = np.asarray(bone_lengths, np.float64)
         first, second = np.array(BONES).T
@@ -318,7 +320,9 @@ class BodyModel:
         mean = self.keypoints(self.vertices_mean).astype(np.float64)
         basis = self.keypoints(np.asarray(self.vertices_basis)).astype(np.float64)
         offset, offset_basis = mean[first] - mean[second], basis[:, first] - basis[:, second]
-        shape = np.zeros(self.shape_size)
+        everybody = np.zeros(self.shape_size), np.eye(self.shape_size)
+        usual, certain = self.grown_up if adult else everybody
+        shape = usual
         for _ in range(10):
             bone = offset + np.tensordot(shape, offset_basis, 1)
             length = np.linalg.norm(bone, axis=-1)
@@ -326,8 +330,8 @@ class BodyModel:
             residual = np.where(known, lengths - length, 0.0) / sigma
             jacobian = jacobian[known]
             shape = np.linalg.solve(
-                jacobian.T @ jacobian + np.eye(len(shape)),
-                jacobian.T @ (residual[known] + jacobian @ shape),
+                jacobian.T @ jacobian + certain,
+                jacobian.T @ (residual[known] + jacobian @ shape) + certain @ usual,
             )
         return shape.astype(np.float32)
 

@@ -35,6 +35,7 @@ _FIELD_OF_VIEW = 60.0  # degrees across the shorter side, when neither file nor 
 _SIZES, _FIELDS_OF_VIEW = (64, 2048), (5, 150)
 _LONGEST_GAP_SECONDS = 1.0
 _HEIGHT_METRES = (0.4, 3.0)
+_GROWN_UP = 1.45  # metres; who is smaller may be a child
 _AT_ORIGIN = 0.05  # metres: what is nearer to the origin is there
 _AROUND_ORIGIN = 1.0  # metres: a person whose points are nearer in the middle has the origin in them
 _BIND = 0.3  # a limb bent less than this (sine) takes its turn from the trunk as much as from its bend
@@ -264,9 +265,8 @@ def _check_depth(keypoints: np.ndarray) -> None:
 
 def _fit_shape(body: BodyModel, keypoints: np.ndarray) -> np.ndarray:
     first, second = np.array(BONES).T
-    return body.fit_shape(
-        np.median(np.linalg.norm(keypoints[:, first] - keypoints[:, second], axis=-1), axis=0)
-    )
+    lengths = np.median(np.linalg.norm(keypoints[:, first] - keypoints[:, second], axis=-1), axis=0)
+    return body.fit_shape(lengths, adult=stature(keypoints, KEYPOINT_NAMES) > _GROWN_UP)
 
 
 def _estimate_missing(keypoints: np.ndarray, rest: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from sparse2dense.inference.capture.motion_input import MotionOptions
 from sparse2dense.models.body_catalogue import load_body
 from sparse2dense.models.errors import InputError
 from sparse2dense.models.keypoints import BONES, KEYPOINT_INDEX, KEYPOINT_NAMES, REQUIRED_NAMES
+from sparse2dense.models.measures import BodyMeasures
 
 from ...models.made_smpl import model_fields
 
@@ -76,10 +77,25 @@ def test_the_required_joints_are_enough(walk, write):
 
 def test_a_resting_body_gets_back_its_own_points(write):
     body = load_body()
-    rest = body.keypoints(body.rest(np.zeros(body.shape_size))[0]) + np.array([0, 0, 3])
-    clip = read_motion(write(rest[None, REQUIRED], REQUIRED_NAMES))
-    assert np.linalg.norm(clip.keypoints[0] - rest, axis=-1).max() < 0.02
-    assert np.abs(clip.shape).max() < 0.5
+    average = np.zeros(
+        body.shape_size
+    )  # of everybody, and of adults: both who may be a child and who is none
+    smaller = BodyMeasures(body).shape_of(average, {"stature": 1.4})
+    for shape in (smaller, body.adults[0]):
+        rest = body.keypoints(body.rest(shape)[0]) + np.array([0, 0, 3])
+        clip = read_motion(write(rest[None, REQUIRED], REQUIRED_NAMES))
+        assert np.linalg.norm(clip.keypoints[0] - rest, axis=-1).max() < 0.02
+        assert np.linalg.norm(clip.shape - shape) < 1.0
+
+
+def test_who_is_grown_up_has_an_adults_body(write):
+    """Bones of a rig that nobody has make no old woman of a young man."""
+    body = load_body()
+    rest = body.keypoints(body.rest(BodyMeasures(body).shape_of(body.adults[0], {"stature": 1.7}))[0])
+    rest = rest * np.array([0.9, 1, 1]) + np.array([0, 0, 3])  # narrow hips and shoulders
+    measures = BodyMeasures(body).of(read_motion(write(rest[None, REQUIRED], REQUIRED_NAMES)).shape)
+    assert 20 < measures["age"].value < 60
+    assert 0.1 < measures["muscle"].value < 0.9
 
 
 def test_a_known_nose_carries_the_ears(walk, write):
