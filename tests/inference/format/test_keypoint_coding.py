@@ -188,7 +188,7 @@ def test_the_bar_on_held_out_subjects():
 
     try:
         folder = data_dir()
-    except FileNotFoundError as missing:
+    except InputError as missing:
         pytest.skip(str(missing))
     measured = measure(held_out_clips(folder, seed=7)[::3], step_mm=5.0)
     assert measured["error_mm"] <= 2.6
