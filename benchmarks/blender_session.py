@@ -31,7 +31,11 @@ def measure(clip: Path, folder: Path) -> None:
     bpy.ops.wm.read_homefile(use_empty=True)
     bpy.context.preferences.filepaths.save_version = 0  # no .blend1 beside it
     bpy.ops.wm.save_as_mainfile(filepath=str(blend))  # so that the decoded clip is kept beside it
-    values = {"make_s": _seconds(lambda: bpy.ops.s2d.import_clip(filepath=str(clip), set_scene=True))}
+    values = {
+        "make_s": _seconds(
+            lambda: bpy.ops.s2d.import_clip(filepath=str(clip), set_scene=True, hold_feet=False)
+        )
+    }
     _tell("point cache", values | _played() | _saved(blend))
     kinds = bpy.ops.s2d.bake.get_rna_type().properties["kind"].enum_items
     for kind in kinds:

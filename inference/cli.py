@@ -126,7 +126,7 @@ def _decode_outputs(args: argparse.Namespace) -> dict[Path, Kind]:
     if args.frame is not None:
         return decode.frame_outputs(args.output, args.frame, args.format)
     pictures = S2DFile.open(args.clip).has_pictures
-    return decode.decode_outputs(args.output, pictures, args.only, args.video_format)
+    return decode.decode_outputs(args.output, pictures, args.only, args.video_format, args.edited)
 
 
 def _encode_inputs(args: argparse.Namespace) -> list[Path]:
@@ -208,7 +208,7 @@ def _decode(
     from .decoding import edits
 
     if args.frame is not None:
-        if args.edits:
+        if args.edits or args.edited:
             raise InputError("edits", "--edits cleans up a whole clip: leave out --frame.")
         result = decode.decode_frame(
             args.clip,
@@ -231,6 +231,7 @@ def _decode(
             video_format=args.video_format,
             sound=args.sound,
             edits=edits.read_edits(args.edits) if args.edits else None,
+            edited=args.edited,
             progress=progress,
             finished=finished,
         )
@@ -484,6 +485,11 @@ def _add_decode(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--video-format", choices=("webm", "mp4"), default="webm", help="VP9 or H.264")
     parser.add_argument("--sound", type=Path, metavar="FILM", help="carry the sound of the clip's own film")
     _add_edits(parser, "mesh")
+    parser.add_argument(
+        "--edited",
+        metavar="NAME",
+        help="decode the cleaned-up mesh to this folder in DIR, and the clip as it is",
+    )
     parser.add_argument("--frame", type=int, metavar="N", help="write only the mesh of this frame")
     parser.add_argument("--format", choices=("glb", "obj", "ply"), default="glb", help="of that mesh")
 

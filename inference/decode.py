@@ -16,7 +16,10 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from ..models.errors import InputError
 from ..models.keypoints import KEYPOINT_NAMES
@@ -26,12 +29,13 @@ from .decoding.decoded_folder import (
     DESCRIPTION_FILE,
     FILES,
     VIDEO_FORMATS,
+    DecodedFolder,
     Finished,
     open_folder,
     written_before,
 )
 from .decoding.edits import Edits, apply_edits
-from .decoding.floor import estimate_floor
+from .decoding.floor import Floor, estimate_floor
 from .decoding.parts import spool_keypoints, write_body, write_mesh, write_texture, write_video
 from .decoding.session import Session
 from .decoding.skeleton_fit import write_skeleton
@@ -58,7 +62,7 @@ class DecodeResult:
         """Note how long the block, a stage of the work, takes."""
         start = time.perf_counter()
         yield
-        self.seconds[stage] = time.perf_counter() - start
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
 def decode(
@@ -73,6 +77,7 @@ def decode(
     video_format: str = "webm",
     sound: str | Path | None = None,
     edits: Edits | None = None,
+    edited: str | None = None,
     progress: Progress = unwatched,
     finished: Finished = lambda part: None,
 ) -> DecodeResult:
@@ -87,7 +92,8 @@ def decode(
     has of the same clip, made with the same weights and body, and predicts the vertices where it has none.
     ``sound`` is the film that the clip is of, whose sound the video carries.
     ``edits`` clean the motion up (:mod:`.decoding.edits`); they go with ``only="mesh"``, since the video
-    shows the clip as it was filmed.
+    shows the clip as it was filmed, or with ``edited``, the name of a folder inside: the cleaned-up motion is
+    decoded to that folder, its parts called ``edited``, after the ``texture`` and before the clip's own mesh.
     ``device`` and ``threads``: see :func:`.runtime.backends.load_network`. ``body_file`` is the user's own
     model file where the clip's body is one of the SMPL family. Raises InputError for a bad file or folder and
     S2DError where the disk is full; parts that were finished before stay, no other file is left. What a
@@ -99,8 +105,10 @@ def decode(
         raise ValueError(f"video_format is one of {VIDEO_FORMATS}, not {video_format!r}")
     path, out_dir, edits = Path(path), Path(out_dir), edits or Edits()
     film = None if sound is None else Path(sound)
-    if edits != Edits() and only != "mesh":
+    if edited is None and edits != Edits() and only != "mesh":
         raise InputError("edits", "Edits change the mesh, not the video: decode with --only mesh.")
+    if edited is not None:
+        _check_edited(edited, edits, only)
     file = S2DFile.open(path)
     file.check()  # before the first part appears
     header, references = file.header, file.references()
@@ -109,8 +117,9 @@ def decode(
     if only == "video" and not references:
         raise InputError("no_video", f"{path} is a motion without pictures: decode it with --only mesh.")
     with_mesh, with_video = only != "video", only != "mesh" and bool(references)
-    session = Session(file, device=device, threads=threads, body_file=body_file, edits=edits)
-    check_space(out_dir, _bytes_needed(session, with_mesh, with_video, vertices))
+    opened = partial(Session, file, device=device, threads=threads, body_file=body_file)
+    session = opened(edits=Edits() if edited else edits)
+    check_space(out_dir, _bytes_needed(session, with_mesh + bool(edited), with_video, vertices))
     result = DecodeResult(str(out_dir), {}, header.frames, warnings=session.warnings)
 
     description = session.describe(bool(references), with_video)
@@ -123,18 +132,12 @@ def decode(
         if with_mesh:
             with result.timed("texture"):
                 write_texture(folder.staging, session, references, keypoints)
-            fps = float(header.fps)
-            floor = estimate_floor(keypoints, fps, session.body)
-            if edits != Edits():
-                with result.timed("edits"):
-                    keypoints = apply_edits(keypoints, fps, session.body, session.target, floor, edits)
-            with result.timed("vertices"):
-                bounds = write_mesh(folder.staging, header, keypoints, session.predictor, vertices, progress)
-            folder.publish("mesh", bounds=bounds, floor=floor)
-            with result.timed("skeleton"):
-                skeleton = folder.staging / FILES["skeleton"]
-                write_skeleton(skeleton, session.target, folder.files["mesh"], header.frames, progress)
-            folder.publish("skeleton")
+            floor = estimate_floor(keypoints, float(header.fps), session.body)
+            if edited:
+                folder.publish("texture", floor=floor)
+                cleaned = opened(edits=edits)
+                _write_edited(out_dir / edited, cleaned, keypoints, floor, result, progress, finished)
+            _write_motion(folder, session, keypoints, floor, result, progress, vertices)
         if with_video:
             with result.timed("video"):
                 video = folder.staging / f"video.{video_format}"
@@ -144,6 +147,56 @@ def decode(
         result.files = {what: path.name for what, path in folder.files.items()} | {"clip": DESCRIPTION_FILE}
         del keypoints  # its file lies in the staging folder, and Windows removes no open file
     return result
+
+
+def _check_edited(edited: str, edits: Edits, only: str | None) -> None:
+    if edits == Edits() or only == "video":
+        raise InputError("edits", "--edited is for a cleaned-up mesh: say how with --edits.")
+    if set("/\\:") & set(edited) or edited.strip(". ") != edited or not edited:
+        raise InputError("edits", f"--edited is the name of a folder inside, not {edited!r}.")
+
+
+def _write_edited(
+    out_dir: Path,
+    session: Session,
+    keypoints: np.ndarray,
+    floor: Floor,
+    result: DecodeResult,
+    progress: Progress,
+    finished: Finished,
+) -> None:
+    """Decode the motion, cleaned up as the session's edits say, to a folder of its own."""
+    references = session.file.references()
+    description = session.describe(bool(references), with_video=False)
+    with open_folder(out_dir, description, session.rest.model, lambda _part: finished("edited")) as folder:
+        write_body(folder.staging, session.rest, references)
+        folder.publish("body")
+        _write_motion(folder, session, keypoints, floor, result, progress)
+
+
+def _write_motion(
+    folder: DecodedFolder,
+    session: Session,
+    keypoints: np.ndarray,
+    floor: Floor,
+    result: DecodeResult,
+    progress: Progress,
+    vertices: bool = False,
+) -> None:
+    """Write mesh and skeleton of the keypoints ``(T, 23, 3)``, cleaned up as the session's edits say."""
+    header = session.file.header
+    if session.edits != Edits():
+        with result.timed("edits"):
+            keypoints = apply_edits(
+                keypoints, float(header.fps), session.body, session.target, floor, session.edits
+            )
+    with result.timed("vertices"):
+        bounds = write_mesh(folder.staging, header, keypoints, session.predictor, vertices, progress)
+    folder.publish("mesh", bounds=bounds, floor=floor)
+    with result.timed("skeleton"):
+        skeleton = folder.staging / FILES["skeleton"]
+        write_skeleton(skeleton, session.target, folder.files["mesh"], header.frames, progress)
+    folder.publish("skeleton")
 
 
 def decode_frame(
@@ -181,12 +234,17 @@ def decode_frame(
 
 
 def decode_outputs(
-    out_dir: str | Path, pictures: bool, only: str | None = None, video_format: str = "webm"
+    out_dir: str | Path,
+    pictures: bool,
+    only: str | None = None,
+    video_format: str = "webm",
+    edited: str | None = None,
 ) -> dict[Path, Kind]:
     """Return the files that :func:`decode` writes, each with its kind: a part of a clip decoded there before.
 
     ``pictures`` says whether the clip has any.
     """
+    inside = decode_outputs(Path(out_dir) / edited, pictures, "mesh") if edited else {}
     names = {FILES["body"], DESCRIPTION_FILE} | ({FILES["reference"]} if pictures else set())
     if only != "video":
         names |= {FILES[what] for what in ("mesh", "keypoints", "mesh_data", "skeleton")}
@@ -195,7 +253,7 @@ def decode_outputs(
         names.add(f"video.{video_format}")
     before = written_before(Path(out_dir))
     part = Kind("part of a clip that was decoded there", lambda file: file.name in before)
-    return {Path(out_dir) / name: part for name in sorted(names)}
+    return {Path(out_dir) / name: part for name in sorted(names)} | inside
 
 
 def frame_outputs(out_dir: str | Path, frame: int, mesh_format: str = "glb") -> dict[Path, Kind]:
@@ -208,10 +266,10 @@ def _frame_name(frame: int, mesh_format: str) -> str:
     return f"frame_{frame:06d}.{mesh_format}"
 
 
-def _bytes_needed(session: Session, mesh: bool, video: bool, vertices: bool) -> int:
+def _bytes_needed(session: Session, meshes: int, video: bool, vertices: bool) -> int:
     """Bound the bytes that a decoding writes."""
     header = session.file.header
-    per_frame = len(KEYPOINT_NAMES) * 12 * (1 + mesh)
-    per_frame += len(session.body.vertices) * 12 * (mesh + vertices)
+    per_frame = len(KEYPOINT_NAMES) * 12 * (1 + meshes)
+    per_frame += len(session.body.vertices) * 12 * (meshes + vertices)
     per_frame += int(header.width * header.height * _VIDEO_BYTES_PER_PIXEL) * video
     return _FIXED_BYTES + header.frames * per_frame

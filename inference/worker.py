@@ -6,7 +6,7 @@ command line would, with the same options; ``probe`` says what this Python can d
 
 - ``{"type": "progress", "stage": "vertices", "done": 64, "total": 300}`` as the work goes on,
 - ``{"type": "part", "part": "mesh"}`` when a part of a decoded clip is there: ``body``, ``mesh``,
-  ``skeleton`` or ``video``,
+  ``skeleton`` or ``video``, with ``--edited`` also ``texture`` and ``edited``,
 - ``{"type": "result", …}`` once, with the fields of the job's result, or
 - ``{"type": "error", "code": "damaged", "message": "…"}`` once, with exit status 1 or 2.
 

@@ -20,6 +20,7 @@ from bpy.app.handlers import persistent
 from bpy_extras.io_utils import ImportHelper
 
 from .clip import doubts, keeping, scene, storage
+from .clip.cleanup_properties import HELD_FEET, folder_name
 from .clip.clearing import make_room
 from .clip.ui import in_mode, remember
 from .engine import settings
@@ -122,7 +123,8 @@ class ClipImport:
             scene.update_clip(root, clip)
             return
         target = _find(bpy.data.scenes, self.scene_uid) or present(bpy.context.scene)
-        root = scene.build_clip(clip, target, self.options.start_frame)
+        edits = self.job.tasks[number].edits
+        root = scene.build_clip(clip, target, self.options.start_frame, edits)
         self.roots[number] = root.session_uid
         if (chosen := settings.settings()) is None or chosen.pack:
             with contextlib.suppress(OSError):  # it was removed meanwhile; the panel offers to pack
@@ -215,6 +217,18 @@ class ClipImporter(bpy.types.Operator):
             options={"SKIP_SAVE"},
         ),
     ]
+    hold_feet: Annotated[
+        bool,
+        bpy.props.BoolProperty(
+            name="Hold Feet on the Floor",
+            description=(
+                "Put feet that touch the floor onto it, and hold those that stand where they stand. "
+                "Clean-up turns it off, or down; the video stays as it was filmed"
+            ),
+            default=True,
+            options={"SKIP_SAVE"},
+        ),
+    ]
     if TYPE_CHECKING:
         filepath: str  # ImportHelper's
 
@@ -236,11 +250,17 @@ class ClipImporter(bpy.types.Operator):
             self.set_scene = wanted == "ALWAYS" or (wanted == "NEW" and _is_new(present(context.scene)))
         if not self.properties.is_property_set("set_resolution"):
             self.set_resolution = chosen.set_resolution
+        if not self.properties.is_property_set("hold_feet"):
+            self.hold_feet = chosen.hold_feet
 
     def begin(self, context: bpy.types.Context, tasks: Sequence[ClipTask]) -> OperatorResult:
         """Start the job; without a window, wait for it and build the scene."""
         target = present(context.scene)
         options = ImportOptions(self.start_frame, self.set_scene, self.set_resolution, _is_new(target))
+        if self.hold_feet:
+            for task in tasks:
+                task.edits = HELD_FEET
+                task.edited = folder_name(HELD_FEET)
         if self.set_scene and (before := scene.roots_of(target)):
             rate = (
                 f"The scene keeps the frame rate of {before[0].name}, {scene.scene_fps(target):.6g} a second"
@@ -252,6 +272,7 @@ class ClipImporter(bpy.types.Operator):
         if not bpy.app.background and context.window:
             Imports.current = at_work
             bpy.app.timers.register(_tick, first_interval=_TICK_SECONDS)
+            self._tell_feet()
             return {"FINISHED"}
         job.wait()
         if job.cancelled:
@@ -266,7 +287,14 @@ class ClipImporter(bpy.types.Operator):
                 self.report({"WARNING"}, warning)
         for error in job.errors:
             self.report({"ERROR"}, error)
-        return {"FINISHED"} if at_work.roots else {"CANCELLED"}
+        if not at_work.roots:
+            return {"CANCELLED"}
+        self._tell_feet()
+        return {"FINISHED"}
+
+    def _tell_feet(self) -> None:
+        if self.hold_feet:
+            self.report({"INFO"}, "Feet are held on the floor: Clean-up turns that off.")
 
 
 def _is_new(target: bpy.types.Scene) -> bool:

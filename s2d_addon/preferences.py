@@ -122,6 +122,16 @@ class S2DPreferences(bpy.types.AddonPreferences):
             description="Propose to give the scene the clip's resolution and look through its camera",
         ),
     ]
+    hold_feet: Annotated[
+        bool,
+        bpy.props.BoolProperty(
+            name="Hold Feet on the Floor",
+            description=(
+                "Propose to hold feet on the floor: clips come in with Ground Snap and Foot Lock of Clean-up"
+            ),
+            default=True,
+        ),
+    ]
     pack: Annotated[
         bool,
         bpy.props.BoolProperty(
@@ -153,6 +163,7 @@ class S2DPreferences(bpy.types.AddonPreferences):
         layout.label(text="Import")
         layout.prop(self, "set_scene")
         layout.prop(self, "set_resolution")
+        layout.prop(self, "hold_feet")
         layout.prop(self, "pack")
         layout.separator()
         layout.operator(S2D_OT_copy_diagnostics.bl_idname, icon="COPYDOWN")

@@ -37,11 +37,13 @@ _LEG_BONES = np.array([i for i, bone in enumerate(BONES) if set(bone) & set(_LEG
 _CONTACT_SMOOTHING = 0.05  # seconds, of the feet in whose motion contacts are looked for
 _ENTER, _LEAVE = (0.07, 0.25, 0.25), (0.1, 0.5, 0.5)  # m above the lowest, m/s over ground, m/s up or down
 _LOWEST_WITHIN = 0.75  # seconds either side in which a foot is compared with the lowest
+_BELOW_FEET = 0.15  # metres that a hand may be below the feet of who stands
 _SHORTEST = 0.1  # seconds, of a contact and of a gap between two
 _BLEND = 0.2  # seconds over which a lock comes and goes
 _FARTHEST_LOCK = 0.1  # metres; a foot that goes further while planted does slide
 _LENGTH_SMOOTHING = 0.5  # seconds; what changes faster is no bone but noise, which would rock a planted foot
 _SNAP_SMOOTHING = 0.05  # seconds
+_SINKS = 0.003  # metres that a foot below the floor stays in it
 _SNAP_REACH = 0.25  # metres from the floor beyond which a contact is one with something else
 
 
@@ -150,10 +152,13 @@ def apply_edits(
         keypoints = _move_to_body(keypoints, body, target, floor)
     if edits.mirror:
         keypoints = _mirror(keypoints, floor)
+    on_floor = np.zeros(len(keypoints))
     if edits.ground_snap:
-        keypoints = _snap_to_ground(keypoints, fps, target.sole_heights, floor)
+        keypoints, on_floor = _snap_to_ground(keypoints, fps, target.sole_heights, floor)
     if edits.foot_lock:
         keypoints = _lock_feet(keypoints, fps, floor, edits.foot_lock)
+    if on_floor.any():
+        keypoints = _keep_above_ground(keypoints, fps, target.sole_heights, floor, on_floor)
     return keypoints
 
 
@@ -266,16 +271,23 @@ def _mirror(keypoints: np.ndarray, floor: Floor) -> np.ndarray:
 
 
 def _contacts(
-    heights: np.ndarray, over_ground: np.ndarray | None, rising: np.ndarray, fps: float
+    heights: np.ndarray,
+    over_ground: np.ndarray | None,
+    rising: np.ndarray,
+    on_feet: np.ndarray,
+    fps: float,
 ) -> np.ndarray:
     """Find contacts ``(T, 4)`` of the soles' points with hysteresis; ``over_ground`` None lets feet slide.
 
-    A point is near the ground where it is not far above the lowest of all points within a while.
+    There are none but where the person is ``on_feet (T,)``, see :func:`_on_feet`.
+    A point is near the ground where it is not far above the lowest of all points within a while. Where a
+    person's depth is lost feet fall through the floor: those are not looked at.
     """
-    lowest = _sliding_minimum(heights.min(axis=1), round(_LOWEST_WITHIN * fps))
+    seen = np.where((heights < 0) & (np.abs(rising) > _LEAVE[2]), np.inf, heights)
+    lowest = _sliding_minimum(seen.min(axis=1), round(_LOWEST_WITHIN * fps))
     states = []
     for above, slide, rise in (_ENTER, _LEAVE):
-        state = (heights - lowest[:, None] < above) & (np.abs(rising) < rise)
+        state = (heights - lowest[:, None] < above) & (np.abs(rising) < rise) & on_feet[:, None]
         states.append(state if over_ground is None else state & (over_ground < slide))
     surely, maybe = states
     result = np.zeros_like(surely)
@@ -288,6 +300,11 @@ def _contacts(
         for start, stop in _runs(result[:, point]):
             result[start:stop, point] = stop - start >= shortest
     return result
+
+
+def _on_feet(keypoints: np.ndarray, floor: Floor) -> np.ndarray:
+    """Tell where ``(T,)`` bool no part of the body is far below the feet, as of who is upside down."""
+    return floor.heights(keypoints[:, FEET]).min(axis=1) < floor.heights(keypoints).min(axis=1) + _BELOW_FEET
 
 
 def _runs(flags: np.ndarray) -> list[list[int]]:
@@ -312,21 +329,46 @@ def _sole_motion(
     return floor.heights(soles), along, rising
 
 
-def _snap_to_ground(keypoints: np.ndarray, fps: float, soles: np.ndarray, floor: Floor) -> np.ndarray:
+def _snap_to_ground(
+    keypoints: np.ndarray, fps: float, soles: np.ndarray, floor: Floor
+) -> tuple[np.ndarray, np.ndarray]:
     """Lift or lower the person so that the lowest foot stands on the floor where a foot is in contact.
 
-    Between contacts the offset goes over from one to the next, so that jumps keep their height.
+    Between contacts the offset goes over from one to the next, so that jumps keep their height. Returns with
+    the keypoints ``(T,)`` how far it is this floor that the person is on, 0 to 1: not where they stand on
+    something else, and nowhere where they never touch it.
     """
     heights, _, rising = _sole_motion(keypoints, fps, floor)
     heights = heights - soles
-    touching = _contacts(heights, None, rising, fps)
+    touching = _contacts(heights, None, rising, _on_feet(keypoints, floor), fps)
     lowest = np.where(touching, heights, np.inf).min(axis=1)
-    known = np.flatnonzero(np.abs(lowest) < _SNAP_REACH)
+    contacts, near = np.flatnonzero(touching.any(axis=1)), np.abs(lowest) < _SNAP_REACH
+    known = np.flatnonzero(near)
     if not len(known):
+        return keypoints, np.zeros(len(keypoints))
+    frames = np.arange(len(keypoints))
+    offset = _gaussian(np.interp(frames, known, -lowest[known]), _SNAP_SMOOTHING * fps)
+    on_floor = np.interp(frames, contacts, near[contacts])
+    # Where both feet are below the floor the person is too low, however little they are known to stand.
+    by_foot = (floor.heights(keypoints[:, FEET]) - soles + offset[:, None]).reshape(-1, 2, 2).min(axis=2)
+    offset += _gaussian(on_floor * _too_deep(by_foot.max(axis=1)), _SNAP_SMOOTHING * fps)
+    return (keypoints + (offset[:, None] * floor.up)[:, None]).astype(np.float32), on_floor
+
+
+def _keep_above_ground(
+    keypoints: np.ndarray, fps: float, soles: np.ndarray, floor: Floor, on_floor: np.ndarray
+) -> np.ndarray:
+    """Lift what of a foot is below the floor onto it, as far as ``on_floor (T,)`` says; the leg gives way."""
+    lift = _too_deep(floor.heights(keypoints[:, FEET]) - soles) * on_floor[:, None]
+    if not lift.any():
         return keypoints
-    offset = np.interp(np.arange(len(keypoints)), known, -lowest[known])
-    offset = _gaussian(offset, _SNAP_SMOOTHING * fps)
-    return (keypoints + (offset[:, None] * floor.up)[:, None]).astype(np.float32)
+    return _move_feet(keypoints, lift[..., None] * floor.up, np.ones_like(lift), fps)
+
+
+def _too_deep(heights: np.ndarray) -> np.ndarray:
+    """Return how far to lift what is at ``heights`` above the floor: with no jerk where it goes below."""
+    depth = np.maximum(-heights, 0)
+    return np.where(depth < 2 * _SINKS, depth**2 / (4 * _SINKS), depth - _SINKS)
 
 
 def _lock_feet(keypoints: np.ndarray, fps: float, floor: Floor, strength: float) -> np.ndarray:
@@ -336,10 +378,19 @@ def _lock_feet(keypoints: np.ndarray, fps: float, floor: Floor, strength: float)
     it moved a point by at its ends fades away outside.
     """
     heights, along, rising = _sole_motion(keypoints, fps, floor)
-    planted = _contacts(heights, along, rising, fps)
+    planted = _contacts(heights, along, rising, _on_feet(keypoints, floor), fps)
+    if not planted.any():
+        return keypoints
     locks = [_lock_point(keypoints[:, FEET[point]], planted[:, point], fps) for point in range(len(FEET))]
     shifts, holds = (np.stack([lock[part] for lock in locks], axis=1) for part in (0, 1))
-    shifts *= strength
+    return _move_feet(keypoints, strength * shifts, holds, fps)
+
+
+def _move_feet(keypoints: np.ndarray, shifts: np.ndarray, holds: np.ndarray, fps: float) -> np.ndarray:
+    """Move the soles' points by ``shifts (T, 4, 3)``; what ``holds (T, 4)`` lets go follows its foot's other.
+
+    Knees and, where a leg is too short, the body follow.
+    """
     result = np.empty_like(keypoints)
     mobility, bones = _leg_mobility(), np.array(BONES)[_LEG_BONES]
     lengths = _gaussian(_lengths(keypoints, bones), _LENGTH_SMOOTHING * fps)

@@ -21,6 +21,9 @@ FOOT_LOCK = "edit_foot_lock"
 GROUND_SNAP = "edit_ground_snap"
 MIRROR = "edit_mirror"
 LABELS = {SMOOTHING: "Smoothing", FOOT_LOCK: "Foot Lock", GROUND_SNAP: "Ground Snap", MIRROR: "Mirror"}
+HELD_FEET: dict[str, Any] = {"foot_lock": 1.0, "ground_snap": True}
+"""The edits that hold feet on the floor."""
+
 _PREFIX = "edit_"
 _MEASURE_PREFIX = "measure_"
 
@@ -61,6 +64,12 @@ def wanted_edits(root: bpy.types.Object) -> dict[str, Any]:
         if not math.isclose(root[key], _default(root, key), rel_tol=1e-6)
     }
     return wanted | ({"measures": measures} if measures else {})
+
+
+def set_edits(root: bpy.types.Object, edits: dict[str, Any]) -> None:
+    """Let the properties ask for ``edits``, which change no measure."""
+    for name, value in edits.items():
+        root[_PREFIX + name] = value
 
 
 def reset_edits(root: bpy.types.Object) -> None:

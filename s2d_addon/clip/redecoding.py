@@ -218,6 +218,7 @@ def _show(root: bpy.types.Object, order: Order, clip: DecodedClip, edited: bool)
     scene.await_missing(root, clip)
     if order.edits and not edited:
         return  # the motion as it was filmed is not what was asked for
+    root[scene.CLIP_EDIT] = cleanup_properties.folder_name(order.edits)
     scene.update_clip(root, clip)
     if edited or clip.skeleton:
         scene.show_motion(root, cleanup_properties.folder_name(order.edits))

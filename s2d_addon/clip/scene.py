@@ -16,13 +16,13 @@ import errno
 import math
 import os
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import bpy
 import numpy as np
 from mathutils import Matrix
 
-from ..engine.decoded import DecodedClip, Floor, open_point_cache, read_decoded
+from ..engine.decoded import DESCRIPTION_FILE, DecodedClip, Floor, open_point_cache, read_decoded
 from ..typed import mesh_of, present
 from . import cleanup_properties, mesh_material, picture
 from .drivers import CLIP_FRAME, add_property, drive, read_scene
@@ -54,14 +54,20 @@ _CLIP_FRAME_EXPRESSION = (
 )
 
 
-def build_clip(clip: DecodedClip, scene: bpy.types.Scene, start_frame: int) -> bpy.types.Object:
+def build_clip(
+    clip: DecodedClip, scene: bpy.types.Scene, start_frame: int, edits: dict[str, Any] | None = None
+) -> bpy.types.Object:
     """Build a clip in a new collection of ``scene`` from the parts it has so far, and return its empty.
 
+    Its motion is the one cleaned up by ``edits``, in the folder inside the clip's own that is named for them.
     The person stands on the floor at the world's origin, facing -Y; moving the empty moves everything.
     """
     collection = bpy.data.collections.new(clip.name)
     scene.collection.children.link(collection)
     root = _build_root(clip, start_frame)
+    if edits:
+        cleanup_properties.set_edits(root, edits)
+        root[CLIP_EDIT] = cleanup_properties.folder_name(edits)
     distance = _rest_distance(clip)
     parts = {"mesh": _build_mesh(clip), "camera": picture.build_camera(clip, scene)}
     if clip.has_video:
@@ -91,17 +97,18 @@ def update_clip(root: bpy.types.Object, clip: DecodedClip) -> None:
     """
     root[CLIP_FOLDER] = link_path(clip.folder)
     mesh, plane = find_part(root, "mesh"), find_part(root, "video")
-    if clip.mesh and clip.bounds is not None:
-        if clip.floor:
-            root[CLIP_INFO]["floor"] = np.ravel(_rows(_floor_matrix(clip.floor))).tolist()
-        _remember_bounds(root, clip.bounds)
+    motion = _motion_of(root, clip)
+    if motion and motion.mesh and motion.bounds is not None:
+        if motion.floor:
+            root[CLIP_INFO]["floor"] = np.ravel(_rows(_floor_matrix(motion.floor))).tolist()
+        _remember_bounds(root, motion.bounds)
         if mesh and mesh.get(WAITING):
-            play_motion(root, clip.mesh)
+            play_motion(root, motion.mesh)
             if clip.texture:
                 mesh_material.dress(mesh, clip.texture)
             del mesh[WAITING]
         if plane and plane.get(WAITING) and not picture.is_card(plane):
-            picture.place_behind(plane, clip.bounds[1][1])
+            picture.place_behind(plane, motion.bounds[1][1])
         # Where the user has not moved it meanwhile. Clips that are still at rest go apart in their turn.
         if _same_matrix(root.matrix_basis, _moved_aside(root, _rest_placement(clip))):
             others = [other for place in root.users_scene for other in roots_of(place) if is_moving(other)]
@@ -109,6 +116,16 @@ def update_clip(root: bpy.types.Object, clip: DecodedClip) -> None:
     if plane and plane.get(WAITING) and clip.video:
         picture.show_picture(plane, clip.video)
         del plane[WAITING]
+
+
+def _motion_of(root: bpy.types.Object, clip: DecodedClip) -> DecodedClip | None:
+    """Return the motion that the clip is to show, its own or a cleaned-up one; None where it is not there."""
+    edit = root.get(CLIP_EDIT)
+    if not edit:
+        return clip
+    if (clip.folder / edit / DESCRIPTION_FILE).is_file():
+        return read_decoded(clip.folder / edit, clip.name)
+    return None
 
 
 def await_missing(root: bpy.types.Object, clip: DecodedClip) -> None:

@@ -21,14 +21,14 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
 from ...models.errors import Cancelled, InputError, S2DError
 from ...models.whole_files import sweep
 from . import cache
-from .decoded import CLIP_FILE, DecodedClip, read_decoded
+from .decoded import CLIP_FILE, DESCRIPTION_FILE, DecodedClip, read_decoded
 
 WORKER_PACKAGES = ("numpy", "cv2", "onnxruntime", "constriction", "ai_edge_litert")
 _BOOT = Path(__file__).with_name("boot.py")
@@ -228,7 +228,10 @@ class ClipTask:
     path: Path  # the .s2d file
     movie: Path | None = None  # what is encoded to ``path`` first
     encode_options: tuple[str, ...] = ()
+    edits: dict[str, Any] = field(default_factory=dict)  # how the motion that is shown is cleaned up
+    edited: str = ""  # the folder with that motion inside the clip's own
     clip: DecodedClip | None = None  # what is decoded by now; another object with every part
+    motion: DecodedClip | None = None  # the same of the motion that is shown, where it is cleaned up
     error: str = ""
     dropped: bool = False  # nobody wants it any more
     folder: Path | None = None  # that it is decoded to
@@ -237,12 +240,24 @@ class ClipTask:
     @property
     def finished(self) -> bool:
         """Whether every part is there."""
-        return self.clip is not None and is_complete(self.clip)
+        return self.clip is not None and is_complete(self.clip) and self.cleaned
+
+    @property
+    def cleaned(self) -> bool:
+        """Whether the motion is cleaned up as it should be."""
+        return not self.edited or (self.motion is not None and self.motion.skeleton is not None)
 
     @property
     def lost(self) -> bool:
         """Whether it failed before there was a mesh, so that nothing is left of it."""
-        return bool(self.error) and not (self.clip and self.clip.mesh)
+        shown = self.motion if self.edited else self.clip
+        return bool(self.error) and not (shown and shown.mesh)
+
+    def read(self, folder: Path) -> None:
+        """Read what is decoded by now to ``folder``; OSError where that cannot be done."""
+        if self.edited and (folder / self.edited / DESCRIPTION_FILE).is_file():
+            self.motion = read_decoded(folder / self.edited, self.path.stem)
+        self.clip = read_decoded(folder, self.path.stem)
 
     @property
     def over(self) -> bool:
@@ -253,10 +268,10 @@ class ClipTask:
 class ImportJob(Job):
     """The decoding of some ``.s2d`` files, each to a folder of its own under ``root``.
 
-    All bodies and meshes come first and then all videos. What was decoded there before is not decoded again,
-    and what was begun is finished. A file that fails leaves nothing behind and a line in ``errors``; the
-    others go on. Cancelling removes the folders that are not complete; ending keeps what they
-    hold by then.
+    All bodies and meshes come first, cleaned-up motions before the clips' own, and then all videos. What was
+    decoded there before is not decoded again, and what was begun is finished. A file that fails leaves
+    nothing behind and a line in ``errors``; the others go on. Cancelling removes the folders that are not
+    complete; ending keeps what they hold by then.
     """
 
     def __init__(self, tasks: Sequence[ClipTask], root: Path, engine: Engine) -> None:
@@ -290,6 +305,7 @@ class ImportJob(Job):
             kept = self.ended or task.finished or not (self.cancelled or task.lost)
             if kept:
                 sweep(folder)  # what a killed worker has not finished
+                sweep(folder / task.edited)
             else:
                 sweep(folder)
                 cache.remove(folder)
@@ -313,24 +329,34 @@ class ImportJob(Job):
             task.folder = cache.clip_folder(self._root, task.path, self.engine.body_folder)
             if cache.claim(task.folder):
                 with contextlib.suppress(OSError):  # damaged: it is decoded anew
-                    task.clip = read_decoded(task.folder, task.path.stem)
+                    task.read(task.folder)
         folder = task.folder
         if task.finished:
             return
         if only == "video" and not (task.clip and task.clip.mesh and task.clip.has_video):
             return
+
+        def show(_part: str) -> None:
+            task.read(_settled(folder, task.home))
+
+        # The folder is the add-on's own, by its name: what is damaged in it is replaced.
+        options, edits = ["--force", *self.engine.decode_options()], ["--edits", json.dumps(task.edits)]
         if task.clip and task.clip.skeleton:
+            if not task.cleaned:  # decoded before, as it is
+                inside = str(folder / task.edited)
+                self.run_worker(
+                    "decode", str(task.path), "-o", inside, "--only", "mesh", *edits, *options, on_part=show
+                )
+            if task.finished:
+                return
             only = "video"
+        elif not task.cleaned:
+            options += [*edits, "--edited", task.edited]
         self._begun[folder] = task
         folder.mkdir(parents=True, exist_ok=True)
         cache.hold(folder)
         shutil.copyfile(task.path, folder / CLIP_FILE)
-
-        def show(_part: str) -> None:
-            task.clip = read_decoded(_settled(folder, task.home), task.path.stem)
-
-        # The folder is the add-on's own, by its name: what is damaged in it is replaced.
-        options = ["--force", *(["--only", only] if only else []), *self.engine.decode_options()]
+        options += ["--only", only] if only else []
         self.run_worker("decode", str(task.path), "-o", str(folder), *options, on_part=show)
 
 

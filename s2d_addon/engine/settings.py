@@ -24,6 +24,7 @@ class Settings(Protocol):
     body_folder: str
     set_scene: str  # NEW, ALWAYS or NEVER
     set_resolution: bool
+    hold_feet: bool
     pack: bool
 
 

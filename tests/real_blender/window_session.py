@@ -107,7 +107,9 @@ def photograph(name):
 def work(*paths):
     """Import files as the file browser does; returns what the operator answered."""
     files = [{"name": path.name} for path in paths]
-    return in_view(bpy.ops.s2d.import_clip, "EXEC_DEFAULT", directory=f"{paths[0].parent}/", files=files)
+    return in_view(
+        bpy.ops.s2d.import_clip, "EXEC_DEFAULT", directory=f"{paths[0].parent}/", files=files, hold_feet=False
+    )
 
 
 def until(condition):

@@ -539,6 +539,36 @@ def clip_saved_while_its_video_is_drawn_plays_from_beside_its_file():
 
 
 @check
+def feet_are_held_while_the_clips_own_mesh_is_decoded_and_when_it_is_finished_later():
+    new_scene(25)
+    import_clip(hold_feet=True)
+    edit, folder = root()["clip_edit"], addon("clip.scene").clip_folder(root())
+    held = shown_vertices(START + 8)
+    whole = json.loads((folder / "clip.json").read_text())
+    files = {what: name for what, name in whole["files"].items() if what in ("body", "reference", "texture")}
+    (folder / "clip.json").write_text(json.dumps(whole | {"files": files}))
+    home = WORK / "held early"
+    home.mkdir()
+    for there in (True, False):
+        new_scene(25)
+        if not there:
+            shutil.rmtree(folder / edit)
+        clip = addon("engine.decoded").read_decoded(folder, "early")
+        edits = addon("clip.cleanup_properties").HELD_FEET
+        addon("clip.scene").build_clip(clip, bpy.context.scene, START, edits)
+        bpy.context.view_layer.update()
+        assert bool(part("mesh").get("clip_waiting")) != there
+        if there:
+            np.testing.assert_allclose(shown_vertices(START + 8), held, atol=1e-6)
+            assert part("mesh").data.materials, "it wears its texture"
+    bpy.ops.wm.save_as_mainfile(filepath=str(home / "early.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(home / "early.blend"))  # which decodes what is missing
+    np.testing.assert_allclose(shown_vertices(START + 8), held, atol=1e-5)
+    assert addon("clip.scene").is_finished(root()) and root()["clip_edit"] == edit
+    assert shown_video_frame(START + 8) == 8, "the video is that of the clip as filmed"
+
+
+@check
 def undo_to_before_saving_and_clearing_loses_nothing():
     new_scene(25)
     import_clip()

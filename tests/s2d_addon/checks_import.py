@@ -2,6 +2,7 @@
 """Installing, importing, encoding, cancelling, bad files, preferences: through the operators."""
 
 import contextlib
+import importlib
 import importlib.util
 import itertools
 import json
@@ -106,6 +107,73 @@ def undo_takes_an_import_back_in_one_step():
     assert contents() == before
     bpy.ops.ed.redo()
     assert vertex_error() < 1e-5
+
+
+def height_of_lowest(frames):
+    """How high above the floor the lowest vertex of each frame is, metres."""
+    matrix = np.array(part("mesh").matrix_world)
+    return np.array([(shown_vertices(frame) @ matrix[2, :3]).min() + matrix[2, 3] for frame in frames])
+
+
+def held_by(root):
+    cleanup = importlib.import_module(f"{PACKAGE}.s2d_addon.clip.cleanup_properties")
+    return cleanup.folder_name(cleanup.wanted_edits(root))
+
+
+@check
+def feet_are_held_on_the_floor_until_clean_up_lets_them_go():
+    frames = range(START, START + DESCRIPTION["frames"], 3)
+    new_scene(25)
+    import_clip()
+    bpy.context.view_layer.update()
+    as_filmed = height_of_lowest(frames)
+    new_scene(25)
+    bpy.ops.ed.undo_push(message="before")
+    import_clip(hold_feet=True)
+    root = part("mesh").parent
+    assert (root["edit_foot_lock"], root["edit_ground_snap"]) == (1.0, True)
+    assert root["clip_edit"] == held_by(root) != "", "nothing is left to apply"
+    assert clip_folder().name == root["clip_edit"]
+    held = height_of_lowest(frames)
+    assert held.min() > -0.02 > as_filmed.min()
+    bpy.ops.ed.undo()
+    bpy.ops.ed.redo()
+    np.testing.assert_allclose(height_of_lowest(frames), held, atol=1e-6)
+    blend = WORK / "held.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(blend))
+    for gone in (False, True):
+        if gone:  # it is packed
+            shutil.rmtree(WORK / "held_s2d")
+        bpy.ops.wm.open_mainfile(filepath=str(blend))
+        np.testing.assert_allclose(height_of_lowest(frames), held, atol=1e-5)
+    bpy.context.view_layer.objects.active = part("mesh")
+    assert bpy.ops.s2d.reset_edits() == {"FINISHED"}
+    assert vertex_error() < 1e-5
+    assert held_by(part("mesh").parent) == ""
+
+
+@check
+def held_feet_wait_for_no_second_decoding_and_come_to_clips_decoded_before():
+    jobs = importlib.import_module(f"{PACKAGE}.s2d_addon.engine.job")
+    run, started = jobs.Job.run_worker, []
+    jobs.Job.run_worker = lambda self, *given, **more: started.append(given) or run(self, *given, **more)
+    try:
+        for held, workers in ((True, 1), (True, 0), (False, 0)):
+            new_scene(25)
+            if workers:
+                shutil.rmtree(bpy.utils.extension_path_user(PACKAGE, path="cache"), ignore_errors=True)
+            started.clear()
+            import_clip(hold_feet=held)
+            assert len(started) == workers, started
+        assert vertex_error() < 1e-5
+        shutil.rmtree(next(clip_folder().glob("edit-*")))
+        started.clear()
+        new_scene(25)
+        import_clip(hold_feet=True)
+        assert len(started) == 1 and "mesh" in started[0]
+        assert clip_folder().name == part("mesh").parent["clip_edit"]
+    finally:
+        jobs.Job.run_worker = run
 
 
 @check

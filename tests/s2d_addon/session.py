@@ -125,7 +125,7 @@ def new_scene(fps=30):
 
 
 def import_clip(path=CLIP, **options):
-    options = {"start_frame": START, **options}
+    options = {"start_frame": START, "hold_feet": False, **options}  # as the decoder has it
     return bpy.ops.s2d.import_clip("EXEC_DEFAULT", True, filepath=str(path), **options)
 
 

@@ -44,6 +44,17 @@ def part(name, **changed):
     say("part", part=name)
 
 
+def edited(into):
+    """Finish a cleaned-up motion in the folder ``into``: the clip's, without its video."""
+    description = json.loads(pathlib.Path(MADE, "clip.json").read_text())
+    into.mkdir(parents=True, exist_ok=True)
+    files = {what: name for what, name in description["files"].items() if what not in ("texture", "video")}
+    for name in files.values():
+        shutil.copy(pathlib.Path(MADE, name), into)
+    (into / "clip.json").write_text(json.dumps({**description, "files": files}))
+    say("part", part="edited")
+
+
 def leave_unfinished():
     """Leave what a worker leaves that is killed."""
     left = folder / ".s2d-partial-0123456789ab"
@@ -62,9 +73,15 @@ def hang():
 
 def decode(**changed):
     """Decode the clip as it should be."""
+    if "--edits" in ARGUMENTS and "--edited" not in ARGUMENTS:
+        edited(folder)
+        say("result", files={})
+        return
     parts = {"mesh": ("body", "mesh", "skeleton"), "video": ("video",), None: tuple(FILES)}[only]
     for name in parts:
         part(name, **changed)
+        if name == "body" and "--edited" in ARGUMENTS:
+            edited(folder / ARGUMENTS[ARGUMENTS.index("--edited") + 1])
     say("result", files={})
 
 

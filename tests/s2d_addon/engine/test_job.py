@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -124,6 +125,53 @@ def test_a_begun_clip_is_finished_and_what_it_has_is_kept(clip, run, engine):
     (task,) = run(path).tasks
     assert task.finished
     assert [only_of(arguments) for arguments in engine.started()] == [None, None, "video"]
+
+
+def held(path):
+    return ClipTask(path, edits={"foot_lock": 1.0}, edited="edit-held")
+
+
+def test_a_cleaned_up_motion_comes_with_the_clip_and_before_its_own_mesh(clip, run, engine, tmp_path):
+    path = clip(f"part('body'); edited(folder / 'edit-held'); wait_for({str(tmp_path / 'go')!r}); decode()")
+    job = run(held(path), wait=False)
+    (task,) = job.tasks
+    until(lambda: task.motion and task.motion.mesh)
+    assert task.clip.mesh is None and not task.lost and not task.finished
+    (tmp_path / "go").touch()
+    job.wait()
+    assert task.finished and task.motion.folder == task.folder / "edit-held"
+    (started,) = engine.started()
+    assert started[started.index("--edits") :][:4] == [
+        "--edits",
+        '{"foot_lock": 1.0}',
+        "--edited",
+        "edit-held",
+    ]
+    assert run(held(path)).tasks[0].finished and len(engine.started()) == 1, "nothing is left to do"
+
+
+def test_a_clip_that_was_decoded_as_it_is_gets_its_cleaned_up_motion(clip, run, engine):
+    path = clip()
+    folder = run(path).tasks[0].folder
+    (task,) = run(held(path)).tasks
+    assert task.finished and task.motion.mesh.parent == folder / "edit-held"
+    assert engine.started()[1][:5] == ["decode", str(path), "-o", str(folder / "edit-held"), "--only"]
+    shutil.rmtree(folder / "edit-held")
+    description = json.loads((folder / "clip.json").read_text())
+    del description["files"]["video"]
+    (folder / "clip.json").write_text(json.dumps(description))
+    assert run(held(path)).tasks[0].finished
+    assert [only_of(arguments) for arguments in engine.started()[2:]] == ["mesh", "video"]
+
+
+def test_cancelling_a_cleaned_up_motion_leaves_the_clip_that_was_decoded(clip, run):
+    path = clip("if '--edits' in ARGUMENTS: hang()\ndecode()")
+    folder = run(path).tasks[0].folder
+    job = run(held(path), wait=False)
+    until(lambda: job.worker_pid)
+    job.cancel()
+    job.wait()
+    assert (folder / "clip.json").is_file() and (folder / "mesh.pc2").is_file()
 
 
 def only_of(arguments):
