@@ -83,6 +83,9 @@ _CALIBRATIONS = 3
 _CALIBRATION_STIFFNESS = 0.02
 """Weight of a bone's length at rest against a frame's evidence for another."""
 
+_STRETCH_STIFFNESS = 0.003
+"""Weight of a bone's place on its parent against the evidence of what it carries for another."""
+
 
 @dataclass(frozen=True)
 class Skeleton:
@@ -111,7 +114,7 @@ class Skeleton:
 
         ``rotations`` ``(T, J, 3, 3)`` are the bones' since rest, ``root`` ``(T, 3)`` is where its head goes.
         """
-        return apply_readout(self.readout, _unknowns(rotations, root))
+        return apply_readout(self.readout, _unknowns(rotations, root[:, None]))
 
     @cached_property
     def carried(self) -> np.ndarray:
@@ -182,8 +185,8 @@ def calibrate(skeleton: Skeleton, vertices: np.ndarray) -> Skeleton:
     overlap = carried.T @ carried
     for _ in range(_CALIBRATIONS):
         readout = skeleton.readout[skeleton.fitted]
-        rotations, root = _fit(readout, vertices)
-        left_over = vertices - apply_readout(readout, _unknowns(rotations, root))
+        rotations, shifts = _fit(readout, vertices)
+        left_over = vertices - apply_readout(readout, _unknowns(rotations, shifts))
         turned = rotations[:, above]
         normal = np.einsum("bc,tbki,tckj->bicj", overlap, turned, turned, optimize=True)
         normal = normal.reshape(3 * len(below), -1)
@@ -205,7 +208,27 @@ def fit_pose(skeleton: Skeleton, vertices: np.ndarray) -> tuple[np.ndarray, np.n
     the root's place at once. Returns world rotations since rest ``(T, J, 3, 3)`` and where the root's head
     stands ``(T, 3)``.
     """
-    return _fit(skeleton.readout[skeleton.fitted], vertices[:, skeleton.fitted])
+    rotations, shifts = _fit(skeleton.readout[skeleton.fitted], vertices[:, skeleton.fitted])
+    return rotations, shifts[:, 0]
+
+
+def fit_stretched(skeleton: Skeleton, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit bones that may leave their place on their parents a little, where rigid ones miss the skin.
+
+    As :func:`fit_pose`. Returns world rotations since rest ``(T, J, 3, 3)`` and shifts ``(T, J, 3)``: of the
+    root where its head stands, of the others how far the head is from where its parent has it, in the world.
+    """
+    carried = skeleton.carried[skeleton.fitted].astype(np.float32)
+    readout = np.concatenate([skeleton.readout[skeleton.fitted, :-1], carried], axis=1)
+    stiffness = _STRETCH_STIFFNESS * (carried**2).sum(axis=0, dtype=np.float64)
+    stiffness[0] = 0.0
+    return _fit(readout, vertices[:, skeleton.fitted], stiffness)
+
+
+def pose_stretched(skeleton: Skeleton, rotations: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Skin the mesh, vertices ``(T, V, 3)`` float32, with what :func:`fit_stretched` returns."""
+    readout = np.concatenate([skeleton.readout[:, :-1], skeleton.carried.astype(np.float32)], axis=1)
+    return apply_readout(readout, _unknowns(rotations, shifts))
 
 
 def local_quaternions(skeleton: Skeleton, rotations: np.ndarray) -> np.ndarray:
@@ -279,60 +302,75 @@ def _shifted(skeleton: Skeleton, shift: np.ndarray) -> Skeleton:
 # ---- least squares ---------------------------------------------------------------------------
 
 
-def _fit(readout: np.ndarray, vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _fit(
+    readout: np.ndarray, vertices: np.ndarray, stiffness: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit rotations ``(T, J, 3, 3)`` and what the K other columns of the readout shift ``(T, K, 3)``.
+
+    The first of them is the root's; ``stiffness`` ``(K,)`` holds each of the shifts back, 0 for free.
+    """
     gram = (readout.T @ readout).astype(np.float64)
+    size = len(gram) - (1 if stiffness is None else len(stiffness))
+    held = np.zeros(len(gram) - size) if stiffness is None else stiffness
     middle = vertices.mean(axis=1, keepdims=True)
     wide = (vertices - middle).astype(np.float32).transpose(1, 0, 2).reshape(len(readout), -1)
     seen = (readout.T @ wide).reshape(len(gram), len(vertices), 3).transpose(1, 0, 2).astype(np.float64)
-    damping = 1e-5 * len(readout) * np.eye(len(gram))
-    affine = np.linalg.solve(gram + damping, seen)[:, :-1].reshape(len(vertices), -1, 3, 3)
-    rotations = np.swapaxes(nearest_rotations(affine), -1, -2)
+    rigid = slice(None, size + 1)
+    damping = 1e-5 * len(readout) * np.eye(size + 1)
+    affine = np.linalg.solve(gram[rigid, rigid] + damping, seen[:, rigid])[:, :-1]
+    rotations = np.swapaxes(nearest_rotations(affine.reshape(len(vertices), -1, 3, 3)), -1, -2)
     for _ in range(_ITERATIONS):
-        rotations = _gauss_newton_step(gram, seen, rotations)
-    return rotations, _best_root(gram, seen, rotations) + middle[:, 0]
+        rotations = _gauss_newton_step(gram, seen, rotations, held)
+    shifts = _best_shifts(gram, seen, rotations, held)
+    shifts[:, 0] += middle[:, 0]
+    return rotations, shifts
 
 
-def _unknowns(rotations: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """Stack what the readout multiplies: ``(T, 3J + 1, 3)``."""
+def _unknowns(rotations: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Stack what the readout multiplies: ``(T, 3J + K, 3)``."""
     stacked = np.swapaxes(rotations, -1, -2).reshape(len(rotations), -1, 3)
-    return np.concatenate([stacked, root[:, None]], axis=1)
+    return np.concatenate([stacked, shifts], axis=1)
 
 
-def _best_root(gram: np.ndarray, seen: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+def _best_shifts(gram: np.ndarray, seen: np.ndarray, rotations: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Return the best shifts ``(T, K, 3)`` for rotations."""
+    size = len(gram) - len(held)
     stacked = np.swapaxes(rotations, -1, -2).reshape(len(rotations), -1, 3)
-    return (seen[:, -1] - gram[-1, :-1] @ stacked) / gram[-1, -1]
+    return np.linalg.solve(gram[size:, size:] + np.diag(held), seen[:, size:] - gram[size:, :size] @ stacked)
 
 
-def _gauss_newton_step(gram: np.ndarray, seen: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+def _gauss_newton_step(
+    gram: np.ndarray, seen: np.ndarray, rotations: np.ndarray, held: np.ndarray
+) -> np.ndarray:
     """Turn all bones of all frames a step nearer to the vertices.
 
     A small turn ``o_a`` of each bone moves a vertex by the sum of ``o_a x (R_a c_ia)``; the normal equations
     follow from ``R_a (sum of c_ia c_ib^T) R_b^T``, without any vertex.
     """
     frames, bones = rotations.shape[:2]
-    size = 3 * bones
+    size, shifted = 3 * bones, len(held)
     transposed = np.swapaxes(rotations, -1, -2)
-    root = _best_root(gram, seen, rotations)
-    missing = seen - gram @ _unknowns(rotations, root)
+    missing = seen - gram @ _unknowns(rotations, _best_shifts(gram, seen, rotations, held))
 
-    columns = gram[:-1, :-1].reshape(size, bones, 3).transpose(1, 0, 2) @ transposed
+    columns = gram[:size, :size].reshape(size, bones, 3).transpose(1, 0, 2) @ transposed
     products = rotations @ columns.transpose(0, 2, 1, 3).reshape(frames, bones, 3, size)
     products = products.reshape(frames, bones, 3, bones, 3)
     blocks = -products.transpose(0, 1, 4, 3, 2)
     trace = np.einsum("taibi->tab", products)
     for axis in range(3):
         blocks[:, :, axis, :, axis] += trace
-    arms = (rotations @ gram[-1, :-1].reshape(bones, 3, 1))[..., 0]
-    coupling = cross_matrices(arms).reshape(frames, size, 3)
+    arms = np.einsum("taij,kaj->taki", rotations, gram[size:, :size].reshape(shifted, bones, 3))
+    coupling = cross_matrices(arms).transpose(0, 1, 3, 2, 4).reshape(frames, size, 3 * shifted)
 
-    normal = np.empty((frames, size + 3, size + 3))
+    normal = np.empty((frames, size + 3 * shifted, size + 3 * shifted))
     normal[:, :size, :size] = blocks.reshape(frames, size, size)
     normal[:, :size, size:] = coupling
     normal[:, size:, :size] = np.swapaxes(coupling, 1, 2)
-    normal[:, size:, size:] = gram[-1, -1] * np.eye(3)
-    normal[:, range(size), range(size)] += 1e-6 * gram[-1, -1]
-    moments = rotations @ missing[:, :-1].reshape(frames, bones, 3, 3)
+    normal[:, size:, size:] = np.kron(gram[size:, size:] + np.diag(held), np.eye(3))
+    normal[:, range(size), range(size)] += 1e-6 * gram[size, size]
+    moments = rotations @ missing[:, :size].reshape(frames, bones, 3, 3)
     torque = np.stack([moments[..., i, j] - moments[..., j, i] for i, j in ((1, 2), (2, 0), (0, 1))], axis=-1)
-    pull = np.concatenate([torque.reshape(frames, size), missing[:, -1]], axis=1)
+    # The shifts are the best for these rotations, so nothing pulls at them.
+    pull = np.concatenate([torque.reshape(frames, size), np.zeros((frames, 3 * shifted))], axis=1)
     turns = np.linalg.solve(normal, pull[..., None])[:, :size, 0].reshape(frames, bones, 3)
     return from_vectors(turns) @ rotations

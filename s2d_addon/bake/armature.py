@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Turn a mesh that plays a point cache into a mesh on an armature with keyframes, from ``skeleton.npz``.
+"""Turn a mesh that plays a point cache into a mesh on an armature with keyframes.
 
-The skeleton was fitted to the vertices by the engine. Here each bone's rotation, and the root's location, get
-keys of their own, joined by smooth curves; frames that lie on them need no key.
+Armature and mesh stand in the world, without a transform of their own, as exporters want them. Each bone's
+rotation, and its location where it has one, get keys of their own, joined by smooth curves; frames that lie
+on them need no key.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from typing import cast
 
 import bpy
 import numpy as np
-from mathutils import Vector
+from mathutils import Matrix, Vector
 
 from .. import compat
 from ..typed import mesh_of, present
 from .bake_report import Baked
-from .clip_skeleton import ClipSkeleton, skinned_errors
+from .clip_skeleton import ClipSkeleton, Points, skinned_errors
 from .fcurves import add_smooth_curve
 from .keys import Progress, smooth_between
 from .skeleton_keys import skeleton_keys
@@ -26,8 +27,9 @@ _MEETS = 1e-5  # metres
 
 def bake_armature(
     mesh: bpy.types.Object,
+    name: str,
     skeleton: ClipSkeleton,
-    points: np.ndarray,
+    points: Points,
     times: np.ndarray,
     context: bpy.types.Context,
     *,
@@ -37,15 +39,16 @@ def bake_armature(
     """Put ``mesh`` on a new armature that moves as ``skeleton`` does at the scene frames ``times`` ``(T,)``.
 
     No vertex strays further than ``tolerance`` metres from where keys at all frames would have it; 0 makes
-    them. ``points`` ``(T, V, 3)`` are the clip's vertices, which the outcome is compared with. Returns the
-    armature, at the mesh's place, and what was made.
+    them. ``points`` ``(T, V, 3)`` are the clip's vertices in the world, which the outcome is compared with.
+    Returns the armature, called ``name``, and what was made.
     """
     channels = skeleton.channels()
     kept = skeleton_keys(skeleton, channels, tolerance)
-    item = _build(mesh, skeleton, context)
+    item = _build(mesh, name, skeleton, context)
     curves = compat.new_fcurves(item, item.name)
     bones = [f'pose.bones["{name}"]' for name in skeleton.names]
-    paths = [*(f"{bone}.rotation_quaternion" for bone in bones), f"{bones[0]}.location"]
+    paths = [f"{bone}.rotation_quaternion" for bone in bones]
+    paths += [f"{bone}.location" for bone in bones[: skeleton.located]]
     for path, values, keys in zip(paths, channels, kept, strict=True):
         for index, column in enumerate(values.T):
             add_smooth_curve(curves, path, times, column, keys, index)
@@ -95,15 +98,13 @@ def _armature_modifiers(item: bpy.types.Object) -> list[bpy.types.ArmatureModifi
 # ---- objects ---------------------------------------------------------------------------------
 
 
-def _build(mesh: bpy.types.Object, skeleton: ClipSkeleton, context: bpy.types.Context) -> bpy.types.Object:
-    """Build the armature at rest, where ``mesh`` is."""
-    root = present(mesh.parent)
-    name = f"{root.name} armature"
+def _build(
+    mesh: bpy.types.Object, name: str, skeleton: ClipSkeleton, context: bpy.types.Context
+) -> bpy.types.Object:
+    """Build the armature at rest, in the collections of ``mesh``."""
     data = bpy.data.armatures.new(name)
     item = bpy.data.objects.new(name, data)
     item.show_in_front = True
-    item.parent = root
-    item.matrix_parent_inverse, item.matrix_basis = mesh.matrix_parent_inverse, mesh.matrix_basis
     objects, in_view = present(context.view_layer).objects, present(context.scene).collection.objects
     active = objects.active
     in_view.link(item)  # bones are made in edit mode, for which it must be in view
@@ -125,22 +126,29 @@ def _add_bones(data: bpy.types.Armature, skeleton: ClipSkeleton) -> None:
         made = data.edit_bones.new(name)
         made.head, made.tail = skeleton.heads[bone], skeleton.tails[bone]
         made.align_roll(Vector(skeleton.matrices[bone, :3, 2].tolist()))
+        made.use_deform = bool((skeleton.weight_values[skeleton.weight_bones == bone] > 0).any())
         parent = skeleton.parents[bone]
         if parent >= 0:
             made.parent = data.edit_bones[skeleton.names[parent]]
-            made.use_connect = bool(np.abs(skeleton.tails[parent] - skeleton.heads[bone]).max() < _MEETS)
+            # What is connected cannot go anywhere.
+            meets = np.abs(skeleton.tails[parent] - skeleton.heads[bone]).max() < _MEETS
+            made.use_connect = bool(meets and bone >= skeleton.located)
 
 
 def _skin(mesh: bpy.types.Object, skeleton: ClipSkeleton, item: bpy.types.Object) -> None:
-    """Put the mesh at rest and let the armature move it, before whatever else changes it."""
+    """Put the mesh at rest below the armature and let it be moved by it, before whatever else changes it."""
+    mesh.parent = item
+    mesh.matrix_parent_inverse, mesh.matrix_basis = Matrix(), Matrix()
     data = mesh_of(mesh)
     data.vertices.foreach_set("co", np.ascontiguousarray(skeleton.rest_vertices).ravel())
     data.update()
     for bone, name in enumerate(skeleton.names):
         if name in mesh.vertex_groups:
             mesh.vertex_groups.remove(mesh.vertex_groups[name])
-        group = mesh.vertex_groups.new(name=name)
         chosen = (skeleton.weight_bones == bone) & (skeleton.weight_values > 0)
+        if not chosen.any():
+            continue
+        group = mesh.vertex_groups.new(name=name)
         vertices, values = np.nonzero(chosen)[0], skeleton.weight_values[chosen]
         for value in np.unique(values):  # one call for all vertices of a weight: most have the weight 1
             group.add(vertices[values == value].tolist(), float(value), "REPLACE")

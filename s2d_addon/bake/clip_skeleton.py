@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -18,9 +19,25 @@ from .rig import Motion, pose, simple_rig
 _FRAMES_AT_ONCE = 32
 
 
+class Points(Protocol):
+    """Vertices ``(T, V, 3)``: an array, or what is read and placed as it is asked for."""
+
+    def __len__(self) -> int:
+        """Return T."""
+        ...
+
+    def __getitem__(self, frames: slice, /) -> np.ndarray:
+        """Return the vertices of some frames."""
+        ...
+
+
 @dataclass(frozen=True)
 class ClipSkeleton:
-    """A skeleton's rest pose and skin, and its motion in T frames: the arrays of ``skeleton.npz``."""
+    """A skeleton's rest pose and skin, and its motion in T frames: the arrays of ``skeleton.npz``.
+
+    ``moves`` ``(T, M, 3)`` is for skeletons that are baked: how far the M bones after the root go from their
+    place on their parents, as their poses have it. Others only turn.
+    """
 
     names: list[str]
     parents: np.ndarray
@@ -32,18 +49,29 @@ class ClipSkeleton:
     weight_values: np.ndarray
     rotations: np.ndarray
     locations: np.ndarray
+    moves: np.ndarray | None = None
 
     def channels(self) -> list[np.ndarray]:
-        """Return what pose bones do: quaternions ``(T, 4)`` of each, last the root's location ``(T, 3)``."""
+        """Return what pose bones do: quaternions ``(T, 4)`` of each, then locations ``(T, 3)``.
+
+        The locations are those of the root and the bones after it, as many as :attr:`located`.
+        """
         rest = self.matrices[0]
-        return [*np.swapaxes(self.rotations, 0, 1), (self.locations - rest[:3, 3]) @ rest[:3, :3]]
+        moves = [] if self.moves is None else [*np.swapaxes(self.moves, 0, 1)]
+        return [*np.swapaxes(self.rotations, 0, 1), (self.locations - rest[:3, 3]) @ rest[:3, :3], *moves]
+
+    @property
+    def located(self) -> int:
+        """How many bones, from the root on, have a location of their own."""
+        return 1 + (0 if self.moves is None else self.moves.shape[1])
 
     def move(self, channels: list[np.ndarray]) -> Motion:
         """Pose the bones by such channels."""
-        *rotations, location = channels
+        rotations, locations = channels[: len(self.names)], channels[len(self.names) :]
         rig = simple_rig(self.names, self.parents, self.matrices, self.tails)
         turns = (to_matrices(values) for values in rotations)
-        return pose(rig, dict(zip(self.names, turns, strict=True)), self.names[0], location)
+        moves = dict(zip(self.names, locations, strict=False))
+        return pose(rig, dict(zip(self.names, turns, strict=True)), self.names[0], locations[0], moves)
 
 
 def read_skeleton(folder: Path, frames: np.ndarray) -> ClipSkeleton:
@@ -57,8 +85,9 @@ def read_skeleton(folder: Path, frames: np.ndarray) -> ClipSkeleton:
             "no_skeleton", "The clip's skeleton is not there yet: wait for the import's end, or import again."
         )
     try:
-        found = read_arrays(path, [field.name for field in fields(ClipSkeleton)])
-        data = {field.name: found[field.name] for field in fields(ClipSkeleton)}
+        names = [field.name for field in fields(ClipSkeleton) if field.name != "moves"]
+        found = read_arrays(path, names)
+        data = {name: found[name] for name in names}
     except (ValueError, KeyError) as error:
         raise InputError("no_skeleton", f"{path} is damaged: import the clip again.") from error
     for name in ("matrices", "rotations", "locations"):
@@ -68,7 +97,7 @@ def read_skeleton(folder: Path, frames: np.ndarray) -> ClipSkeleton:
 
 
 def skinned_errors(
-    skeleton: ClipSkeleton, motion: Motion, points: np.ndarray, progress: Progress
+    skeleton: ClipSkeleton, motion: Motion, points: Points, progress: Progress
 ) -> tuple[float, float]:
     """Return the skinned vertices' mean and largest distance from ``points`` ``(T, V, 3)``."""
     bones = len(skeleton.names)
@@ -85,7 +114,7 @@ def skinned_errors(
         some = stacked[start : start + _FRAMES_AT_ONCE]
         wide = readout @ some.reshape(len(some), 4 * bones, 3).transpose(1, 0, 2).reshape(4 * bones, -1)
         shown = wide.reshape(-1, len(some), 3).transpose(1, 0, 2)
-        distances = np.linalg.norm(shown - points[start : start + len(some)], axis=-1)
+        distances = np.linalg.norm(shown - points[start : start + _FRAMES_AT_ONCE], axis=-1)
         total, worst = total + float(distances.sum()), max(worst, float(distances.max()))
         progress(start / len(points))
     return total / (len(points) * len(weights)), worst

@@ -23,6 +23,8 @@ from . import armature, scene_files, shape_keys
 from .bake_report import MANY_SHAPE_KEYS, Baked, told
 from .clip_skeleton import read_skeleton
 from .keys import Progress
+from .rig_presets import RIG_PRESETS
+from .standing_rig import PlacedPoints, RigOptions, even_scale, standing_rig
 
 BAKED = "clip_baked"  # on the clip's empty: what the last bake made, for the panel
 _BUTTON_KIND = "s2d_bake_kind"  # in the context of a kind's button, which alone can tell poll what it is
@@ -46,7 +48,8 @@ _KINDS: tuple[tuple[str, str, str, _Icon, int], ...] = (
     (
         "ARMATURE",
         "Armature",
-        "A standard skeleton that moves the mesh, its bones named as Rigify's: to edit, retarget and export",
+        "An armature on the floor that moves the mesh, its rest pose upright at the origin: to edit, "
+        "retarget and export",
         "ARMATURE_DATA",
         2,
     ),
@@ -105,6 +108,43 @@ class S2D_OT_bake(_MotionOperator):
             soft_max=20.0,
         ),
     ]
+    preset: Annotated[
+        str,
+        bpy.props.EnumProperty(
+            name="Bones",
+            description="Whose names, axes and hierarchy the armature's bones have",
+            items=[(key, preset.label, preset.description) for key, preset in RIG_PRESETS.items()],
+        ),
+    ]
+    rest_pose: Annotated[
+        str,
+        bpy.props.EnumProperty(
+            name="Rest Pose",
+            description="How the armature and its mesh stand at rest",
+            items=(
+                ("A", "A-Pose", "Arms halfway down"),
+                ("T", "T-Pose", "Arms level"),
+            ),
+        ),
+    ]
+    root_motion: Annotated[
+        bool,
+        bpy.props.BoolProperty(
+            name="Root Motion",
+            description="The root bone goes the person's way on the floor and turns with it, as game engines "
+            "take root motion. Off: it stays at the origin and the hips carry all",
+            default=True,
+        ),
+    ]
+    stretch: Annotated[
+        bool,
+        bpy.props.BoolProperty(
+            name="Follow the Skin",
+            description="Bones may leave their places by some millimetres, so that the skin is where it is "
+            "in the clip. Off: they only turn, and joints stay connected",
+            default=True,
+        ),
+    ]
     filepath: Annotated[
         str,
         bpy.props.StringProperty(
@@ -141,6 +181,17 @@ class S2D_OT_bake(_MotionOperator):
         self.filter_glob = f"*{scene_files.SUFFIXES[self.kind]}"
         present(context.window_manager).fileselect_add(self)
         return {"RUNNING_MODAL"}
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        """Draw the options of the kind that is baked."""
+        layout = present(self.layout)
+        layout.use_property_split = True
+        layout.prop(self, "kind")
+        if self.kind == "ARMATURE":
+            for name in ("preset", "rest_pose", "root_motion", "stretch"):
+                layout.prop(self, name)
+        if self.kind not in scene_files.SUFFIXES:
+            layout.prop(self, "tolerance")
 
     def check(self, _context: bpy.types.Context) -> bool:
         """Give the name in the file dialog its ending, so that it asks before a file is replaced."""
@@ -184,17 +235,42 @@ class S2D_OT_bake(_MotionOperator):
         points = open_point_cache(folder / FILES["mesh"])[frames[0] : frames[-1] + 1]
         times = scene.scene_frames(root, frames, present(context.scene))
         if self.kind == "ARMATURE":
-            skeleton = read_skeleton(folder, frames)
-            _unbake(root, mesh)
-            item, baked = armature.bake_armature(
-                mesh, skeleton, points, times, context, tolerance=tolerance, progress=progress
-            )
-            item[scene.CLIP_PART] = "armature"
-            return baked
+            return self._bake_armature(root, mesh, points, times, context, progress)
         _unbake(root, mesh)
         return shape_keys.bake_shape_keys(
             mesh, points, times, absolute=self.kind == "FAST", tolerance=tolerance, progress=progress
         )
+
+    def _bake_armature(
+        self,
+        root: bpy.types.Object,
+        mesh: bpy.types.Object,
+        points: np.ndarray,
+        times: np.ndarray,
+        context: bpy.types.Context,
+        progress: Progress,
+    ) -> Baked:
+        clip = read_skeleton(scene.motion_folder(root), np.array(scene.frames_shown(root)))
+        place = np.array(scene.place_below(root, mesh))
+        options = RigOptions(RIG_PRESETS[self.preset], self.rest_pose, self.root_motion, self.stretch)
+        placed, scale = PlacedPoints(points, place), even_scale(place, root.name)
+        fps = root[scene.CLIP_FPS] * root[scene.SPEED]
+        skeleton = standing_rig(clip, placed, scale, fps, options, lambda done: progress(0.5 * done))
+        _unbake(root, mesh)
+        scene.set_loose(root, mesh)
+        item, baked = armature.bake_armature(
+            mesh,
+            f"{root.name} armature",
+            skeleton,
+            placed,
+            times,
+            context,
+            tolerance=self.tolerance / 1000,
+            progress=lambda done: progress(0.5 + 0.5 * done),
+        )
+        item[scene.CLIP_PART] = "armature"
+        scene.link_loose(root, item)
+        return baked
 
     def _export(self, root: bpy.types.Object, path: Path, context: bpy.types.Context) -> Baked:
         ends = np.array(scene.frames_shown(root))[[0, -1]]
@@ -241,6 +317,7 @@ def _unbake(root: bpy.types.Object, mesh: bpy.types.Object) -> None:
     if root.get(BAKED):
         shape_keys.remove_shape_keys(mesh)
         armature.remove_armature(mesh, scene.find_parts(root, "armature"))
+        scene.bring_back(root, mesh)
         del root[BAKED]
 
 

@@ -55,8 +55,18 @@ def simple_rig(names: list[str], parents: np.ndarray, rest: np.ndarray, tails: n
     return Rig(tuple(names), parents, rest, tails, offsets, np.tile(np.eye(4), (count, 1, 1)), yes, yes, yes)
 
 
-def pose(rig: Rig, rotations: dict[str, np.ndarray], root: str, location: np.ndarray) -> Motion:
-    """Pose a rig: bones by their own ``rotations`` (T, 3, 3), ``root`` also by its ``location`` (T, 3)."""
+def pose(
+    rig: Rig,
+    rotations: dict[str, np.ndarray],
+    root: str,
+    location: np.ndarray,
+    moves: dict[str, np.ndarray] | None = None,
+) -> Motion:
+    """Pose a rig: bones by their own ``rotations`` (T, 3, 3), ``root`` also by its ``location`` (T, 3).
+
+    ``moves`` are locations (T, 3) of other bones that have some.
+    """
+    moves = {**(moves or {}), root: location}
     frames = len(location)
     turned = np.empty((frames, len(rig.names), 3, 3))
     heads = np.empty((frames, len(rig.names), 3))
@@ -65,6 +75,6 @@ def pose(rig: Rig, rotations: dict[str, np.ndarray], root: str, location: np.nda
         above, base = (turned[:, parent], heads[:, parent]) if parent >= 0 else (np.eye(3), np.zeros(3))
         unposed = above @ offset[:3, :3] if rig.turns[j] else rig.rest[j, :3, :3]
         turned[:, j] = unposed @ rotations.get(name, basis[:3, :3])
-        shift = location if name == root else basis[:3, 3]
+        shift = moves.get(name, basis[:3, 3])
         heads[:, j] = base + above @ offset[:3, 3] + apply(unposed if rig.shifts[j] else np.eye(3), shift)
     return Motion(rig, turned, heads)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which frames of a clip's skeleton get keys: each bone's rotation, and the root's location, its own.
+"""Which frames of a skeleton get keys: each bone's rotation, and each location, its own.
 
 How far the smooth curves may stray is told by what they do: the corners of a box round each bone's vertices
 bound how far any vertex strays. NumPy alone.
@@ -24,7 +24,8 @@ def skeleton_keys(skeleton: ClipSkeleton, channels: list[np.ndarray], tolerance:
     """
     corners = _corners(skeleton)
     wanted = _corner_places(skeleton.move(channels), corners)
-    arms = np.append(2 * _reach(skeleton), 1.0)  # metres for a unit of a quaternion, or of the location
+    # Metres for a unit of a quaternion, or of a location.
+    arms = np.append(2 * _reach(skeleton), np.ones(skeleton.located))
     kept = [smooth_keys(values, tolerance / arm) for values, arm in zip(channels, arms, strict=True)]
     above = _above(skeleton)
     while True:
@@ -44,9 +45,10 @@ def skeleton_keys(skeleton: ClipSkeleton, channels: list[np.ndarray], tolerance:
 
 
 def _above(skeleton: ClipSkeleton) -> np.ndarray:
-    """Tell ``(J, J + 1)`` which channels move each bone: its own, those above it and the root's location."""
-    above = np.eye(len(skeleton.names), len(skeleton.names) + 1, dtype=bool)
-    above[:, -1] = True
+    """Tell ``(J, C)`` which channels move each bone: its own, and those of the bones above it."""
+    bones = len(skeleton.names)
+    above = np.eye(bones, dtype=bool)
+    above = np.concatenate([above, above[:, : skeleton.located]], axis=1)
     for bone, parent in enumerate(skeleton.parents):
         if parent >= 0:
             above[bone] |= above[parent]

@@ -47,7 +47,7 @@ class S2D_OT_view_clip(ClipOperator):
 
 
 class S2D_OT_place_clip(ClipOperator):
-    """Place the person, and with it video, camera and armature, in the scene"""
+    """Place the person, and with it video and camera, in the scene. A baked armature stays where it is"""
 
     bl_idname = "s2d.place_clip"
     bl_label = "Place Clip"

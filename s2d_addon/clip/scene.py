@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,6 +40,9 @@ CLIP_KEY = "clip_key"
 CLIP_EDIT = "clip_edit"  # name of the folder, inside the clip's own, with the cleaned-up motion it shows
 CLIP_INFO = "clip_info"  # what operators need to know of the clip where its files are missing
 CLIP_PART = "clip_part"
+CLIP_OWNER = "clip_owner"  # on a part that is no child of the clip's empty: the empty
+CLIP_LOOSE = "clip_loose_"  # on the empty, before the name of such a part: the part
+_PLACE = "clip_place"  # on such a part: where it was below the empty
 WAITING = "clip_waiting"  # on a part that stands in for what is still being decoded
 
 CACHE_MODIFIER = "Sparse2Dense"
@@ -154,7 +158,7 @@ def is_finished(root: bpy.types.Object) -> bool:
 def remove_clip(root: bpy.types.Object) -> None:
     """Take a clip out of the file, with all that only it used."""
     collections = root.users_collection
-    remove_objects([root, *root.children_recursive])
+    remove_objects(list(dict.fromkeys([root, *root.children_recursive, *_loose(root)])))
     bpy.data.batch_remove([item for item in collections if not item.all_objects and not item.children])
 
 
@@ -181,6 +185,9 @@ def _materials_of(group: bpy.types.NodeTree) -> list[bpy.types.Material]:
 def find_root(item: bpy.types.Object | None) -> bpy.types.Object | None:
     """Return the empty of the clip that ``item`` belongs to, or None."""
     while item and not _is_root(item):
+        owner = item.get(CLIP_OWNER)
+        if isinstance(owner, bpy.types.Object) and _is_root(owner):
+            return owner
         item = item.parent
     return item
 
@@ -191,8 +198,50 @@ def find_part(root: bpy.types.Object, part: str) -> bpy.types.Object | None:
 
 
 def find_parts(root: bpy.types.Object, part: str) -> list[bpy.types.Object]:
-    """Return all children of the clip's empty that are such a part."""
-    return [child for child in root.children if child.get(CLIP_PART) == part]
+    """Return all children of the clip's empty, and what was taken off it, that are such a part."""
+    return [item for item in (*root.children, *_loose(root)) if item.get(CLIP_PART) == part]
+
+
+def set_loose(root: bpy.types.Object, item: bpy.types.Object) -> None:
+    """Take a child off the clip's empty, so that it stands in the world by itself, and still find it."""
+    place = item.matrix_parent_inverse @ item.matrix_basis
+    item[_PLACE] = np.ravel(_rows(place)).tolist()
+    item.parent = None
+    item.matrix_basis = Matrix()
+    link_loose(root, item)
+
+
+def link_loose(root: bpy.types.Object, item: bpy.types.Object) -> None:
+    """Let an object that is no child of the clip's empty be a part of the clip."""
+    item[CLIP_OWNER] = root
+    root[CLIP_LOOSE + item[CLIP_PART]] = item
+
+
+def place_below(root: bpy.types.Object, item: bpy.types.Object) -> Matrix:
+    """Return where in the world a part of the clip is, or would be if :func:`bring_back` were called."""
+    place = item.get(_PLACE)
+    return world_place(root) @ _matrix(place) if place else world_place(item)
+
+
+def bring_back(root: bpy.types.Object, item: bpy.types.Object) -> None:
+    """Hang a part that :func:`set_loose` took off the clip's empty on it again, where it was."""
+    if place := item.get(_PLACE):
+        item.parent = root
+        item.matrix_parent_inverse = Matrix()
+        item.matrix_basis = _matrix(place)
+        del item[_PLACE], item[CLIP_OWNER], root[CLIP_LOOSE + item[CLIP_PART]]
+
+
+def world_place(item: bpy.types.Object) -> Matrix:
+    """Return where an object is in the world, though it was placed only just now."""
+    above = item.parent
+    return (world_place(above) @ item.matrix_parent_inverse if above else Matrix()) @ item.matrix_basis
+
+
+def _loose(root: bpy.types.Object) -> list[bpy.types.Object]:
+    """Return the clip's parts that stand in the world by themselves, and are in a scene."""
+    items = [value for key, value in root.items() if key.startswith(CLIP_LOOSE)]
+    return [item for item in items if isinstance(item, bpy.types.Object) and item.users_scene]
 
 
 def all_roots() -> list[bpy.types.Object]:
@@ -304,7 +353,12 @@ def set_resolution(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
 def floor_placement(root: bpy.types.Object) -> Matrix:
     """Return where the clip's empty has to be for the person to stand at the origin, facing -Y."""
     floor = root[CLIP_INFO].get("floor")
-    return Matrix([floor[row : row + 4] for row in range(0, 16, 4)]) if floor else root.matrix_basis.copy()
+    return _matrix(floor) if floor else root.matrix_basis.copy()
+
+
+def _matrix(values: Sequence[float]) -> Matrix:
+    """Return a matrix that was kept as its sixteen numbers, row by row."""
+    return Matrix([values[row : row + 4] for row in range(0, 16, 4)])
 
 
 def clip_bounds(root: bpy.types.Object) -> np.ndarray | None:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from ...models.errors import InputError
 from ...models.whole_files import write_whole
+from ..bake.rig_presets import LIMBS, MIXAMO_LIMBS, TRUNK, UNREAL_LIMBS, VRM_LIMBS, VRM_TRUNK
 
-TRUNK_BONES = ("spine", "spine.001", "spine.002", "spine.003", "spine.004", "spine.005", "spine.006")
-LIMB_BONES = ("shoulder", "upper_arm", "forearm", "hand", "thigh", "shin", "foot", "toe")
+TRUNK_BONES, LIMB_BONES = TRUNK, LIMBS
 BONES = TRUNK_BONES + tuple(f"{limb}.{side}" for side in "LR" for limb in LIMB_BONES)
 """All bones that can be mapped, from the hips up, then the left and the right limbs."""
 
@@ -52,9 +52,6 @@ class Preset:
         return {ours: theirs for ours, theirs in names.items() if theirs != "-"}
 
 
-_UNREAL_LIMBS = "clavicle_* upperarm_* lowerarm_* hand_* thigh_* calf_* foot_* ball_*"
-_MIXAMO_LIMBS = "*Shoulder *Arm *ForeArm *Hand *UpLeg *Leg *Foot *ToeBase"
-
 PRESETS = (
     Preset(
         "Rigify Controls (FK)",
@@ -69,12 +66,13 @@ PRESETS = (
         " ".join(f"DEF-{limb}.*" for limb in LIMB_BONES),
         ("L", "R"),
     ),
-    Preset("Mixamo", "Hips Spine Spine1 Spine2 Neck - Head", _MIXAMO_LIMBS, ("Left", "Right")),
-    Preset("Unreal 5", "pelvis spine_01 spine_03 spine_05 neck_01 neck_02 head", _UNREAL_LIMBS, ("l", "r")),
+    Preset("Mixamo", "Hips Spine Spine1 Spine2 Neck - Head", MIXAMO_LIMBS, ("Left", "Right")),
+    Preset("VRM, Unity Humanoid", VRM_TRUNK, VRM_LIMBS, ("left", "right")),
+    Preset("Unreal 5", "pelvis spine_01 spine_03 spine_05 neck_01 neck_02 head", UNREAL_LIMBS, ("l", "r")),
     Preset(
         "Unreal 4, MPFB Game Engine",
         "pelvis spine_01 spine_02 spine_03 neck_01 - head",
-        _UNREAL_LIMBS,
+        UNREAL_LIMBS,
         ("l", "r"),
     ),
     Preset(
@@ -86,21 +84,15 @@ PRESETS = (
     Preset(
         "MPFB CMU, MotionBuilder",
         "Hips LowerBack Spine Spine1 Neck Neck1 Head",
-        _MIXAMO_LIMBS,
+        MIXAMO_LIMBS,
         ("Left", "Right"),
     ),
     Preset(
-        "VRM, VRoid",
+        "VRoid",
         "J_Bip_C_Hips J_Bip_C_Spine J_Bip_C_Chest J_Bip_C_UpperChest J_Bip_C_Neck - J_Bip_C_Head",
         "J_Bip_*_Shoulder J_Bip_*_UpperArm J_Bip_*_LowerArm J_Bip_*_Hand "
         "J_Bip_*_UpperLeg J_Bip_*_LowerLeg J_Bip_*_Foot J_Bip_*_ToeBase",
         ("L", "R"),
-    ),
-    Preset(
-        "Unity Humanoid",
-        "Hips Spine Chest UpperChest Neck - Head",
-        "*Shoulder *UpperArm *LowerArm *Hand *UpperLeg *LowerLeg *Foot *Toes",
-        ("Left", "Right"),
     ),
     Preset(
         "Daz Genesis 8",
