@@ -211,7 +211,7 @@ def find(name: str, rig: str, names: Iterable[str], own: Path) -> tuple[str, dic
             raise InputError(
                 "bone_map",
                 f'No preset fits "{rig}", whose bones are called {seen} ...: names of {known} were '
-                "looked for. Choose one, or pick bones in the list.",
+                "looked for: choose one, or pick bones in the list.",
             )
         return preset.label, preset.bones
     for preset in PRESETS:
