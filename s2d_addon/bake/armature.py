@@ -34,13 +34,15 @@ def bake_armature(
     context: bpy.types.Context,
     *,
     tolerance: float,
+    cyclic: bool,
     progress: Progress,
 ) -> tuple[bpy.types.Object, Baked]:
     """Put ``mesh`` on a new armature that moves as ``skeleton`` does at the scene frames ``times`` ``(T,)``.
 
     No vertex strays further than ``tolerance`` metres from where keys at all frames would have it; 0 makes
-    them. ``points`` ``(T, V, 3)`` are the clip's vertices in the world, which the outcome is compared with.
-    Returns the armature, called ``name``, and what was made.
+    them. ``cyclic`` lets the motion repeat, the root's way going on. ``points`` ``(T, V, 3)`` are the clip's
+    vertices in the world, which the outcome is compared with. Returns the armature, called ``name``, and
+    what was made.
     """
     channels = skeleton.channels()
     kept = skeleton_keys(skeleton, channels, tolerance)
@@ -52,11 +54,14 @@ def bake_armature(
     for path, values, keys in zip(paths, channels, kept, strict=True):
         for index, column in enumerate(values.T):
             add_smooth_curve(curves, path, times, column, keys, index)
-    compat.group_curves(present(present(item.animation_data).action))
+    action = present(present(item.animation_data).action)
+    compat.group_curves(action)
+    if cyclic:
+        _repeat(action, curves, f"{bones[0]}.location", times)
     _skin(mesh, skeleton, item)
     motion = skeleton.move([smooth_between(*channel) for channel in zip(channels, kept, strict=True)])
     mean, worst = skinned_errors(skeleton, motion, points, progress)
-    return item, Baked(len(points), mean, worst, sum(map(len, kept)))
+    return item, Baked(len(times), mean, worst, sum(map(len, kept)))
 
 
 def armature_of(item: bpy.types.Object) -> bpy.types.Armature:
@@ -93,6 +98,17 @@ def remove_armature(mesh: bpy.types.Object, armatures: list[bpy.types.Object]) -
 
 def _armature_modifiers(item: bpy.types.Object) -> list[bpy.types.ArmatureModifier]:
     return [modifier for modifier in item.modifiers if isinstance(modifier, bpy.types.ArmatureModifier)]
+
+
+def _repeat(
+    action: bpy.types.Action, curves: bpy.types.ActionChannelbagFCurves, way: str, times: np.ndarray
+) -> None:
+    """Let an action repeat before and after itself; those at the path ``way`` go on from their end."""
+    action.use_frame_range = action.use_cyclic = True
+    action.frame_start, action.frame_end = float(times[0]), float(times[-1])
+    for curve in curves:
+        cycles = cast(bpy.types.FModifierCycles, curve.modifiers.new("CYCLES"))
+        cycles.mode_before = cycles.mode_after = "REPEAT_OFFSET" if curve.data_path == way else "REPEAT"
 
 
 # ---- objects ---------------------------------------------------------------------------------

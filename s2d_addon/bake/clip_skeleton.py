@@ -99,7 +99,10 @@ def read_skeleton(folder: Path, frames: np.ndarray) -> ClipSkeleton:
 def skinned_errors(
     skeleton: ClipSkeleton, motion: Motion, points: Points, progress: Progress
 ) -> tuple[float, float]:
-    """Return the skinned vertices' mean and largest distance from ``points`` ``(T, V, 3)``."""
+    """Return the skinned vertices' mean and largest distance from ``points`` ``(T, V, 3)``.
+
+    Of a longer ``motion`` the frames after those are left out.
+    """
     bones = len(skeleton.names)
     weights = np.zeros((len(skeleton.rest_vertices), bones), np.float32)
     np.put_along_axis(weights, skeleton.weight_bones.astype(np.int64), skeleton.weight_values, axis=1)
@@ -109,6 +112,7 @@ def skinned_errors(
     turns = motion.rotations @ np.swapaxes(skeleton.matrices[:, :3, :3], -1, -2)
     shifts = motion.heads - (turns @ skeleton.heads[..., None])[..., 0]
     stacked = np.concatenate([np.swapaxes(turns, -1, -2), shifts[:, :, None]], axis=2).astype(np.float32)
+    stacked = stacked[: len(points)]
     total, worst = 0.0, 0.0
     for start in range(0, len(points), _FRAMES_AT_ONCE):
         some = stacked[start : start + _FRAMES_AT_ONCE]

@@ -145,6 +145,17 @@ class S2D_OT_bake(_MotionOperator):
             default=True,
         ),
     ]
+    seam: Annotated[
+        int,
+        bpy.props.IntProperty(
+            name="Loop",
+            description="How many of the last frames go over into the first one's pose, so that the action "
+            "repeats without a jump. 0: no loop",
+            default=0,
+            min=0,
+            soft_max=30,
+        ),
+    ]
     filepath: Annotated[
         str,
         bpy.props.StringProperty(
@@ -188,7 +199,7 @@ class S2D_OT_bake(_MotionOperator):
         layout.use_property_split = True
         layout.prop(self, "kind")
         if self.kind == "ARMATURE":
-            for name in ("preset", "rest_pose", "root_motion", "stretch"):
+            for name in ("preset", "rest_pose", "root_motion", "stretch", "seam"):
                 layout.prop(self, name)
         if self.kind not in scene_files.SUFFIXES:
             layout.prop(self, "tolerance")
@@ -252,7 +263,9 @@ class S2D_OT_bake(_MotionOperator):
     ) -> Baked:
         clip = read_skeleton(scene.motion_folder(root), np.array(scene.frames_shown(root)))
         place = np.array(scene.place_below(root, mesh))
-        options = RigOptions(RIG_PRESETS[self.preset], self.rest_pose, self.root_motion, self.stretch)
+        options = RigOptions(
+            RIG_PRESETS[self.preset], self.rest_pose, self.root_motion, self.stretch, self.seam
+        )
         placed, scale = PlacedPoints(points, place), even_scale(place, root.name)
         fps = root[scene.CLIP_FPS] * root[scene.SPEED]
         skeleton = standing_rig(clip, placed, scale, fps, options, lambda done: progress(0.5 * done))
@@ -262,10 +275,11 @@ class S2D_OT_bake(_MotionOperator):
             mesh,
             f"{root.name} armature",
             skeleton,
-            placed,
+            placed.before(self.seam),  # of a loop's seam the clip has nothing
             times,
             context,
             tolerance=self.tolerance / 1000,
+            cyclic=self.seam > 0,
             progress=lambda done: progress(0.5 + 0.5 * done),
         )
         item[scene.CLIP_PART] = "armature"

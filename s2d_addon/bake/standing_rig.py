@@ -10,6 +10,7 @@ Everything is in the world's axes: z up, the rest pose faces -y.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,6 +55,12 @@ class PlacedPoints:
         self._points = points
         self._turn, self._shift = matrix[:3, :3].astype(np.float32), matrix[:3, 3].astype(np.float32)
 
+    def before(self, count: int) -> PlacedPoints:
+        """Return the points without the last ``count`` frames, of at least the first frame."""
+        placed = copy(self)
+        placed._points = self._points[: max(len(self) - count, 1)]
+        return placed
+
     def __len__(self) -> int:
         """Return T."""
         return len(self._points)
@@ -74,13 +81,15 @@ def even_scale(matrix: np.ndarray, name: str) -> float:
 @dataclass(frozen=True)
 class RigOptions:
     """What the user chose: the ``preset``; the ``rest_pose``, ``A`` or ``T``; whether the root bone carries
-    the way (``root_motion``) or stays at the origin; and whether bones may leave their places a little to
-    follow the skin (``stretch``)."""
+    the way (``root_motion``) or stays at the origin; whether bones may leave their places a little to
+    follow the skin (``stretch``); and of a loop, how many of the last frames go over into the first
+    (``seam``), 0 for none."""
 
     preset: RigPreset
     rest_pose: str = "A"
     root_motion: bool = True
     stretch: bool = True
+    seam: int = 0
 
 
 def standing_rig(
@@ -105,7 +114,8 @@ def standing_rig(
         some = slice(start, start + _FRAMES_AT_ONCE)
         rotations[some], shifts[some] = _fit(skeleton, points[some], stretch=options.stretch)
         progress(start / frames)
-    return _on_root(skeleton, rotations, shifts, fps, options)
+    rig = _on_root(skeleton, rotations, shifts, fps, options)
+    return _closed(rig, options.seam) if options.seam else rig
 
 
 # ---- bones -----------------------------------------------------------------------------------
@@ -365,6 +375,22 @@ def _way(hips: np.ndarray, places: np.ndarray, spread: float) -> tuple[np.ndarra
     turn[:, 1, 0], turn[:, 0, 1] = np.sin(angle), -np.sin(angle)
     place = np.concatenate([_smoothed(places[:, :2], spread), np.zeros((len(places), 1))], axis=1)
     return turn, place
+
+
+def _closed(rig: ClipSkeleton, seam: int) -> ClipSkeleton:
+    """Let the last ``seam`` frames go over into the first frame's pose; the root's way goes on."""
+    seam = min(seam, len(rig.rotations) - 1)
+    share = np.zeros((len(rig.rotations), 1, 1))
+    share[len(share) - 1 - seam :, 0, 0] = _smooth_step(np.linspace(-1, 1, seam + 1))
+    first, last = rig.rotations[0], rig.rotations[-1]
+    first = first * np.where((first * last).sum(-1, keepdims=True) < 0, -1.0, 1.0)
+    turned = rig.rotations + share * (first - last)
+    moves = rig.moves
+    return replace(
+        rig,
+        rotations=turned / np.linalg.norm(turned, axis=-1, keepdims=True),
+        moves=None if moves is None else moves + share * (moves[0] - moves[-1]),
+    )
 
 
 def _smoothed(values: np.ndarray, spread: float) -> np.ndarray:

@@ -177,6 +177,24 @@ def bones_that_only_turn_stay_connected():
 
 
 @check
+def loop_goes_on_without_a_jump():
+    imported()
+    bpy.ops.s2d.bake(kind="ARMATURE", seam=14, tolerance=0)
+    assert distances((0, 3, 5)).max() < 0.025, "only the seam is changed"
+    assert reported()[1] < 0.025
+    armature, length = part("armature"), FRAMES - 1
+    way = joints(armature, START + length)["root"] - joints(armature, START)["root"]
+    assert np.abs(way).max() > 1e-4
+    for frame in (0, 1, 8):
+        once, again = (joints(armature, START + frame + passes * length) for passes in (0, 2))
+        for name, place in once.items():
+            np.testing.assert_allclose(again[name], place + 2 * way, atol=1e-4)
+    steps = [joints(armature, START + frame) for frame in range(length - 8, length + 8)]
+    jumps = [max(np.linalg.norm(b[name] - a[name]) for name in a) for a, b in itertools.pairwise(steps)]
+    assert max(jumps) < 2 * np.median(jumps)
+
+
+@check
 def armature_that_is_selected_belongs_to_its_clip():
     imported()
     bpy.ops.s2d.bake(kind="ARMATURE")
