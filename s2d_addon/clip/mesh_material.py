@@ -11,7 +11,7 @@ import bpy
 from ..typed import mesh_of, present
 from .storage import link_path
 
-_NODE = "Texture"
+_NODE, _PLAIN_NODE = "Texture", "Plain"
 _ROUGHNESS = 0.8  # as of cloth and skin: the light of the day it was filmed is in the texture
 
 
@@ -61,7 +61,8 @@ def show_texture(mesh: bpy.types.Object, shown: bool) -> None:
     else:
         for link in list(colour.links or ()):
             tree.links.remove(link)
-    tree.nodes.active = node if shown else surface  # an active picture is what Solid shading shows
+    # Solid shading shows the picture node that was active last, linked or not: without a picture, none.
+    tree.nodes.active = node if shown else _plain_node(tree)
 
 
 def own_material(mesh: bpy.types.Object) -> None:
@@ -74,6 +75,15 @@ def own_material(mesh: bpy.types.Object) -> None:
 def _texture_node(mesh: bpy.types.Object) -> bpy.types.ShaderNodeTexImage | None:
     tree = _node_tree(mesh)
     return cast("bpy.types.ShaderNodeTexImage | None", tree.nodes.get(_NODE)) if tree else None
+
+
+def _plain_node(tree: bpy.types.NodeTree) -> bpy.types.Node:
+    if there := tree.nodes.get(_PLAIN_NODE):
+        return there
+    node = tree.nodes.new("ShaderNodeTexImage")
+    node.name = node.label = _PLAIN_NODE
+    node.location = (-300, 0)
+    return node
 
 
 def _node_tree(mesh: bpy.types.Object) -> bpy.types.NodeTree | None:

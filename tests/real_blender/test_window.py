@@ -177,7 +177,7 @@ def test_picture_shows_the_mesh_over_the_video(results, work, tmp_path):
     drawn, frame = (
         cv2.GaussianBlur(cv2.cvtColor(p, cv2.COLOR_BGR2GRAY), (5, 5), 0) for p in (shown, frames[7])
     )
-    corner = np.s_[: len(frame) // 3, : frame.shape[1] // 3]
+    corner = np.s_[: len(frame) // 3, : frame.shape[1] // 4]  # beside the person
     assert np.corrcoef(drawn[corner].ravel(), frame[corner].ravel())[0, 1] > 0.9, (
         "the video is not in its place"
     )

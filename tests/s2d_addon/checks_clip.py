@@ -300,8 +300,11 @@ def mesh_wears_the_clips_texture_until_it_is_made_plain():
     assert os.path.samefile(bpy.path.abspath(worn.filepath), clip_folder() / "texture.png")
     shown = render_mesh("worn")
     activate(part("mesh"))
+    nodes = part("mesh").active_material.node_tree.nodes
+    assert nodes.active.image is not None, "what Solid shading shows"
     bpy.ops.s2d.show_texture(mode="PLAIN")
     assert colour_input(root()) is None
+    assert nodes.active.type == "TEX_IMAGE" and nodes.active.image is None
     plain = render_mesh("plain")
     assert colourfulness(shown) > 3 * colourfulness(plain)
     home.mkdir()
