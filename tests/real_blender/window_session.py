@@ -178,7 +178,6 @@ def imports_while_the_window_lives():
     results["errors"] = job().errors
     results["moving"] = len(moving())
     results["videos"] = len({image.filepath for image in bpy.data.images if image.source == "MOVIE"})
-    in_view(bpy.ops.view3d.view_selected)
     yield from pause(1)
     results["solid_shows"] = view3d()["area"].spaces[0].shading.color_type
     photograph("panel-done")
