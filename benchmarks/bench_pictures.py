@@ -17,7 +17,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -47,6 +46,7 @@ from ..models.training.motion import data_dir
 from ..models.training.people import People
 from ..models.training.picture_metrics import NAMES, measure, person_region
 from ..models.whole_files import write_whole
+from .held_out_people import drawn_clip
 from .rate_metrics import load_vgg
 
 METHODS = ("ours", "still", "warp")
@@ -217,18 +217,7 @@ def synthetic_scenes(
                 drawn[number] = frame
             if number in shown:
                 pictures.append(Reference(number, frame["frame"], frame["mask"]))
-        height, width = head["reference"].shape[:2]
-        clip = Clip(
-            fps=Fraction(_FPS),
-            camera=head["camera"],
-            width=width,
-            height=height,
-            keypoints=np.stack(keypoints),
-            body=source.body.name,
-            shape=head["shape"],
-            references=pictures,
-            plate=head["plate"],
-        )
+        clip = drawn_clip(source.body.name, head, keypoints, pictures)
         yield Scene(
             clip,
             {number: frame["frame"] for number, frame in drawn.items()},

@@ -14,7 +14,6 @@ import argparse
 import os
 import tempfile
 import time
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from ..models.training.motion import data_dir
 from ..models.training.people import People
 from ..models.training.picture_metrics import NAMES, measure, person_region
 from ..models.whole_files import write_whole
+from .held_out_people import drawn_clip
 from .rate_metrics import load_vgg
 from .results import OUT, write_results
 
@@ -196,18 +196,7 @@ def _coded(source: People, index: int, frames: int, references: int) -> Clip:
         keypoints.append(frame["keypoints"])
         if number in shown:
             pictures.append(Reference(number, frame["frame"], frame["mask"]))
-    height, width = head["reference"].shape[:2]
-    clip = Clip(
-        fps=Fraction(_FPS),
-        camera=head["camera"],
-        width=width,
-        height=height,
-        keypoints=np.stack(keypoints),
-        body=source.body.name,
-        shape=head["shape"],
-        references=pictures,
-        plate=head["plate"],
-    )
+    clip = drawn_clip(source.body.name, head, keypoints, pictures)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.s2d"
         write_clip(clip, path)

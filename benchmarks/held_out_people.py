@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..inference.film.writer import VideoWriter
+from ..inference.format.clip import Clip, Reference
 from ..models.training import postures
 from ..models.training.postures import KINDS, SIDE, PosedPeople
 from ..models.whole_files import whole_file
@@ -48,3 +50,21 @@ def _made_by() -> str:
     """Return digits of the code that a film depends on."""
     sources = [Path(__file__), *sorted(Path(postures.__file__).parent.glob("*.py"))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
+
+
+def drawn_clip(
+    body: str, head: dict[str, Any], keypoints: Sequence[np.ndarray], references: Sequence[Reference]
+) -> Clip:
+    """Return a clip of what :meth:`.People.clip` drew: its ``head``, and of its frames the keypoints."""
+    height, width = head["reference"].shape[:2]
+    return Clip(
+        fps=Fraction(head["fps"]),
+        camera=head["camera"],
+        width=width,
+        height=height,
+        keypoints=np.stack(keypoints),
+        body=body,
+        shape=head["shape"],
+        references=list(references),
+        plate=head["plate"],
+    )

@@ -130,11 +130,9 @@ class BodyMeasures:
         mean, slopes = self._evaluate(np.zeros(body.shape_size))
         spread = np.linalg.norm(slopes, axis=1)
         reach = np.minimum(RANGE * spread, _WIDEST)
-        self._least, self._most = (
-            np.array([kind.scale[end][0] for kind in MEASURES.values() if kind.scale]) for end in (0, -1)
-        )
-        self._least = np.concatenate([(mean - reach)[~_TRAITS], self._least])
-        self._most = np.concatenate([(mean + reach)[~_TRAITS], self._most])
+        self._least, self._most = mean - reach, mean + reach
+        for end, limits in ((0, self._least), (-1, self._most)):
+            limits[_TRAITS] = [kind.scale[end][0] for kind in _KINDS if kind.scale]
         self._unlikely = np.linalg.cholesky(body.grown_up[1]).T
         varied = np.isfinite(mean) & (spread > _SMALLEST_SPREAD)
         self._offered = [i for i in range(len(_NAMES)) if varied[i]]
@@ -171,10 +169,8 @@ class BodyMeasures:
         start = np.asarray(shape, np.float64)
         own, _ = self._evaluate(start)
         given = np.array([_NAMES[i] in measures or _NAMES[i] == "stature" for i in offered])
-        if any(MEASURES[name].scale for name in measures):
-            free = np.array([bool(_KINDS[i].spans) for i in offered]) & ~given
-        else:
-            free = np.zeros(len(offered), bool)
+        by_trait = any(MEASURES[name].scale for name in measures)
+        free = np.array([by_trait and bool(_KINDS[i].spans) for i in offered]) & ~given
         asked = {name: MEASURES[name].quantity(value) for name, value in measures.items()}
         target = np.array([asked.get(_NAMES[i], own[i]) for i in offered])
         powers = np.where(given, 0.0, _POWERS[offered])  # a measure that is kept counts against the stature

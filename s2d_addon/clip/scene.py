@@ -389,8 +389,8 @@ def reach(root: bpy.types.Object, place: Matrix | None = None) -> np.ndarray:
 
     By default where it is.
     """
-    if place is None:  # what was placed just now has no place in the world yet
-        place = root.matrix_world if root.parent else root.matrix_basis
+    if place is None:
+        place = world_place(root)
     bounds, mesh = clip_bounds(root), find_part(root, "mesh")
     if bounds is None:  # of the body at rest
         points = np.zeros((1, 3), np.float32)

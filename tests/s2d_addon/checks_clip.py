@@ -44,6 +44,14 @@ def root():
     return next(item for item in bpy.data.objects if "clip_frame" in item)
 
 
+def duplicate_of_all(linked):
+    """Duplicate the one clip there is; returns the copy's empty."""
+    first = root()
+    bpy.ops.object.select_all(action="SELECT")
+    bpy.ops.object.duplicate(linked=linked)
+    return next(item for item in bpy.data.objects if "clip_frame" in item and item != first)
+
+
 def activate(item):
     bpy.context.view_layer.objects.active = item
 
@@ -345,10 +353,7 @@ def texture_of_a_duplicate_is_shown_or_not_on_its_own():
     for linked in (False, True):
         new_scene(25)
         import_clip()
-        first = root()
-        bpy.ops.object.select_all(action="SELECT")
-        bpy.ops.object.duplicate(linked=linked)
-        second = next(item for item in bpy.data.objects if "clip_frame" in item and item != first)
+        first, second = root(), duplicate_of_all(linked)
         activate(second)
         bpy.ops.s2d.show_texture(mode="PLAIN")
         assert colour_input(second) is None
@@ -739,11 +744,8 @@ def duplicates_keep_their_own_time():
     for linked in (False, True):
         new_scene(25)
         import_clip()
-        first = root()
-        bpy.ops.object.select_all(action="SELECT")
-        bpy.ops.object.duplicate(linked=linked)
+        first, second = root(), duplicate_of_all(linked)
         bpy.context.view_layer.update()
-        second = next(item for item in bpy.data.objects if "clip_frame" in item and item != first)
         set_properties(second, start_frame=START + 7.0)
         bpy.context.scene.frame_set(START + 10)
         assert_shows(first, 10)
