@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Decoding a ``.s2d``: its body at once, then the mesh of every frame, then the picture of every frame.
 
-    clip.s2d ── shape ──▶ body at rest                            ──▶ body.npz, reference.png
+    clip.s2d ── shape ──▶ body at rest                            ──▶ body.npz, mannequin.png,
+        │                                                             reference.png
         └── keypoints ──▶ vertex predictor                        ──▶ mesh.pc2, keypoints.pc2, mesh.npz,
                  │                │                                   texture.png
                  └────────────────┴─▶ frame synthesiser           ──▶ video.webm
@@ -83,11 +84,11 @@ def decode(
 ) -> DecodeResult:
     """Decode a ``.s2d`` to a folder: its body, its mesh, and its video if it has pictures.
 
-    Writes, part by part, ``body.npz`` and ``reference.png``; ``mesh.pc2`` and ``keypoints.pc2`` (Blender's
-    axes), ``mesh.npz`` (camera space; with ``vertices`` also every vertex of every frame), of a clip with
-    pictures that is not edited ``texture.png``;
-    ``skeleton.npz``; then ``video.webm`` or ``.mp4``; after each part ``clip.json`` and a call of
-    ``finished`` with its name, ``body``, ``mesh``, ``skeleton`` or ``video``.
+    Writes, part by part, ``body.npz``, ``mannequin.png`` and ``reference.png``; ``mesh.pc2`` and
+    ``keypoints.pc2`` (Blender's axes), ``mesh.npz`` (camera space; with ``vertices`` also every vertex of
+    every frame), of a clip with pictures that is not edited ``texture.png``; ``skeleton.npz``; then
+    ``video.webm`` or ``.mp4``; after each part ``clip.json`` and a call of ``finished`` with its name,
+    ``body``, ``mesh``, ``skeleton`` or ``video``.
     ``only`` is ``mesh``, ``video`` or None for both; ``video`` draws from the ``mesh.pc2`` that the folder
     has of the same clip, made with the same weights and body, and predicts the vertices where it has none.
     ``sound`` is the film that the clip is of, whose sound the video carries.
@@ -125,7 +126,7 @@ def decode(
     description = session.describe(bool(references), with_video)
     with open_folder(out_dir, description, session.rest.model, finished) as folder:
         with result.timed("body"):
-            write_body(folder.staging, session.rest, references)
+            write_body(folder.staging, session, references)
         folder.publish("body")
         with result.timed("keypoints"):
             keypoints = spool_keypoints(file, folder.staging / "keypoints.f32", progress)
@@ -169,7 +170,7 @@ def _write_edited(
     references = session.file.references()
     description = session.describe(bool(references), with_video=False)
     with open_folder(out_dir, description, session.rest.model, lambda _part: finished("edited")) as folder:
-        write_body(folder.staging, session.rest, references)
+        write_body(folder.staging, session, references)
         folder.publish("body")
         _write_motion(folder, session, keypoints, floor, result, progress)
 
@@ -245,7 +246,9 @@ def decode_outputs(
     ``pictures`` says whether the clip has any.
     """
     inside = decode_outputs(Path(out_dir) / edited, pictures, "mesh") if edited else {}
-    names = {FILES["body"], DESCRIPTION_FILE} | ({FILES["reference"]} if pictures else set())
+    names = {FILES["body"], FILES["mannequin"], DESCRIPTION_FILE} | (
+        {FILES["reference"]} if pictures else set()
+    )
     if only != "video":
         names |= {FILES[what] for what in ("mesh", "keypoints", "mesh_data", "skeleton")}
         names |= {FILES["texture"]} if pictures else set()

@@ -4,7 +4,8 @@
 The contract between decoding, which writes such folders, and whoever reads them, such as the add-on; so NumPy
 is all that is needed here. ``clip.json`` holds a :class:`Description` and is written again after each part:
 
-- ``body``: ``body.npz``, see :class:`RestBody`, and of a clip with pictures the first, ``reference.png``;
+- ``body``: ``body.npz``, see :class:`RestBody`; ``mannequin.png``, its UV map as nobody in particular looks
+  (:mod:`.mannequin`); and of a clip with pictures the first, ``reference.png``;
 - ``mesh``: of a clip with pictures, unless it is edited, ``texture.png``, the body's UV map as the person
   looks (:mod:`.texture`); ``mesh.pc2`` and ``keypoints.pc2``, every frame's vertices and keypoints
   (:mod:`.point_cache`), and ``mesh.npz``, what they are in camera space: ``faces`` ``(F, 3)``, ``uv``
@@ -38,6 +39,7 @@ DESCRIPTION_FILE = "clip.json"
 
 FILES = {
     "body": "body.npz",
+    "mannequin": "mannequin.png",
     "reference": "reference.png",
     "texture": "texture.png",
     "mesh": "mesh.pc2",

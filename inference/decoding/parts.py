@@ -22,9 +22,10 @@ from ..format.container import S2DFile
 from ..format.header import Header
 from ..runtime.backends import load_network
 from ..runtime.progress import Progress
-from .decoded_folder import FILES, RestBody
+from .decoded_folder import FILES
 from .edits import Edits
 from .film_sound import film_sound
+from .mannequin import paint_mannequin
 from .point_cache import read_pc2, write_pc2
 from .session import Session
 from .synthesis import FrameSynthesiser
@@ -32,9 +33,10 @@ from .texture import paint_texture
 from .vertices import VertexDecoder, batches
 
 
-def write_body(folder: Path, body: RestBody, references: list[Reference]) -> None:
+def write_body(folder: Path, session: Session, references: list[Reference]) -> None:
     """Write what is there before any keypoint is decoded: the body at rest, and the reference picture."""
-    write_arrays(folder / FILES["body"], vars(body))
+    write_arrays(folder / FILES["body"], vars(session.rest))
+    (folder / FILES["mannequin"]).write_bytes(_png(paint_mannequin(session.target)))
     if references:
         (folder / FILES["reference"]).write_bytes(_png(references[0].picture))
 

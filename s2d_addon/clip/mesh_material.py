@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The mesh's material: the texture that decoding painted of the clip's pictures, shown or not."""
+"""The mesh's material: what its surface shows, which is one of the pictures of its UV map, or one colour."""
 
 from __future__ import annotations
 
@@ -11,58 +11,63 @@ import bpy
 from ..typed import mesh_of, present
 from .storage import link_path
 
-_NODE, _PLAIN_NODE = "Texture", "Plain"
+LOOKS = {
+    "TEXTURED": ("Textured", "The colours of the person, taken from the clip's pictures"),
+    "MANNEQUIN": ("Mannequin", "Nobody in particular: one colour, and smooth underwear"),
+    "PLAIN": ("Plain", "One colour, which shows the shape"),
+}
+"""What a surface may show: label and description by name."""
+
+_NODES = {"TEXTURED": "Texture", "MANNEQUIN": "Mannequin", "PLAIN": "Plain"}
 _ROUGHNESS = 0.8  # as of cloth and skin: the light of the day it was filmed is in the texture
+_LOOK = "s2d_look"  # of the mesh: what the user has chosen, if anything
 
 
-def dress(mesh: bpy.types.Object, path: Path) -> None:
-    """Give the mesh a material with the texture at ``path``, unless the user has given it one."""
-    if mesh.material_slots:
+def dress(mesh: bpy.types.Object, look: str, path: Path) -> None:
+    """Add the picture at ``path`` to what the mesh's material can show, unless the user has given it another.
+
+    It is shown unless the user has chosen another look.
+    """
+    if not mesh.material_slots:
+        mesh_of(mesh).materials.append(_new_material(mesh.name))
+    elif not looks(mesh) or _node(mesh, look):
         return
-    material = bpy.data.materials.new(mesh.name)
-    if not material.node_tree:
-        material.use_nodes = True
-    tree = present(material.node_tree)
-    node = cast("bpy.types.ShaderNodeTexImage", tree.nodes.new("ShaderNodeTexImage"))
-    node.name = node.label = _NODE
-    node.location = (-300, 300)
+    node = _picture_node(present(_node_tree(mesh)), look)
     # Not images.load, which reads the file at once.
     node.image = bpy.data.images.new(path.name, 1, 1)
     node.image.source = "FILE"
     node.image.filepath = link_path(path)
-    cast("bpy.types.NodeSocketFloat", present(_surface(tree)).inputs["Roughness"]).default_value = _ROUGHNESS
-    mesh_of(mesh).materials.append(material)
-    show_texture(mesh, True)
+    if mesh.get(_LOOK, look) == look:
+        _show(mesh, look)
 
 
-def texture_image(mesh: bpy.types.Object) -> bpy.types.Image | None:
-    """Return the texture's picture, None where the mesh has none or the user has changed its material."""
-    node = _texture_node(mesh)
-    return node.image if node else None
+def pictures(mesh: bpy.types.Object) -> list[bpy.types.Image]:
+    """Return the pictures that the mesh's material can show."""
+    nodes = [_node(mesh, look) for look in LOOKS]
+    return [node.image for node in nodes if node and node.image]
 
 
-def can_show(mesh: bpy.types.Object) -> bool:
-    """Whether the mesh's material has the texture and a surface to show it on."""
-    return _texture_node(mesh) is not None and _surface(_node_tree(mesh)) is not None
+def looks(mesh: bpy.types.Object) -> list[str]:
+    """Return which of :data:`LOOKS` the mesh can have; none where the user has changed its material."""
+    if _surface(_node_tree(mesh)) is None:
+        return []
+    there = [look for look in LOOKS if (node := _node(mesh, look)) and node.image]
+    return [*there, "PLAIN"] if there else []
 
 
-def shows_texture(mesh: bpy.types.Object) -> bool:
-    """Whether the texture is what the surface shows."""
-    node = _texture_node(mesh)
-    return bool(node and present(node.outputs)["Color"].is_linked)
+def shown_look(mesh: bpy.types.Object) -> str:
+    """Return which of :data:`LOOKS` the mesh has."""
+    for look in LOOKS:
+        node = _node(mesh, look)
+        if node and present(node.outputs)["Color"].is_linked:
+            return look
+    return "PLAIN"
 
 
-def show_texture(mesh: bpy.types.Object, shown: bool) -> None:
-    """Let the surface show the texture of a mesh that :func:`can_show` it, or be plain."""
-    tree, node = present(_node_tree(mesh)), present(_texture_node(mesh))
-    surface, colour = present(_surface(tree)), present(node.outputs)["Color"]
-    if shown:
-        tree.links.new(colour, surface.inputs["Base Color"])
-    else:
-        for link in list(colour.links or ()):
-            tree.links.remove(link)
-    # Solid shading shows the picture node that was active last, linked or not: without a picture, none.
-    tree.nodes.active = node if shown else _plain_node(tree)
+def show_look(mesh: bpy.types.Object, look: str) -> None:
+    """Let the surface of a mesh show one of its :func:`looks`, and go on showing it when there are more."""
+    mesh[_LOOK] = look
+    _show(mesh, look)
 
 
 def own_material(mesh: bpy.types.Object) -> None:
@@ -72,18 +77,37 @@ def own_material(mesh: bpy.types.Object) -> None:
     slot.material = present(slot.material or mesh_of(mesh).materials[0]).copy()
 
 
-def _texture_node(mesh: bpy.types.Object) -> bpy.types.ShaderNodeTexImage | None:
-    tree = _node_tree(mesh)
-    return cast("bpy.types.ShaderNodeTexImage | None", tree.nodes.get(_NODE)) if tree else None
+def _show(mesh: bpy.types.Object, look: str) -> None:
+    tree = present(_node_tree(mesh))
+    node = _node(mesh, look) or _picture_node(tree, look)
+    colour = present(_surface(tree)).inputs["Base Color"]
+    for link in list(colour.links or ()):
+        tree.links.remove(link)
+    if look != "PLAIN":
+        tree.links.new(present(node.outputs)["Color"], colour)
+    # Solid shading shows the picture node that was active last, linked or not: without a picture, none.
+    tree.nodes.active = node
 
 
-def _plain_node(tree: bpy.types.NodeTree) -> bpy.types.Node:
-    if there := tree.nodes.get(_PLAIN_NODE):
-        return there
-    node = tree.nodes.new("ShaderNodeTexImage")
-    node.name = node.label = _PLAIN_NODE
-    node.location = (-300, 0)
+def _new_material(name: str) -> bpy.types.Material:
+    material = bpy.data.materials.new(name)
+    if not material.node_tree:
+        material.use_nodes = True
+    tree = present(material.node_tree)
+    cast("bpy.types.NodeSocketFloat", present(_surface(tree)).inputs["Roughness"]).default_value = _ROUGHNESS
+    return material
+
+
+def _picture_node(tree: bpy.types.NodeTree, look: str) -> bpy.types.ShaderNodeTexImage:
+    node = cast("bpy.types.ShaderNodeTexImage", tree.nodes.new("ShaderNodeTexImage"))
+    node.name = node.label = _NODES[look]
+    node.location = (-300, 300 * (1 - list(LOOKS).index(look)))
     return node
+
+
+def _node(mesh: bpy.types.Object, look: str) -> bpy.types.ShaderNodeTexImage | None:
+    tree = _node_tree(mesh)
+    return cast("bpy.types.ShaderNodeTexImage | None", tree.nodes.get(_NODES[look])) if tree else None
 
 
 def _node_tree(mesh: bpy.types.Object) -> bpy.types.NodeTree | None:

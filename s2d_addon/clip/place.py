@@ -155,44 +155,44 @@ class S2D_OT_place_video(ClipOperator):
         return {"FINISHED"}
 
 
-class S2D_OT_show_texture(ClipOperator):
-    """Show the person's mesh in the colours of the clip's pictures, or plain"""
+class S2D_OT_show_look(ClipOperator):
+    """Show the person's mesh in the colours of the clip's pictures, as a mannequin, or plain"""
 
-    bl_idname = "s2d.show_texture"
-    bl_label = "Show Texture"
+    bl_idname = "s2d.show_look"
+    bl_label = "Show Look"
     bl_options = {"REGISTER", "UNDO"}
 
     mode: Annotated[
         str,
         bpy.props.EnumProperty(
-            name="Show",
+            name="Look",
             description="What the mesh's surface shows",
-            items=(
-                ("TEXTURED", "Textured", "The colours of the person, taken from the clip's pictures"),
-                ("PLAIN", "Plain", "One colour, which shows the shape"),
-            ),
+            items=tuple((look, *texts) for look, texts in mesh_material.LOOKS.items()),
         ),
     ]
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Allow it on a clip whose mesh has its texture still."""
+        """Allow it on a clip whose mesh has its own material still."""
         if not super().poll(context):
             return False
         mesh = scene.find_part(active_clip(context), "mesh")
-        if mesh is None or not mesh_material.can_show(mesh):
-            cls.poll_message_set("The clip's mesh has no texture, or another material")
+        if mesh is None or not mesh_material.looks(mesh):
+            cls.poll_message_set("The clip's mesh has another material")
             return False
         return True
 
     def execute(self, context: bpy.types.Context) -> OperatorResult:
-        """Join the texture to the mesh's material, or part them; of a duplicate, to its own."""
+        """Let the mesh's material show it; of a duplicate, its own."""
         mesh = present(scene.find_part(active_clip(context), "mesh"))
+        if self.mode not in mesh_material.looks(mesh):
+            self.report({"ERROR"}, "This clip has no pictures to take the person's colours from.")
+            return {"CANCELLED"}
         others = [scene.find_part(root, "mesh") for root in scene.all_roots()]
         if any(other.active_material == mesh.active_material for other in others if other and other != mesh):
             mesh_material.own_material(mesh)
-        mesh_material.show_texture(mesh, self.mode == "TEXTURED")
-        if self.mode == "TEXTURED":
+        mesh_material.show_look(mesh, self.mode)
+        if self.mode != "PLAIN":
             _show_textures(context)
         return {"FINISHED"}
 
@@ -219,11 +219,11 @@ class S2D_PT_clip(ClipPanel):
         box.label(text=f"{frames} frames, {fps:.6g} fps, {frames / fps:.1f} s")
         layout.operator(S2D_OT_view_clip.bl_idname, icon="VIEW_CAMERA")
         mesh = scene.find_part(root, "mesh")
-        if mesh and mesh_material.can_show(mesh):
-            row = layout.row(align=True)
-            for mode, text in (("TEXTURED", "Textured"), ("PLAIN", "Plain")):
-                pressed = mesh_material.shows_texture(mesh) == (mode == "TEXTURED")
-                present(row.operator(S2D_OT_show_texture.bl_idname, text=text, depress=pressed)).mode = mode
+        if mesh and (looks := mesh_material.looks(mesh)):
+            row, shown = layout.row(align=True), mesh_material.shown_look(mesh)
+            for look in looks:
+                text, pressed = mesh_material.LOOKS[look][0], look == shown
+                present(row.operator(S2D_OT_show_look.bl_idname, text=text, depress=pressed)).mode = look
 
 
 class S2D_PT_place(ClipPanel):
@@ -254,7 +254,7 @@ register, unregister = registration(
         S2D_OT_view_clip,
         S2D_OT_place_clip,
         S2D_OT_place_video,
-        S2D_OT_show_texture,
+        S2D_OT_show_look,
         S2D_PT_clip,
         S2D_PT_place,
     )

@@ -73,7 +73,10 @@ def build_clip(
         cleanup_properties.set_edits(root, edits)
         root[CLIP_EDIT] = cleanup_properties.folder_name(edits)
     distance = _rest_distance(clip)
-    parts = {"mesh": _build_mesh(clip), "camera": picture.build_camera(clip, scene)}
+    mesh = _build_mesh(clip)
+    if clip.mannequin:
+        mesh_material.dress(mesh, "MANNEQUIN", clip.mannequin)
+    parts = {"mesh": mesh, "camera": picture.build_camera(clip, scene)}
     if clip.has_video:
         plane = parts["video"] = picture.build_plane(clip, root)
         picture.place_behind(plane, distance)
@@ -109,7 +112,7 @@ def update_clip(root: bpy.types.Object, clip: DecodedClip) -> None:
         if mesh and mesh.get(WAITING):
             play_motion(root, motion.mesh)
             if clip.texture:
-                mesh_material.dress(mesh, clip.texture)
+                mesh_material.dress(mesh, "TEXTURED", clip.texture)
             del mesh[WAITING]
         if plane and plane.get(WAITING) and not picture.is_card(plane):
             picture.place_behind(plane, motion.bounds[1][1])
@@ -301,8 +304,8 @@ def relink(root: bpy.types.Object, folder: Path) -> None:
 def _links(root: bpy.types.Object) -> list[bpy.types.MeshCacheModifier | bpy.types.Image]:
     caches = [point_cache(child) for child in root.children]
     pictures = [image for plane in find_parts(root, "video") for image in picture.picture_images(plane)]
-    textures = [mesh_material.texture_image(mesh) for mesh in find_parts(root, "mesh")]
-    return [link for link in (*caches, *pictures, *textures) if link]
+    skins = [image for mesh in find_parts(root, "mesh") for image in mesh_material.pictures(mesh)]
+    return [link for link in (*caches, *pictures, *skins) if link]
 
 
 # ---- time ------------------------------------------------------------------------------------

@@ -55,7 +55,8 @@ class DecodedClip:
     mesh_data: Path | None  # the npz file that says what the keypoints are
     skeleton: Path | None  # the npz file of the standard skeleton and its motion
     reference: Path | None  # the reference picture
-    texture: Path | None  # the picture of the body's UV map
+    mannequin: Path | None  # the picture of the body's UV map that shows nobody in particular
+    texture: Path | None  # the one that shows the person
     video: Path | None
     frames: int
     fps: Fraction
@@ -93,6 +94,7 @@ def read_decoded(folder: Path, name: str) -> DecodedClip:
         mesh_data=paths.get("mesh_data"),
         skeleton=paths.get("skeleton"),
         reference=paths.get("reference"),
+        mannequin=paths.get("mannequin"),
         texture=paths.get("texture"),
         video=paths.get("video"),
         frames=description.frames,

@@ -20,7 +20,15 @@ from sparse2dense.models.shaped_body import ShapedBody
 
 from ..models.made_smpl import model_fields
 
-MESH_FILES = ["body.npz", "clip.json", "keypoints.pc2", "mesh.npz", "mesh.pc2", "skeleton.npz"]
+MESH_FILES = [
+    "body.npz",
+    "clip.json",
+    "keypoints.pc2",
+    "mannequin.png",
+    "mesh.npz",
+    "mesh.pc2",
+    "skeleton.npz",
+]
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +97,13 @@ def test_only_what_was_asked_for_is_made_and_is_the_same(filmed_file, tmp_path):
         decode(filmed_file, tmp_path / only, only=only)
     decode(filmed_file, tmp_path / "both")
     assert names(tmp_path / "mesh") == sorted([*MESH_FILES, "reference.png", "texture.png"])
-    assert names(tmp_path / "video") == ["body.npz", "clip.json", "reference.png", "video.webm"]
+    assert names(tmp_path / "video") == [
+        "body.npz",
+        "clip.json",
+        "mannequin.png",
+        "reference.png",
+        "video.webm",
+    ]
     alone, both = (video_frames(tmp_path / folder / "video.webm")[0] for folder in ("video", "both"))
     difference = np.abs(np.array(alone, int) - np.array(both, int))
     assert difference.max() <= 2, "one pass or two over the vertices draw the same pictures"
@@ -103,7 +117,7 @@ def test_parts_appear_one_after_the_other_each_named_once_it_is_there(filmed_fil
     seen = {}
     decode(filmed_file, tmp_path, finished=lambda part: seen.update({part: description(tmp_path)["files"]}))
     assert list(seen) == ["body", "mesh", "skeleton", "video"]
-    assert sorted(seen["body"]) == ["body", "reference"]
+    assert sorted(seen["body"]) == ["body", "mannequin", "reference"]
     assert sorted(set(seen["mesh"]) - set(seen["body"])) == ["keypoints", "mesh", "mesh_data", "texture"]
     assert set(seen["skeleton"]) - set(seen["mesh"]) == {"skeleton"}
     assert set(seen["video"]) - set(seen["skeleton"]) == {"video"}
@@ -152,11 +166,11 @@ def test_video_is_drawn_from_the_mesh_that_is_there_unless_it_is_of_another_clip
     decode(filmed_file, tmp_path / "same", only="video")
     assert not predicted, "the mesh was there"
     assert sorted(description(tmp_path / "same")["files"]) == [
-        "body", "keypoints", "mesh", "mesh_data", "reference", "skeleton", "texture", "video",
+        "body", "keypoints", "mannequin", "mesh", "mesh_data", "reference", "skeleton", "texture", "video",
     ]  # fmt: skip
     decode(filmed_file, tmp_path / "other", only="video")
     assert predicted, "the other clip's mesh is of no use"
-    assert sorted(description(tmp_path / "other")["files"]) == ["body", "reference", "video"]
+    assert sorted(description(tmp_path / "other")["files"]) == ["body", "mannequin", "reference", "video"]
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +199,7 @@ def test_video_is_not_drawn_from_another_body_files_mesh(own_body_decoded, own_b
     decode(clip, folder, only="video", body_file=own_bodies[0])
     assert {"mesh", "video"} <= set(description(folder)["files"])
     decode(clip, folder, only="video", body_file=own_bodies[1])
-    assert sorted(description(folder)["files"]) == ["body", "reference", "video"]
+    assert sorted(description(folder)["files"]) == ["body", "mannequin", "reference", "video"]
 
 
 def test_video_is_not_drawn_from_the_mesh_of_a_network_that_is_gone(own_body_decoded, own_bodies):
@@ -193,7 +207,7 @@ def test_video_is_not_drawn_from_the_mesh_of_a_network_that_is_gone(own_body_dec
     made = description(folder) | {"weights": {"vertex_predictor": "0123456789ab"}}
     (folder / "clip.json").write_text(json.dumps(made))
     decode(clip, folder, only="video", body_file=own_bodies[0])
-    assert sorted(description(folder)["files"]) == ["body", "reference", "video"]
+    assert sorted(description(folder)["files"]) == ["body", "mannequin", "reference", "video"]
 
 
 def test_one_frame_is_that_frame_of_the_whole(motion_file, tmp_path):

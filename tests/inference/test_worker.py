@@ -13,7 +13,7 @@ from sparse2dense.inference.format.container import write_clip
 
 from .conftest import until_stage
 
-BODY_FILES = ["body.npz", "clip.json"]
+BODY_FILES = ["body.npz", "clip.json", "mannequin.png"]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,8 @@ def test_killed_worker_leaves_whole_parts_alone_under_final_names(start_worker, 
     process.kill()
     process.wait(30)
     assert visible(tmp_path / "out") == BODY_FILES
-    assert json.loads((tmp_path / "out" / "clip.json").read_text())["files"] == {"body": "body.npz"}
+    files = json.loads((tmp_path / "out" / "clip.json").read_text())["files"]
+    assert files == {"body": "body.npz", "mannequin": "mannequin.png"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without telling it")

@@ -193,7 +193,7 @@ def shows_mesh_over_video():
     view3d()["area"].spaces[0].overlay.show_overlays = False
     bpy.context.scene.frame_set(8)
     for mode, name in (("PLAIN", "plain.png"), ("TEXTURED", "picture.png")):
-        in_view(bpy.ops.s2d.show_texture, mode=mode)
+        in_view(bpy.ops.s2d.show_look, mode=mode)
         yield from pause(0.5)
         bpy.context.scene.render.filepath = str(WORK / name)
         in_view(bpy.ops.render.opengl, write_still=True, view_context=True)

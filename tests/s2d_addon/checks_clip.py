@@ -310,17 +310,23 @@ def mesh_wears_the_clips_texture_until_it_is_made_plain():
     activate(part("mesh"))
     nodes = part("mesh").active_material.node_tree.nodes
     assert nodes.active.image is not None, "what Solid shading shows"
-    bpy.ops.s2d.show_texture(mode="PLAIN")
+    bpy.ops.s2d.show_look(mode="PLAIN")
     assert colour_input(root()) is None
     assert nodes.active.type == "TEX_IMAGE" and nodes.active.image is None
     plain = render_mesh("plain")
     assert colourfulness(shown) > 3 * colourfulness(plain)
+    bpy.ops.s2d.show_look(mode="MANNEQUIN")
+    assert os.path.samefile(bpy.path.abspath(colour_input(root()).filepath), clip_folder() / "mannequin.png")
+    dummy = render_mesh("mannequin")
+    assert colourfulness(dummy) < colourfulness(shown) / 3, "nobody in particular"
+    assert (np.abs(dummy.astype(float) - plain).max(axis=2) > 25).mean() > 0.005, "underwear"
+    bpy.ops.s2d.show_look(mode="PLAIN")
     home.mkdir()
     bpy.ops.wm.save_as_mainfile(filepath=str(home / "worn.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(home / "worn.blend"))
     assert colour_input(root()) is None, "the choice is kept"
     activate(part("mesh"))
-    bpy.ops.s2d.show_texture(mode="TEXTURED")
+    bpy.ops.s2d.show_look(mode="TEXTURED")
     again = render_mesh("again")
     assert np.abs(shown.astype(int) - again).mean() < 0.5
 
@@ -355,7 +361,7 @@ def texture_of_a_duplicate_is_shown_or_not_on_its_own():
         import_clip()
         first, second = root(), duplicate_of_all(linked)
         activate(second)
-        bpy.ops.s2d.show_texture(mode="PLAIN")
+        bpy.ops.s2d.show_look(mode="PLAIN")
         assert colour_input(second) is None
         assert colour_input(first) is not None
 

@@ -55,19 +55,19 @@ def mesh(file, tmp_path_factory):
 
 
 def test_body_is_written_with_the_first_reference_picture(tmp_path, file):
-    rest = Session(file).rest
+    session = Session(file)
     picture = np.zeros((8, 16, 3), np.uint8)
     picture[:, :8, 0] = 255
     other = Reference(1, np.full_like(picture, 9), np.zeros((8, 16), np.uint8))
-    write_body(tmp_path, rest, [Reference(0, picture, np.zeros((8, 16), np.uint8)), other])
-    np.testing.assert_array_equal(read_rest_body(tmp_path / "body.npz").vertices, rest.vertices)
+    write_body(tmp_path, session, [Reference(0, picture, np.zeros((8, 16), np.uint8)), other])
+    np.testing.assert_array_equal(read_rest_body(tmp_path / "body.npz").vertices, session.rest.vertices)
     read = cv2.imdecode(np.frombuffer((tmp_path / "reference.png").read_bytes(), np.uint8), 1)
     np.testing.assert_array_equal(read[..., ::-1], picture)
 
 
 def test_motion_without_pictures_has_no_reference(tmp_path, file):
-    write_body(tmp_path, Session(file).rest, [])
-    assert [path.name for path in tmp_path.iterdir()] == ["body.npz"]
+    write_body(tmp_path, Session(file), [])
+    assert {path.name for path in tmp_path.iterdir()} == {"body.npz", "mannequin.png"}
 
 
 def test_keypoints_are_spooled_group_by_group(tmp_path, file):
