@@ -29,7 +29,7 @@ from ..models.whole_files import whole_file
 
 _ROOT = Path(__file__).resolve().parent.parent
 _CODE = ("inference/capture", "inference/film", "inference/decoding", "models")
-_WEIGHTS = ("*.npz", "pose_*.onnx", "vertex_predictor.onnx", "blazepose/*.tflite")
+_WEIGHTS = ("*.npz", "pose_*.onnx", "vertex_predictor.onnx", "blazepose/*.onnx")
 _THREADS = 2
 
 

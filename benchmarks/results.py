@@ -32,7 +32,6 @@ _PACKAGES = (
     "onnxruntime",
     "torch",
     "constriction",
-    "ai-edge-litert",
     "imageio-ffmpeg",
     "ssimulacra2",
     "flip-evaluator",

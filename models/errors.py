@@ -57,8 +57,8 @@ def explain(error: BaseException) -> S2DError:
     elif isinstance(error, ModuleNotFoundError):
         told = S2DError(
             "missing_dependency",
-            f"The Python package {error.name} is missing: pip install 'sparse2dense[encode]' for encoding, "
-            "'sparse2dense[train]' for training and measuring.",
+            f"The Python package {error.name} is missing: pip install sparse2dense, or for training and "
+            "measuring 'sparse2dense[train]'.",
         )
     elif isinstance(error, OSError) and error.errno in DISK_FULL:
         where = f" of {error.filename}" if error.filename else ""

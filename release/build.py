@@ -22,9 +22,6 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..models import fetch
-from ..models.errors import S2DError
-from ..models.shipped import WEIGHTS
 from ..models.whole_files import publish, staging_folder, whole_file
 from .bpy_env import BpyError, blender_python
 
@@ -37,18 +34,16 @@ WHEELS = (
     "opencv-python-headless==5.0.0.93",
     "av==18.1.0",
     "constriction==0.5.0",
-    "ai-edge-litert==2.3.0",
 )
 """What the worker imports beside numpy, which is Blender's own. They need no more to be imported, and they
 work with the numpy of every Blender since 4.2 (1.24.3), whatever their metadata asks for."""
 
 UNUSED = {
-    "ai_edge_litert": ("*/aot/*", "*/tools/*", "*/vendors/*", "*Accelerator.*"),
     "onnxruntime": ("*/libonnxruntime.*", "*/onnxruntime.dll"),
     "opencv_python_headless": ("*/opencv_videoio_ffmpeg*",),
 }
-"""What is left out of a wheel, since the worker never loads it: all of LiteRT but its interpreter, ONNX
-Runtime's library for programs in C, which its Python module holds once more, OpenCV's own way to films."""
+"""What is left out of a wheel, since the worker never loads it: ONNX Runtime's
+library for programs in C, which its Python module holds once more, OpenCV's own way to films."""
 
 PYTHONS = ("3.11", "3.13", "3.14")
 """Of Blender 4.2 to 5.0, of 5.1 and 5.2, and of Debian's 5.2; the oldest first."""
@@ -116,20 +111,12 @@ def extension_tool(blender: str | None = None) -> list[str]:
 
 
 def _copy_tree(staging: Path) -> None:
-    """Copy what version control knows, and fetch the pose models, which it does not.
-
-    The manifest's patterns then leave out what Blender has no use for.
-    """
+    """Copy what version control knows; the manifest's patterns then leave out what Blender has no use for."""
     listed = _run(["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
             (staging / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, staging / name)
-    fetch.fetch("blazepose")
-    for _, name, _ in fetch.SOURCES["blazepose"].files:
-        target = staging / WEIGHTS.relative_to(ROOT) / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(WEIGHTS / name, target)
 
 
 def _download_wheels(folder: Path, platform: str, pythons: Sequence[str]) -> None:
@@ -201,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             target = build(options.output, platform, blender)
             print(f"{target} ({target.stat().st_size / 1e6:.0f} MB)")
         print(index(options.output, blender))
-    except (BuildError, BpyError, OSError, S2DError) as error:
+    except (BuildError, BpyError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

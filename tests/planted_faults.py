@@ -162,8 +162,6 @@ class Copy:
             if (ROOT / name).is_file():
                 (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self.folder / name)
-        if (ROOT / "models/weights/blazepose").is_dir():
-            shutil.copytree(ROOT / "models/weights/blazepose", self.folder / "models/weights/blazepose")
 
     def test(self, tests: str, seconds: float | None = None) -> str:
         """Run the fast tests of a folder; returns the first that failed, "" where none did."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""BlazePose (Bazarevsky et al., arXiv 2006.10204) on LiteRT: detector, landmarks and person mask.
+"""BlazePose (Bazarevsky et al., arXiv 2006.10204): detector, landmarks and person mask.
 
 The networks and the constants around them (anchors, decoding, region of interest, heat-map refinement)
 are MediaPipe's, so that the landmarks are the ones its users know. Pictures are uint8 RGB; pixel
@@ -15,9 +15,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from ...models.errors import S2DError
-from ...models.shipped import WEIGHTS
-from ..runtime.quiet import quiet_stderr
+from ..runtime.backends import load_network
 
 LANDMARKS = 33
 """Number of landmarks that BlazePose names; two more place the next frame's region of interest."""
@@ -104,8 +102,8 @@ class PoseDetector:
     """Finds every person in a picture, at about 9 ms a picture on two cores."""
 
     def __init__(self, threads: int = 2) -> None:
-        """Load the network; ``threads`` are what LiteRT may use."""
-        self._network = _Network("pose_detection.tflite", threads)
+        """Load the network, to run on so many ``threads``."""
+        self._network = load_network("blazepose/pose_detection", "cpu", threads)
         self._anchors = _anchors()
 
     def detect(self, picture: np.ndarray) -> list[Roi]:
@@ -119,7 +117,7 @@ class PoseDetector:
         # What surrounds the picture is black in MediaPipe's pipeline, and so -1 to the network.
         square = np.full((1, _DETECTOR_SIDE, _DETECTOR_SIDE, 3), -1, np.float32)
         square[0, top : top + small.shape[0], left : left + small.shape[1]] = small / np.float32(127.5) - 1
-        raw, logits = self._network(square)
+        raw, logits = self._network(input_1=square).values()
         scores = _sigmoid(logits[0, :, 0])
         found = scores > _MIN_SCORE
         values = raw[0, found].reshape(-1, 6, 2) / _DETECTOR_SIDE  # centre, size, four key points
@@ -148,8 +146,8 @@ class PoseLandmarker:
     """Finds one person's landmarks and mask inside a region, at about 12 ms a picture on two cores."""
 
     def __init__(self, threads: int = 2) -> None:
-        """Load the network; ``threads`` are what LiteRT may use."""
-        self._network = _Network("pose_landmark_full.tflite", threads)
+        """Load the network, to run on so many ``threads``."""
+        self._network = load_network("blazepose/pose_landmark_full", "cpu", threads)
 
     def find(self, picture: np.ndarray, roi: Roi, surround: int = cv2.BORDER_REPLICATE) -> Pose:
         """Return what the network sees in ``roi`` of ``(H, W, 3)``; look at ``score`` first.
@@ -157,7 +155,8 @@ class PoseLandmarker:
         What surrounds the picture is its edge drawn on, as in MediaPipe's pipeline, or what else OpenCV's
         ``surround`` says.
         """
-        landmarks, score, mask, heat, world = self._network(_crop(picture, roi, surround))
+        crop = _crop(picture, roi, surround)
+        landmarks, score, mask, heat, world = self._network(input_1=crop).values()
         points = landmarks.reshape(39, 5).astype(np.float64)
         to_picture = roi.to_picture()
         unit = _refine(points[:, :2] / _LANDMARK_SIDE, heat[0])
@@ -174,34 +173,6 @@ class PoseLandmarker:
             visibility=likely.min(axis=1),
             mask=_sigmoid(mask[0, :, :, 0]),
         )
-
-
-class _Network:
-    """A LiteRT network from ``models/weights/blazepose``."""
-
-    def __init__(self, name: str, threads: int) -> None:
-        path = WEIGHTS / "blazepose" / name
-        if not path.is_file():
-            raise S2DError(
-                "no_model",
-                f"The pose estimator's file {path} is missing; run: python -m sparse2dense.models.fetch",
-            )
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise S2DError(
-                "no_litert", 'Encoding a video needs LiteRT; run: pip install "sparse2dense[encode]"'
-            ) from error
-        with quiet_stderr():
-            self._interpreter = Interpreter(str(path), num_threads=threads)
-            self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._outputs = [details["index"] for details in self._interpreter.get_output_details()]
-
-    def __call__(self, values: np.ndarray) -> list[np.ndarray]:
-        self._interpreter.set_tensor(self._input, values)
-        self._interpreter.invoke()
-        return [self._interpreter.get_tensor(index) for index in self._outputs]
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

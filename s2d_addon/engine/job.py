@@ -30,7 +30,7 @@ from ...models.whole_files import sweep
 from . import cache
 from .decoded import CLIP_FILE, DESCRIPTION_FILE, DecodedClip, read_decoded
 
-WORKER_PACKAGES = ("numpy", "cv2", "onnxruntime", "constriction", "ai_edge_litert")
+WORKER_PACKAGES = ("numpy", "cv2", "onnxruntime", "constriction")
 _BOOT = Path(__file__).with_name("boot.py")
 _LOG_BYTES = 20_000
 _END_SECONDS = 5.0

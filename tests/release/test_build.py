@@ -62,7 +62,7 @@ def test_the_zip_holds_what_the_add_on_imports_and_nothing_that_only_developers_
     weights = {name for name in names if name.startswith("models/weights/")}
     for network in ("vertex_predictor", "reference_encoder", "generator", "pose_lifter"):
         assert f"models/weights/{network}.onnx" in weights
-    assert {"models/weights/blazepose/pose_detection.tflite", "models/weights/anny.npz"} < weights
+    assert {"models/weights/blazepose/pose_detection.onnx", "models/weights/anny.npz"} < weights
 
 
 @pytest.mark.blender

@@ -44,7 +44,7 @@ def clip_folder():
 
 @check
 def installs_offline_with_its_wheels():
-    for package in ("onnxruntime", "cv2", "constriction", "ai_edge_litert"):
+    for package in ("onnxruntime", "cv2", "constriction"):
         assert "extensions" in importlib.util.find_spec(package).origin, f"{package} is not the extension's"
     assert not bpy.app.online_access
     assert PACKAGE in bpy.context.preferences.addons

@@ -26,8 +26,6 @@ from sparse2dense.models.shaped_body import ShapedBody
 
 from ..film.made_films import make
 
-pytest.importorskip("ai_edge_litert")
-
 BODY = load_body()
 CLIP = Path(sparse2dense.inference.__file__).parent / "data" / "balance.mp4"
 SLOW = CaptureOptions(fps=20)

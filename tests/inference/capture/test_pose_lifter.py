@@ -16,8 +16,6 @@ from sparse2dense.models.camera import Camera
 from sparse2dense.models.keypoints import BLAZEPOSE_INDEX, KEYPOINT_INDEX, MIRRORED, MIRRORED_BONES
 from sparse2dense.models.rotations import from_vectors
 
-pytest.importorskip("ai_edge_litert")
-
 CLIP = Path(sparse2dense.inference.__file__).parent / "data" / "balance.mp4"
 NETWORK = load_network("pose_lifter", "cpu")
 

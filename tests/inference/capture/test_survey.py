@@ -19,8 +19,6 @@ from sparse2dense.models.errors import InputError
 
 from ..film.made_films import make
 
-pytest.importorskip("ai_edge_litert")
-
 CLIP = Path(sparse2dense.inference.__file__).parent / "data" / "balance.mp4"
 DATA = os.environ.get("S2D_DATA")
 MAN = (slice(70, 420), slice(60, 250))  # where he is in pictures of 360 by 640, rows and columns

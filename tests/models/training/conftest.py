@@ -50,7 +50,6 @@ def made_clips(held_out):
 @pytest.fixture(scope="session")
 def clip_files(data_folder, tmp_path_factory):
     """The files of eight clips as training films them, most of another kind."""
-    pytest.importorskip("ai_edge_litert")
     from sparse2dense.models.training.lifter_clips import Filming, collect
 
     filming = Filming(data_folder, tmp_path_factory.mktemp("films"), None, renderers=1, deadline=float("inf"))

@@ -5,7 +5,6 @@ import pytest
 
 pytest.importorskip("torch")
 pytest.importorskip("anny")
-pytest.importorskip("ai_edge_litert")
 
 from sparse2dense.inference.cli import main
 from sparse2dense.models.errors import S2DError
