@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from .decoding.decoded_folder import (
     open_folder,
     written_before,
 )
-from .decoding.edits import Edits, apply_edits
+from .decoding.edits import Edits, edit_motion
 from .decoding.floor import Floor, estimate_floor
 from .decoding.parts import spool_keypoints, write_body, write_mesh, write_texture, write_video
 from .decoding.session import Session
@@ -185,15 +185,18 @@ def _write_motion(
     vertices: bool = False,
 ) -> None:
     """Write mesh and skeleton of the keypoints ``(T, 23, 3)``, cleaned up as the session's edits say."""
-    header = session.file.header
+    header, contacts = session.file.header, None
     if session.edits != Edits():
         with result.timed("edits"):
-            keypoints = apply_edits(
+            edited = edit_motion(
                 keypoints, float(header.fps), session.body, session.target, floor, session.edits
             )
+            keypoints = edited.keypoints
+            if edited.contacts is not None:
+                contacts = [astuple(contact) for contact in edited.contacts]
     with result.timed("vertices"):
         bounds = write_mesh(folder.staging, header, keypoints, session.predictor, vertices, progress)
-    folder.publish("mesh", bounds=bounds, floor=floor)
+    folder.publish("mesh", bounds=bounds, floor=floor, contacts=contacts)
     with result.timed("skeleton"):
         skeleton = folder.staging / FILES["skeleton"]
         write_skeleton(skeleton, session.target, folder.files["mesh"], header.frames, progress)

@@ -28,8 +28,20 @@ def _modules() -> tuple[ModuleType, ...]:
     """Return what registers something, in the order of the panels."""
     from . import encoding, importing, panel, preferences
     from .bake import operators as bake
-    from .clip import cleanup, clearing, doubts, keeping, onion, place, redecoding, storage, timing
+    from .clip import (
+        cleanup,
+        clearing,
+        contacts,
+        doubts,
+        fixes,
+        keeping,
+        onion,
+        place,
+        redecoding,
+        storage,
+        timing,
+    )
     from .retarget import operators as retarget
 
     first = preferences, storage, clearing, importing, encoding, panel, redecoding
-    return *first, place, timing, doubts, onion, cleanup, bake, retarget, keeping
+    return *first, place, timing, doubts, onion, fixes, contacts, cleanup, bake, retarget, keeping

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import bpy
 import numpy as np
@@ -257,10 +257,9 @@ class ClipImporter(bpy.types.Operator):
         """Start the job; without a window, wait for it and build the scene."""
         target = present(context.scene)
         options = ImportOptions(self.start_frame, self.set_scene, self.set_resolution, _is_new(target))
-        if self.hold_feet:
-            for task in tasks:
-                task.edits = HELD_FEET
-                task.edited = folder_name(HELD_FEET)
+        edits = self.edits()
+        for task in tasks:
+            task.edits, task.edited = edits, folder_name(edits)
         if self.set_scene and (before := scene.roots_of(target)):
             rate = (
                 f"The scene keeps the frame rate of {before[0].name}, {scene.scene_fps(target):.6g} a second"
@@ -291,6 +290,10 @@ class ClipImporter(bpy.types.Operator):
             return {"CANCELLED"}
         self._tell_feet()
         return {"FINISHED"}
+
+    def edits(self) -> dict[str, Any]:
+        """Return how the motion that is shown is cleaned up."""
+        return dict(HELD_FEET) if self.hold_feet else {}
 
     def _tell_feet(self) -> None:
         if self.hold_feet:
@@ -336,6 +339,25 @@ class S2D_OT_import_clip(ClipImporter, ImportHelper):
         Sequence[bpy.types.OperatorFileListElement],
         bpy.props.CollectionProperty(type=bpy.types.OperatorFileListElement, options={"HIDDEN", "SKIP_SAVE"}),
     ]
+
+    body: Annotated[
+        str,
+        bpy.props.EnumProperty(
+            name="Body",
+            description="Whose body moves: the same motion with limbs and widths of such people",
+            items=(
+                ("CAPTURED", "As Captured", "The body that the file has"),
+                ("WOMAN", "Woman", "A woman's body, as tall as the captured one"),
+                ("MAN", "Man", "A man's body, as tall as the captured one"),
+            ),
+            options={"SKIP_SAVE"},
+        ),
+    ]
+
+    def edits(self) -> dict[str, Any]:
+        """Return how the motion that is shown is cleaned up, and the body that it goes to."""
+        body = {} if self.body == "CAPTURED" else {"measures": {"sex": float(self.body == "MAN")}}
+        return super().edits() | body
 
     def invoke(  # type: ignore[override]  # ImportHelper's is not as exact
         self, context: bpy.types.Context, event: bpy.types.Event

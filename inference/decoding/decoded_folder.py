@@ -89,6 +89,8 @@ class Description:
     certainty: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     # Where the motion of a part of the body is a guess: from which frame, to before which, and of what.
     doubts: list[tuple[int, int, str]] = field(default_factory=list)
+    # When a foot is held: likewise, and which foot, "left" or "right". None where foot lock holds none.
+    contacts: list[tuple[int, int, str]] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``clip.json`` holds."""
@@ -118,6 +120,8 @@ class Description:
             }
         if self.doubts:
             content["doubts"] = [list(doubt) for doubt in self.doubts]
+        if self.contacts is not None:
+            content["contacts"] = [list(contact) for contact in self.contacts]
         return content
 
     @classmethod
@@ -151,6 +155,7 @@ class Description:
             floor=_floor(given.fields("floor")) if given.has("floor") else None,
             certainty=_certainty(given.fields("certainty", {})),
             doubts=given.spans("doubts") if given.has("doubts") else [],
+            contacts=given.spans("contacts") if given.has("contacts") else None,
         )
 
     @property
@@ -429,6 +434,7 @@ def open_folder(
                 weights=before.weights | description.weights,
                 bounds=before.bounds,
                 floor=before.floor,
+                contacts=before.contacts,
             )
         filling = DecodedFolder(folder, staging, description, finished, kept=bool(before and not same))
         yield filling

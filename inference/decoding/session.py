@@ -23,6 +23,7 @@ from ..runtime.backends import Network, load_network
 from .decoded_folder import PICTURE_NETWORKS, Description, RestBody
 from .edits import Edits, edited_body
 from .point_cache import rest_for_blender
+from .span_edits import exchanged_frames
 from .vertices import VertexDecoder, untrained_warning, vertex_network
 
 
@@ -30,7 +31,8 @@ class Session:
     """An opened clip with what it is decoded with.
 
     ``body_file`` is the user's own model file, or its folder, where the clip's body is of the SMPL family.
-    InputError where the body cannot be had, or cannot have the measures that the edits ask for.
+    InputError where the body cannot be had, or cannot have the measures that the edits ask for, or where they
+    name frames that the clip lacks.
 
     Attributes:
         file: the opened ``.s2d``.
@@ -52,6 +54,7 @@ class Session:
     ) -> None:
         self.file, self.device, self.threads = file, device, threads
         self.edits = edits or Edits()
+        self.edits.check_frames(file.header.frames)
         self.body = ShapedBody(_body_of(file, body_file), file.header.shape)
         self.target = edited_body(self.body, self.edits)
         self._body_file = body_file
@@ -92,8 +95,9 @@ class Session:
         if self._network is not None:
             networks["vertex_predictor"] = self._network
         certainty = self.file.certainty()
-        if certainty is not None and self.edits.mirror:
-            certainty = certainty[:, list(MIRRORED_REGIONS)]
+        if certainty is not None:
+            swapped = exchanged_frames(self.edits.spans, header.frames) ^ self.edits.mirror
+            certainty = np.where(swapped[:, None], certainty[:, MIRRORED_REGIONS], certainty)
         return Description(
             clip=self.file.sha256,
             frames=header.frames,

@@ -7,10 +7,16 @@ import bpy
 
 from ...models.errors import explain
 from ..registering import registration
-from ..typed import OperatorResult, mesh_of
-from . import cleanup_properties, redecoding, scene
+from ..typed import OperatorResult, mesh_of, present
+from . import cleanup_properties, contacts, fixes, redecoding, scene
 from .redecoding import REDECODING
 from .ui import ClipOperator, ClipPanel, active_clip, draw_messages
+
+
+def is_pending(root: bpy.types.Object, target: bpy.types.Scene) -> bool:
+    """Whether what is set is not what is shown."""
+    wanted = cleanup_properties.folder_name(cleanup_properties.wanted_edits(root))
+    return root.get(scene.CLIP_EDIT, "") != wanted or contacts.are_changed(root, target)
 
 
 class _MotionOperator(ClipOperator):
@@ -44,6 +50,8 @@ class S2D_OT_apply_edits(_MotionOperator):
     def execute(self, context: bpy.types.Context) -> OperatorResult:
         """Have the engine do it aside."""
         root = active_clip(context)
+        if is_pending(root, present(context.scene)):
+            contacts.take(root, present(context.scene))
         order = redecoding.order(root, scene.clip_folder(root), cleanup_properties.wanted_edits(root))
         errors = redecoding.decode_again([order])
         for error in errors:
@@ -62,6 +70,7 @@ class S2D_OT_reset_edits(_MotionOperator):
         """Show the clip's own motion."""
         root = active_clip(context)
         cleanup_properties.reset_edits(root)
+        contacts.hide(root, present(context.scene))
         try:
             scene.show_motion(root, "")
         except OSError as error:
@@ -84,18 +93,16 @@ class S2D_PT_cleanup(ClipPanel):
         column = layout.column()
         for key in cleanup_properties.LABELS:
             column.prop(root, f'["{key}"]', text=cleanup_properties.label(key))
+        contacts.draw_contacts(layout, root)
+        fixes.draw_fixes(layout, root)
         if measures := cleanup_properties.measure_keys(root):
             column = layout.column(align=True, heading="Body")
             for key in measures:
                 column.prop(root, f'["{key}"]', text=cleanup_properties.label(key))
-        applied, wanted = (
-            root.get(scene.CLIP_EDIT, ""),
-            cleanup_properties.folder_name(cleanup_properties.wanted_edits(root)),
-        )
         if redecoding.draw_redecoding(layout):
             return
         row = layout.row(align=True)
-        pending = applied != wanted  # what is set is not what is shown
+        pending = is_pending(root, present(context.scene))
         row.operator(S2D_OT_apply_edits.bl_idname, text="Apply", icon="CHECKMARK", depress=pending)
         row.operator(S2D_OT_reset_edits.bl_idname, icon="LOOP_BACK")
         if REDECODING.current and REDECODING.current.errors:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -21,6 +22,12 @@ FOOT_LOCK = "edit_foot_lock"
 GROUND_SNAP = "edit_ground_snap"
 MIRROR = "edit_mirror"
 LABELS = {SMOOTHING: "Smoothing", FOOT_LOCK: "Foot Lock", GROUND_SNAP: "Ground Snap", MIRROR: "Mirror"}
+SPANS = "s2d_spans"
+"""The property of a clip's empty that lists what is mended in parts of the clip (:mod:`.fixes`)."""
+
+CONTACTS = "edit_contacts"
+"""The custom property with when feet are held, as JSON; missing where that is found by itself."""
+
 HELD_FEET: dict[str, Any] = {"foot_lock": 1.0, "ground_snap": True}
 """The edits that hold feet on the floor."""
 
@@ -63,13 +70,34 @@ def wanted_edits(root: bpy.types.Object) -> dict[str, Any]:
         for key in measure_keys(root)
         if not math.isclose(root[key], _default(root, key), rel_tol=1e-6)
     }
+    if spans := sorted(map(_span, getattr(root, SPANS, ())), key=json.dumps):
+        wanted["spans"] = spans
+    if wanted.get("foot_lock") and root.get(CONTACTS) is not None:
+        with contextlib.suppress(
+            ValueError, TypeError, RecursionError
+        ):  # a stranger's file may hold anything
+            wanted["contacts"] = json.loads(root[CONTACTS])
     return wanted | ({"measures": measures} if measures else {})
 
 
+def _span(span: Any) -> dict[str, Any]:
+    """Return what is mended in a part of the clip as the engine takes it."""
+    wanted = {"kind": span.kind, "start": span.start, "stop": span.stop}
+    if span.kind == "straighten":
+        wanted["strength"] = span.strength
+    if span.kind == "redo" and span.part != "all":
+        wanted["part"] = span.part
+    return wanted
+
+
 def set_edits(root: bpy.types.Object, edits: dict[str, Any]) -> None:
-    """Let the properties ask for ``edits``, which change no measure."""
+    """Let the properties ask for ``edits`` of the whole clip; measures that its body lacks are left out."""
     for name, value in edits.items():
-        root[_PREFIX + name] = value
+        if name != "measures":
+            root[_PREFIX + name] = value
+    for name, value in edits.get("measures", {}).items():
+        if root.get(_MEASURE_PREFIX + name) is not None:
+            root[_MEASURE_PREFIX + name] = value
 
 
 def reset_edits(root: bpy.types.Object) -> None:
@@ -77,6 +105,10 @@ def reset_edits(root: bpy.types.Object) -> None:
     for key in (*LABELS, *measure_keys(root)):
         if root.get(key) is not None:
             root[key] = _default(root, key)
+    if spans := getattr(root, SPANS, None):
+        spans.clear()
+    if root.get(CONTACTS) is not None:
+        del root[CONTACTS]
 
 
 def folder_name(edits: dict[str, Any]) -> str:

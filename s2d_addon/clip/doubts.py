@@ -11,12 +11,13 @@ import numpy as np
 
 from ..registering import registration
 from ..typed import OperatorResult, present
-from . import scene
+from . import cleanup, fixes, markers, scene
 from .ui import ClipOperator, ClipPanel, active_clip, clip_in_use
 
 MARKED = "doubts_marked"
 """The custom property of a clip's empty that says how its markers' names begin, empty for none."""
 
+_WORDS = "unsure", "seen"
 _MOST_LISTED = 12
 
 
@@ -39,18 +40,15 @@ def doubts_of(root: bpy.types.Object) -> list[Doubt]:
 def mark(root: bpy.types.Object, target: bpy.types.Scene) -> None:
     """Mark beginning and end of each doubt on the timeline, at the scene frames that show them now."""
     unmark(root, target)
-    root[MARKED] = f"{root.name}: "
+    root[MARKED] = markers.prefix(root)
     for doubt in doubts_of(root):
-        frames = scene.scene_frames(root, np.array([doubt.start, doubt.stop]), target)
-        for frame, word in zip(np.rint(frames).astype(int).tolist(), ("unsure", "seen"), strict=True):
-            target.timeline_markers.new(f"{root[MARKED]}{doubt.part} {word}", frame=frame)
+        ends = zip((doubt.start, doubt.stop), _WORDS, strict=True)
+        markers.add(root, target, [(frame, f"{doubt.part} {word}") for frame, word in ends])
 
 
 def unmark(root: bpy.types.Object, target: bpy.types.Scene) -> None:
     """Take the clip's markers off the timeline."""
-    if begin := root.get(MARKED, ""):
-        for marker in [each for each in target.timeline_markers if each.name.startswith(begin)]:
-            target.timeline_markers.remove(marker)
+    markers.remove(target, root.get(MARKED, ""), _WORDS)
     root[MARKED] = ""
 
 
@@ -108,11 +106,16 @@ class S2D_PT_doubts(ClipPanel):
         for number, doubt in enumerate(found[:_MOST_LISTED]):
             seconds = (doubt.stop - doubt.start) / root[scene.CLIP_FPS]
             text = f"{_clock(doubt.start / root[scene.CLIP_FPS])}  {doubt.part}, {seconds:.1f} s"
-            present(column.operator(S2D_OT_go_to_doubt.bl_idname, text=text)).number = number
+            row = column.row(align=True)
+            present(row.operator(S2D_OT_go_to_doubt.bl_idname, text=text)).number = number
+            fixes.draw_for_doubt(row, root, doubt.start, doubt.stop, doubt.part)
         if len(found) > _MOST_LISTED:
             column.label(text=f"and {len(found) - _MOST_LISTED} more, on the timeline")
         marked = bool(root.get(MARKED))
         layout.operator(S2D_OT_mark_doubts.bl_idname, icon="MARKER_HLT", depress=marked)
+        if cleanup.is_pending(root, present(context.scene)):
+            apply = cleanup.S2D_OT_apply_edits.bl_idname
+            layout.operator(apply, text="Apply", icon="CHECKMARK", depress=True)
 
 
 def _clock(seconds: float) -> str:

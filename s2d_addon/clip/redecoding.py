@@ -7,6 +7,7 @@ As with an import, nothing of Blender's is kept while the engine works: the user
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,10 @@ class RedecodingJob(Job):
             folder = order.folder / cleanup_properties.folder_name(order.edits)
             clip = _read(folder, order.name)
             if clip is None or clip.skeleton is None:
-                self._run_decode(source, folder, "--only", "mesh", "--edits", json.dumps(order.edits), *force)
+                with tempfile.TemporaryDirectory() as aside:  # contacts may be more than a command line takes
+                    edits = Path(aside) / "edits.json"
+                    edits.write_text(json.dumps(order.edits), encoding="utf-8")
+                    self._run_decode(source, folder, "--only", "mesh", "--edits", str(edits), *force)
             self.edited.add(number)
 
     def _run_decode(

@@ -331,6 +331,12 @@ def scene_frames(root: bpy.types.Object, clip_frames: np.ndarray, scene: bpy.typ
     return root[START_FRAME] + (np.asarray(clip_frames) - root[CLIP_IN]) * scene_fps(scene) / rate
 
 
+def clip_frame_at(root: bpy.types.Object, scene_frame: float, scene: bpy.types.Scene) -> float:
+    """Return which frame of the clip (a fraction too) a scene frame is for; :func:`scene_frames` undone."""
+    rate = root[CLIP_FPS] * root[SPEED]
+    return root[CLIP_IN] + (scene_frame - root[START_FRAME]) * rate / scene_fps(scene)
+
+
 def set_frame_rate(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
     """Give the scene the clip's frame rate; 30000/1001 becomes 30 with a base of 1.001."""
     scene.render.fps = math.ceil(root[CLIP_FPS])

@@ -837,3 +837,122 @@ def doubts_are_listed_and_marked():
     assert abs(clip_frame(bpy.context.scene.frame_current) - 4) < 1.01
     assert bpy.ops.s2d.mark_doubts() == {"FINISHED"}
     assert [marker.name for marker in markers] == ["the user's own"]
+
+
+# ---- parts of a clip, and contacts -----------------------------------------------------------
+
+
+def motion_shown():
+    """What the decoded folder of the motion that the clip shows tells of it, and its keypoints."""
+    folder = addon("clip.scene").motion_folder(root())
+    with np.load(folder / "mesh.npz") as arrays:
+        keypoints = arrays["keypoints"]
+    return json.loads((folder / "clip.json").read_text()), keypoints
+
+
+def pending():
+    return addon("clip.cleanup").is_pending(root(), bpy.context.scene)
+
+
+@check
+def parts_of_a_clip_are_mended_from_the_panel_and_from_a_doubt():
+    new_scene(50)  # twice the clip's rate: the panel counts the scene's frames
+    import_clip()
+    for name, frame in (("s2d_fix_from", 12), ("s2d_fix_to", 15)):
+        bpy.context.scene.frame_set(START + 2 * frame)
+        assert bpy.ops.s2d.fix_here(end=name) == {"FINISHED"}
+        assert getattr(root(), name) == START + 2 * frame
+    assert bpy.ops.s2d.redo_motion() == {"FINISHED"}
+    assert bpy.ops.s2d.swap_sides(start=4, stop=9) == {"FINISHED"}, "as a doubt's button does"
+    assert bpy.ops.s2d.straighten(start=17, stop=LAST + 1) == {"FINISHED"}
+    assert bpy.ops.s2d.redo_motion(start=10, stop=12, part="left_arm") == {"FINISHED"}
+    spans = root().s2d_spans
+    assert [(span.first - START, span.last - START) for span in spans] == [
+        (24, 30),
+        (8, 16),
+        (34, 2 * LAST),
+        (20, 22),
+    ]
+    spans[2].strength = 0.5
+    spans[2].first = START + 36
+    assert pending() and bpy.ops.s2d.apply_edits("EXEC_DEFAULT", True) == {"FINISHED"} and not pending()
+    told, keypoints = motion_shown()
+    swap = {"kind": "swap", "start": 4, "stop": 9}
+    redo = {"kind": "redo", "start": 12, "stop": 16}
+    arm = {"kind": "redo", "start": 10, "stop": 12, "part": "left_arm"}
+    straighten = {"kind": "straighten", "start": 18, "stop": LAST + 1, "strength": 0.5}
+    assert told["edits"] == {"spans": [arm, redo, straighten, swap]}
+    moved = np.linalg.norm(keypoints - TRUTH["keypoints"], axis=-1)
+    assert moved[[0, 1, 2, 3, 9]].max() == 0 and moved[4:9].mean() > 0.05 and moved[12:16].min() > 0
+    wrist, other = (moved[10:12, NAMES.index(f"{side}_wrist")].max() for side in ("left", "right"))
+    assert wrist > 1e-4 > other
+    assert np.abs(shown_vertices(START + 12) - expected_vertices(START + 12)).max() > 0.1
+
+    bpy.ops.wm.save_as_mainfile(filepath=str(WORK / "mended.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(WORK / "mended.blend"))
+    assert len(root().s2d_spans) == 4 and not pending(), "the list is saved"
+    assert bpy.ops.s2d.swap_sides(start=4, stop=9) == {"FINISHED"}, "again: it is taken off"
+    assert bpy.ops.s2d.remove_fix(number=1) == {"FINISHED"}
+    assert [span.kind for span in root().s2d_spans] == ["redo", "redo"] and pending()
+    try:
+        bpy.ops.s2d.redo_motion(start=0, stop=LAST + 1)
+    except RuntimeError as error:
+        assert "part of it" in str(error)
+    else:
+        raise AssertionError("nothing is left to redo it from")
+    assert bpy.ops.s2d.reset_edits() == {"FINISHED"}
+    assert len(root().s2d_spans) == 0 and not pending()
+    assert vertex_error() < 1e-5
+
+
+def markers_of(*words):
+    found = {f"{root().name}: {each}" for each in words}
+    return [marker for marker in bpy.context.scene.timeline_markers if marker.name in found]
+
+
+@check
+def contacts_are_markers_that_are_moved_deleted_and_added():
+    new_scene(24)  # fewer frames than the clip has
+    import_clip(hold_feet=True)
+    found = motion_shown()[0]["contacts"]
+    assert found
+    root()["clip_info"]["doubts"] = [{"start": 4, "stop": 9, "part": "left arm"}]
+    assert bpy.ops.s2d.show_contacts() == {"FINISHED"}
+    feet = [f"{side} foot {way}" for side in ("Left", "Right") for way in ("down", "up")]
+    assert len(markers_of(*feet)) == 2 * len(found)
+    bpy.ops.s2d.mark_doubts()
+    bpy.ops.s2d.mark_doubts()
+    assert len(markers_of(*feet)) == 2 * len(found), "marks of doubts are others"
+    assert not pending(), "shown, and nothing changed"
+    bpy.ops.s2d.show_contacts()
+    bpy.context.scene.render.fps = 7
+    bpy.ops.s2d.show_contacts()
+    assert not pending(), "nor where the scene's frames are so few that markers lie beside the clip's"
+    bpy.ops.s2d.show_contacts()
+    bpy.context.scene.render.fps = 24
+    bpy.ops.s2d.show_contacts()
+
+    for marker in markers_of(*feet):
+        bpy.context.scene.timeline_markers.remove(marker)
+    assert pending()
+    for foot, up, frame in (("left", False, 2), ("left", True, 8), ("right", True, 5)):
+        bpy.context.scene.frame_set(START + frame)
+        bpy.ops.s2d.add_contact(foot=foot, up=up)
+    markers_of("Left foot up")[0].frame += 4
+    bpy.context.scene.timeline_markers.new("right foot DOWN", frame=START + 12)  # as somebody types it
+    assert bpy.ops.s2d.apply_edits("EXEC_DEFAULT", True) == {"FINISHED"} and not pending()
+    wanted = sorted([[0, 5, "right"], [2, 12, "left"], [12, LAST + 1, "right"]])
+    told, held = motion_shown()
+    assert told["edits"]["contacts"] == wanted and sorted(told["contacts"]) == wanted
+    toe = NAMES.index("left_foot_index")
+    assert np.linalg.norm(np.ptp(held[3:11, toe], axis=0)) < 0.01, "it stands"
+
+    bpy.ops.wm.save_as_mainfile(filepath=str(WORK / "held.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(WORK / "held.blend"))
+    assert not pending()
+    assert bpy.ops.s2d.find_contacts() == {"FINISHED"}
+    assert not markers_of(*feet) and pending()
+    assert bpy.ops.s2d.apply_edits("EXEC_DEFAULT", True) == {"FINISHED"}
+    assert motion_shown()[0]["contacts"] == found
+    assert bpy.ops.s2d.reset_edits() == {"FINISHED"}
+    assert not bpy.ops.s2d.show_contacts.poll(), "no foot is held"

@@ -21,6 +21,7 @@ from session import (
     DESCRIPTION,
     PACKAGE,
     START,
+    TRUTH,
     VERTICES,
     WORK,
     check,
@@ -400,3 +401,26 @@ def disabling_takes_everything_out():
     assert not hasattr(bpy.types, "S2D_PT_main")
     bpy.ops.preferences.addon_enable(module=PACKAGE)
     assert hasattr(bpy.types, "S2D_PT_main")
+
+
+@check
+def body_is_chosen_at_import_and_shown_by_clean_up():
+    new_scene(25)
+    import_clip(hold_feet=True, body="MAN")
+    root = part("mesh").parent
+    scene = importlib.import_module(f"{PACKAGE}.s2d_addon.clip.scene")
+    cleanup = importlib.import_module(f"{PACKAGE}.s2d_addon.clip.cleanup")
+    told = json.loads((scene.motion_folder(root) / "clip.json").read_text())
+    assert told["edits"] == {"foot_lock": 1.0, "ground_snap": True, "measures": {"sex": 1.0}}
+    assert root["measure_sex"] == 1.0
+    assert not cleanup.is_pending(root, bpy.context.scene), "Clean-up shows what is applied"
+    with np.load(scene.motion_folder(root) / "mesh.npz") as arrays:
+        points, names = arrays["keypoints"], list(TRUTH["keypoint_names"])
+    across = [names.index(f"{side}_shoulder") for side in ("left", "right")]
+    of_man, captured = (
+        np.linalg.norm(np.diff(each[:, across], axis=1), axis=-1).mean()
+        for each in (points, TRUTH["keypoints"])
+    )
+    assert of_man > 1.03 * captured, "broad shoulders"
+    assert bpy.ops.s2d.reset_edits() == {"FINISHED"}
+    assert root["measure_sex"] < 1.0, "as captured"

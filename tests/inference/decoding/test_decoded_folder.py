@@ -129,7 +129,13 @@ def test_certainty_is_read_as_runs(write):
 
 
 @pytest.mark.parametrize(
-    "places", [{}, PLACES, PLACES | {"certainty": CERTAINTY, "doubts": [[60, 78, "left arm"]]}]
+    "places",
+    [
+        {},
+        PLACES,
+        PLACES | {"certainty": CERTAINTY, "doubts": [[60, 78, "left arm"]], "contacts": [[3, 9, "left"]]},
+        PLACES | {"contacts": []},
+    ],
 )
 def test_description_is_written_as_it_was_read(places, write):
     content = json.loads(TEXT) | places
@@ -235,6 +241,7 @@ def changed(name, value):
         (changed("doubts", [[-1, 4, "head"]]), "doubts is no whole number of 0"),
         (changed("doubts", [[4, 4, "head"]]), "doubts holds no spans"),
         (changed("doubts", [[0, 4, 1]]), "doubts holds no spans"),
+        (changed("contacts", [[4, 4, "left"]]), "contacts holds no spans"),
         (changed("certainty.head", [[0, -0.5]]), "head holds no runs"),
         (changed("floor", [0, 1, 0]), "floor is no JSON object"),
         (changed("floor.up", ...), "lacks up"),
@@ -417,7 +424,7 @@ def decoded(tmp_path, description):
         write_arrays(folder.staging / "body.npz", vars(BODY))
         folder.publish("body")
         write_pc2(folder.staging / "mesh.pc2", 2, 3, [np.stack([BODY.vertices] * 2)])
-        folder.publish("mesh", bounds=np.float32(PLACES["bounds"]), floor=FLOOR)
+        folder.publish("mesh", bounds=np.float32(PLACES["bounds"]), floor=FLOOR, contacts=[(0, 2, "left")])
         stage(folder, "skeleton.npz", "video.webm")
         folder.publish("video")
     (tmp_path / "skeleton.npz").unlink()
@@ -455,6 +462,7 @@ def test_what_comes_out_the_same_stays(decoded, description, weights):
     assert found.weights == description.weights | weights
     assert found.warnings == ["new"]
     assert found.as_json()["bounds"] == PLACES["bounds"] and found.as_json()["floor"] == PLACES["floor"]
+    assert found.contacts == [(0, 2, "left")]
 
 
 @pytest.mark.parametrize(
