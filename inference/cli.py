@@ -65,7 +65,8 @@ _WRITTEN = frozenset(
 """Options of paths that commands write to; all others they read."""
 
 _OF_FILMS = (
-    "person", "start", "end", "smoothing", "references", "whole", "sex", "shots", "quality", "plate_quality",
+    "person", "person_at", "start", "end", "smoothing", "references", "whole", "sex", "shots", "quality",
+    "plate_quality",
 )  # fmt: skip
 """Options of ``encode`` that mean nothing where there is no film."""
 
@@ -143,6 +144,18 @@ def _decode_inputs(args: argparse.Namespace) -> list[Path]:
     return [Path(args.edits)] if args.edits and not args.edits.lstrip().startswith("{") else []
 
 
+def _preview_outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    from .preview import preview_outputs
+
+    return preview_outputs(args.output)
+
+
+def _backdrop_outputs(args: argparse.Namespace) -> dict[Path, Kind]:
+    from .backdrop import backdrop_outputs
+
+    return backdrop_outputs(args.output)
+
+
 def _demo_outputs(args: argparse.Namespace) -> dict[Path, Kind]:
     from .demo import demo_outputs
 
@@ -179,7 +192,10 @@ def _capture_options(args: argparse.Namespace) -> CaptureOptions:
     from .capture.pipeline import CaptureOptions
 
     names = ("fov", "person", "start", "end", "fps", "size", "smoothing", "references", "sex", "body")
-    return CaptureOptions(**_given(args, names), whole=args.whole, body_path=args.body_path)
+    given = _given(args, names)
+    if args.person_at is not None:
+        given["person_at"] = tuple(args.person_at)
+    return CaptureOptions(**given, whole=args.whole, body_path=args.body_path)
 
 
 def _motion_options(args: argparse.Namespace) -> MotionOptions:
@@ -254,6 +270,26 @@ def _export(
         progress=progress,
     )
     return asdict(result)
+
+
+def _preview(
+    args: argparse.Namespace, progress: Progress, finished: Finished = lambda part: None
+) -> dict[str, Any]:
+    from .preview import preview
+
+    return preview(
+        args.film, args.output, start=args.start, end=args.end, progress=progress, finished=finished
+    )
+
+
+def _backdrop(
+    args: argparse.Namespace, progress: Progress, finished: Finished = lambda part: None
+) -> dict[str, Any]:
+    from .backdrop import backdrop
+
+    return asdict(
+        backdrop(args.clip, args.film, args.output, start=args.start, progress=progress, finished=finished)
+    )
 
 
 def _probe(_args: argparse.Namespace, _progress: Progress, _finished: Finished) -> dict[str, Any]:
@@ -387,11 +423,13 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     demo.set_defaults(command=_run_demo, outputs=_demo_outputs)
 
     worker = commands.add_parser("worker", help="these for a program: JSON lines on stdout")
-    jobs = worker.add_subparsers(required=True, metavar="encode|decode|export|probe")
+    jobs = worker.add_subparsers(required=True, metavar="encode|decode|export|preview|backdrop|probe")
     for name, add, job in (
         ("encode", _add_encode, _encode),
         ("decode", _add_decode, _decode),
         ("export", _add_export, _export),
+        ("preview", _add_preview, _preview),
+        ("backdrop", _add_backdrop, _backdrop),
     ):
         kind = jobs.add_parser(name, parents=[writing])
         add(kind)
@@ -423,6 +461,13 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
         "--fov", type=float, metavar="DEGREES", help="field of view of the picture's longer side, if known"
     )
     parser.add_argument("--person", type=int, metavar="N", help="which person to follow, 1 being the largest")
+    parser.add_argument(
+        "--person-at",
+        type=float,
+        nargs=3,
+        metavar=("SECONDS", "X", "Y"),
+        help="or whoever is there at that time of the film; X and Y are from 0 to 1, from the upper left",
+    )
     parser.add_argument("--start", type=float, metavar="SECONDS")
     parser.add_argument("--end", type=float, metavar="SECONDS")
     parser.add_argument(
@@ -508,6 +553,24 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     _add_runtime(parser)
     _add_body_path(parser)
     _add_edits(parser, "motion")
+
+
+def _add_preview(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(outputs=_preview_outputs)
+    parser.add_argument("film", type=Path, metavar="FILM")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--start", type=float, metavar="SECONDS", help="where people are looked for")
+    parser.add_argument("--end", type=float, metavar="SECONDS")
+
+
+def _add_backdrop(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(outputs=_backdrop_outputs)
+    parser.add_argument("clip", type=Path, metavar="CLIP.s2d")
+    parser.add_argument("film", type=Path, metavar="FILM")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="the decoded clip")
+    parser.add_argument(
+        "--start", type=float, metavar="SECONDS", help="where in the film the clip begins (found by itself)"
+    )
 
 
 def _add_runtime(parser: argparse.ArgumentParser) -> None:

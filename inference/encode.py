@@ -21,7 +21,7 @@ from .runtime.progress import Progress, unwatched
 
 if TYPE_CHECKING:
     from .capture.motion_input import MotionOptions
-    from .capture.pipeline import CaptureOptions
+    from .capture.pipeline import CaptureOptions, Filmed
 
 
 class Coding(TypedDict, total=False):
@@ -40,6 +40,7 @@ class EncodeResult:
     frames: int
     bytes: dict[str, int]  # by part, and ``total``
     seconds: dict[str, float] = field(default_factory=dict)  # by stage: capture, code
+    film: Filmed | None = None  # which part of the film the clip is; None of a motion alone
     warnings: list[str] = field(default_factory=list)
 
 
@@ -68,7 +69,8 @@ def encode_video(
     output = _checked_output(Path(output))
     start = time.perf_counter()
     captured = capture(Path(video), options, progress)
-    return _write(captured.clip, output, coding, time.perf_counter() - start, captured.warnings)
+    seconds = time.perf_counter() - start
+    return _write(captured.clip, output, coding, seconds, captured.warnings, captured.film)
 
 
 def encode_shots(
@@ -86,6 +88,8 @@ def encode_shots(
     """
     from .capture.pipeline import capture, look_over
 
+    if options.person_at is not None:
+        raise InputError("option", "A person's place is in one shot: leave it out with --shots.")
     output = _checked_output(Path(output))
     surveyed = look_over(Path(video), options, progress)
     surveyed.chosen(options.person)  # raises where nobody is in any shot
@@ -103,7 +107,8 @@ def encode_shots(
         seconds = time.perf_counter() - start
         own = [line for line in captured.warnings if line not in surveyed.reader.remarks]
         told = [f"Shot {shot + 1} ({surveyed.span(shot)}): {line}" for line in own]
-        encoded.clips.append(_write(captured.clip, shot_path(output, shot + 1), coding, seconds, told))
+        path = shot_path(output, shot + 1)
+        encoded.clips.append(_write(captured.clip, path, coding, seconds, told, captured.film))
         encoded.warnings.extend(told)
     if not encoded.clips:
         raise InputError("no_person", f"{video}: nobody is seen well enough to follow.")
@@ -148,12 +153,17 @@ def encode_motion(
 
 
 def _write(
-    clip: Clip, output: Path, coding: Coding | None, capture_seconds: float, warnings: list[str]
+    clip: Clip,
+    output: Path,
+    coding: Coding | None,
+    capture_seconds: float,
+    warnings: list[str],
+    film: Filmed | None = None,
 ) -> EncodeResult:
     start = time.perf_counter()
     sizes = write_clip(clip, output, **(coding or {}))
     seconds = {"capture": capture_seconds, "code": time.perf_counter() - start}
-    return EncodeResult(str(output), clip.frames, sizes, seconds, warnings)
+    return EncodeResult(str(output), clip.frames, sizes, seconds, film, warnings)
 
 
 def _checked_output(output: Path) -> Path:

@@ -2,11 +2,13 @@
 """The engine as a child process: one JSON object a line on standard output, and nothing else there.
 
 ``python -m sparse2dense.inference worker decode CLIP.s2d -o DIR …`` (or ``encode …``) runs what the
-command line would, with the same options; ``probe`` says what this Python can decode with. It says
+command line would, with the same options; ``preview`` looks a film over before it is encoded, ``backdrop``
+copies a clip's own film at its frames, and ``probe`` says what this Python can decode with. It says
 
 - ``{"type": "progress", "stage": "vertices", "done": 64, "total": 300}`` as the work goes on,
 - ``{"type": "part", "part": "mesh"}`` when a part of a decoded clip is there: ``body``, ``mesh``,
-  ``skeleton`` or ``video``, with ``--edited`` also ``texture`` and ``edited``,
+  ``skeleton`` or ``video``, with ``--edited`` also ``texture`` and ``edited``; ``strip`` and ``people`` of a
+  film's preview; ``film``,
 - ``{"type": "result", …}`` once, with the fields of the job's result, or
 - ``{"type": "error", "code": "damaged", "message": "…"}`` once, with exit status 1 or 2.
 

@@ -26,13 +26,14 @@ def unregister() -> None:
 
 def _modules() -> tuple[ModuleType, ...]:
     """Return what registers something, in the order of the panels."""
-    from . import encoding, importing, panel, preferences
+    from . import encoding, importing, new_clip, panel, preferences
     from .bake import operators as bake
     from .clip import (
         cleanup,
         clearing,
         contacts,
         doubts,
+        film,
         fixes,
         keeping,
         onion,
@@ -43,5 +44,5 @@ def _modules() -> tuple[ModuleType, ...]:
     )
     from .retarget import operators as retarget
 
-    first = preferences, storage, clearing, importing, encoding, panel, redecoding
+    first = preferences, storage, clearing, importing, encoding, panel, new_clip, redecoding, film
     return *first, place, timing, doubts, onion, fixes, contacts, cleanup, bake, retarget, keeping

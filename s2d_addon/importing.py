@@ -19,19 +19,20 @@ import numpy as np
 from bpy.app.handlers import persistent
 from bpy_extras.io_utils import ImportHelper
 
-from .clip import doubts, keeping, scene, storage
+from .clip import doubts, film, keeping, scene, storage
 from .clip.cleanup_properties import HELD_FEET, folder_name
 from .clip.clearing import make_room
-from .clip.ui import in_mode, remember
+from .clip.ui import in_mode, redraw_panels, remember
 from .engine import settings
 from .engine.decoded import DecodedClip
-from .engine.job import IMPORTING, ClipTask, ImportJob
+from .engine.job import FILMING, IMPORTING, ClipTask, ImportJob
 from .registering import registration
 from .typed import OperatorResult, present, windows
 
 _TICK_SECONDS = 0.05
 _START_SCENE_TYPES = {"CAMERA", "LIGHT"}
 _START_CUBE = "Cube"
+_MEASURED_FILE = "encodings.json"
 _FRAMED = 1.6  # distance of the view from what it frames, in its sizes
 
 AnyID = TypeVar("AnyID", bound=bpy.types.ID)
@@ -113,6 +114,11 @@ class ClipImport:
             if root and not task.finished:
                 scene.remove_clip(root)
 
+    def warnings(self) -> list[str]:
+        """Return what encoding and decoding told, of each clip that is shown."""
+        told = [(*self.job.tasks[number].remarks, *clip.warnings) for number, clip in self.shown.items()]
+        return [line for lines in told for line in lines]
+
     def root(self, number: int) -> bpy.types.Object | None:
         """Return a clip's empty, or None where it is gone or was never there."""
         return _find(bpy.data.objects, self.roots.get(number))
@@ -126,6 +132,9 @@ class ClipImport:
         edits = self.job.tasks[number].edits
         root = scene.build_clip(clip, target, self.options.start_frame, edits)
         self.roots[number] = root.session_uid
+        task = self.job.tasks[number]
+        if task.movie:
+            film.remember_film(root, task.movie, task.film_start)
         if (chosen := settings.settings()) is None or chosen.pack:
             with contextlib.suppress(OSError):  # it was removed meanwhile; the panel offers to pack
                 keeping.pack(root)
@@ -176,7 +185,7 @@ def _scene_in_use() -> bool:
 
 def _finish(at_work: ClipImport) -> None:
     make_room()
-    said = at_work.job.errors + [line for clip in at_work.shown.values() for line in clip.warnings]
+    said = at_work.job.errors + at_work.warnings()
     if said and not at_work.job.cancelled:
         _tell(said)
 
@@ -187,6 +196,11 @@ def _tell(lines: Sequence[str]) -> None:
             present(self.layout).label(text=line)
 
     present(bpy.context.window_manager).popup_menu(draw, title="Sparse2Dense", icon="ERROR")
+
+
+def measured_file() -> Path:
+    """Return the file that says how long encodings take on this machine."""
+    return storage.waiting_root() / _MEASURED_FILE
 
 
 class ClipImporter(bpy.types.Operator):
@@ -238,6 +252,9 @@ class ClipImporter(bpy.types.Operator):
         if IMPORTING.running():
             cls.poll_message_set("An import is at work")
             return False
+        if FILMING.running():
+            cls.poll_message_set("A clip's film is being prepared: wait for it, or cancel it")
+            return False
         return in_mode(cls, context, {"OBJECT"})
 
     def propose_options(self, context: bpy.types.Context) -> None:
@@ -265,7 +282,7 @@ class ClipImporter(bpy.types.Operator):
                 f"The scene keeps the frame rate of {before[0].name}, {scene.scene_fps(target):.6g} a second"
             )
             self.report({"INFO"}, f"{rate}: what is imported now plays at its own speed in it.")
-        job = ImportJob(tasks, storage.cache_root(), settings.chosen_engine())
+        job = ImportJob(tasks, storage.cache_root(), settings.chosen_engine(), measured_file())
         at_work = ClipImport(job, options, target.session_uid)
         IMPORTING.start(job)
         if not bpy.app.background and context.window:
@@ -281,9 +298,8 @@ class ClipImporter(bpy.types.Operator):
             pass
         at_work.finish_start()
         make_room()
-        for clip in at_work.shown.values():
-            for warning in clip.warnings:
-                self.report({"WARNING"}, warning)
+        for warning in at_work.warnings():
+            self.report({"WARNING"}, warning)
         for error in job.errors:
             self.report({"ERROR"}, error)
         if not at_work.roots:
@@ -447,13 +463,7 @@ def _redraw(at_work: ClipImport) -> None:
     if progress == at_work.progress:
         return
     at_work.progress = progress
-    for window in windows(bpy.context):
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                for region in area.regions:
-                    if region.type == "UI":
-                        region.tag_redraw()
-        window.workspace.status_text_set(None)
+    redraw_panels()
 
 
 @persistent

@@ -8,7 +8,7 @@ from typing import Any
 
 import bpy
 
-from . import encoding, importing
+from . import importing, new_clip
 from .bake import operators as bake
 from .clip import place, timing
 from .clip.redecoding import REDECODING, RedecodingJob, S2D_OT_cancel_redecoding
@@ -53,7 +53,7 @@ class S2D_PT_main(bpy.types.Panel):
             column = layout.column(align=True)
             column.scale_y = 1.4
             column.operator(importing.S2D_OT_import_clip.bl_idname, text="Import .s2d", icon="IMPORT")
-            column.operator(encoding.S2D_OT_encode_video.bl_idname, text="Video to .s2d", icon="FILE_MOVIE")
+            column.operator(new_clip.S2D_OT_new_clip.bl_idname, text="Video to .s2d", icon="FILE_MOVIE")
         if job and job.errors:
             draw_messages(layout, context, job.errors, "ERROR")
 
@@ -110,7 +110,7 @@ class S2D_MT_motion_capture(bpy.types.Menu):
 
 _MENU = (
     (importing.S2D_OT_import_clip, "Import Clip (.s2d)"),
-    (encoding.S2D_OT_encode_video, "Capture from Video"),
+    (new_clip.S2D_OT_new_clip, "Capture from Video"),
     (place.S2D_OT_view_clip, "View Through Clip Camera"),
     (timing.S2D_OT_match_scene, "Set Scene to Clip"),
     (retarget.S2D_OT_retarget, "Retarget: Apply Motion to Armature"),

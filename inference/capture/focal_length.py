@@ -49,5 +49,15 @@ def film_focal_length(metadata: dict[str, str]) -> float | None:
     return value if 5 <= value <= 500 else None
 
 
+def film_fov(reader: VideoReader) -> float | None:
+    """Return the angle across the picture's longer side, in degrees, that a phone's focal length tells."""
+    film = film_focal_length(reader.metadata)
+    if film is None:
+        return None
+    width, height = reader.source_width, reader.source_height
+    side = max(width, height) / float(np.hypot(width, height)) * _FILM_DIAGONAL
+    return float(np.degrees(2 * np.arctan(side / 2 / film)))
+
+
 def _focal(fov: float, side: int) -> float:
     return side / 2 / float(np.tan(np.radians(fov) / 2))

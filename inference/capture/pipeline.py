@@ -70,15 +70,18 @@ class CaptureOptions:
     """What a user may choose.
 
     ``fov``: degrees across the picture's longer side. ``person``: 1 for the one seen largest and longest
-    (the default), 2 for the next, and so on. ``start``, ``end``: seconds. ``fps``: of the clip, by default
-    the video's. ``size``: short side of the canvas in pixels. ``smoothing``: strength, 0 for none.
-    ``references``: how many reference pictures to choose, 1 to 4; by default as many as pay for their bytes.
+    (the default), 2 for the next, and so on; ``person_at``: or whoever is there at a second of the film, at a
+    share of the picture's width and height from its upper left corner. ``start``, ``end``: seconds. ``fps``:
+    of the clip, by default the video's. ``size``: short side of the canvas in pixels. ``smoothing``:
+    strength, 0 for none. ``references``: how many reference pictures to choose, 1 to 4; by default as many
+    as pay for their bytes.
     ``whole``: keep what the video shows before the person is first seen and after they are last.
     ``sex``: of the body, one of :data:`SEXES`; by default it is between the two.
     """
 
     fov: float | None = None
     person: int | None = None
+    person_at: tuple[float, float, float] | None = None
     start: float | None = None
     end: float | None = None
     fps: Fraction | float | None = None
@@ -89,6 +92,21 @@ class CaptureOptions:
     sex: str | None = None
     body: str = "anny"
     body_path: str | Path | None = None
+
+
+@dataclass(frozen=True)
+class Filmed:
+    """What of a film became the clip, and what was done for it.
+
+    The clip begins at the film's second ``start``. So many ``frames`` were looked over, ``rate`` a second;
+    the film's pictures have ``size``, upright, the clip's ``canvas``: width and height in pixels.
+    """
+
+    start: float
+    frames: int
+    rate: float
+    size: tuple[int, int]
+    canvas: tuple[int, int]
 
 
 @dataclass
@@ -102,6 +120,7 @@ class Capture:
     first: int
     warnings: list[str] = field(default_factory=list)
     gaps: list[tuple[float, float]] = field(default_factory=list)
+    film: Filmed | None = None
 
 
 @dataclass
@@ -153,10 +172,14 @@ def capture(
     """
     _check(options)
     surveyed = surveyed or look_over(video_path, options, progress)
-    shot = surveyed.chosen(options.person)
+    person = options.person
+    if options.person_at is None:
+        shot = surveyed.chosen(person)
+    else:
+        shot, person = surveyed.found_at(*options.person_at)
     reader, people = surveyed.part(shot), surveyed.shots[shot].people
-    track, frames = people[(options.person or 1) - 1], surveyed.shots[shot].length
-    told = surveyed.reader.remarks + surveyed.remarks(shot, options.person)
+    track, frames = people[(person or 1) - 1], surveyed.shots[shot].length
+    told = surveyed.reader.remarks + surveyed.remarks(shot, person)
     camera = camera_of(reader, options.fov)
     body = load_body(options.body, options.body_path)
     threads = _threads()
@@ -206,7 +229,14 @@ def capture(
     _laid(fit, motion, clip, laid, seen.present)
     first = surveyed.shots[shot].frames.start + film.part.start
     told += _remarks(film, frames, gaps, clip) + _told(clip, seen.present)
-    return Capture(clip, first, told, gaps)
+    filmed = Filmed(
+        film.seconds(0),
+        surveyed.frames,
+        float(reader.fps),
+        (reader.source_width, reader.source_height),
+        (reader.width, reader.height),
+    )
+    return Capture(clip, first, told, gaps, filmed)
 
 
 def look_over(
@@ -225,6 +255,8 @@ def _threads() -> int:
 
 
 def _check(options: CaptureOptions) -> None:
+    if options.person is not None and options.person_at is not None:
+        raise InputError("two_people", "A person by number and one by place were asked for: leave out one.")
     if not 0 <= options.smoothing <= 20:
         raise InputError("bad_smoothing", f"The smoothing {options.smoothing:g} is outside 0 to 20.")
     if options.references is not None and not 1 <= options.references <= MAX_REFERENCES:

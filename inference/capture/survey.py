@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
+
 from ...models.errors import InputError
 from ...models.frame_rates import clock
 from ..film.reader import Picture, VideoReader
@@ -15,6 +17,9 @@ from .shots import CutFinder, shots_between
 from .tracking import Track, look_for_people, takes_place, tracks_of
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+
+_THERE = 0.5  # of a region's side, within which of a place somebody is there
+_AT_ONCE = 0.5  # seconds from the nearest look at them
 
 _Watched = Callable[[Iterable[Picture]], Iterable[Picture]]
 _T = TypeVar("_T")
@@ -56,6 +61,33 @@ class Survey:
             )
         there = [i for i, shot in enumerate(self.shots) if len(shot.people) >= number]
         return max(there, key=lambda i: self.shots[i].people[number - 1].weight())
+
+    def found_at(self, second: float, x: float, y: float) -> tuple[int, int]:
+        """Return the shot, from 0, and the number in it, from 1, of whoever is nearest to a place at a time.
+
+        ``second`` is the film's, ``x`` and ``y`` are where their hips are, as shares of the picture's width
+        and height. Raises InputError ``no_person`` where nobody is found near.
+        """
+        reader = self.reader
+        frame = round((second - reader.start) * float(reader.fps))
+        reach = max(1, round(_AT_ONCE * float(reader.fps)))
+        place = np.array([x * reader.source_width, y * reader.source_height])
+        nearest: tuple[float, int, int] | None = None
+        for number, shot in enumerate(self.shots):
+            for person, track in enumerate(shot.people, start=1):
+                roi = track.at(frame - shot.frames.start, reach)
+                if roi is None or not shot.frames.start <= frame < shot.frames.stop:
+                    continue
+                apart = float(np.hypot(*(place - (roi.x, roi.y)))) / roi.size
+                if apart < min(_THERE, nearest[0] if nearest else _THERE):
+                    nearest = apart, number, person
+        if nearest is None:
+            raise InputError(
+                "no_person",
+                f"{reader.path}: at {clock(second)} nobody is found at {x:.0%} of the picture's width and "
+                f"{y:.0%} of its height.",
+            )
+        return nearest[1], nearest[2]
 
     def only(self, shot: int) -> Survey:
         """Return the same with one shot, of which nothing is to be told."""

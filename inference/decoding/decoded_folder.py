@@ -13,7 +13,9 @@ is all that is needed here. ``clip.json`` holds a :class:`Description` and is wr
   ``(B, 2)``, ``camera`` ``(3, 3)`` K in pixels, ``fps`` (numerator, denominator), and if asked for
   ``vertices`` ``(T, V, 3)``;
 - ``skeleton``: ``skeleton.npz``, the standard skeleton and its motion (:mod:`.skeleton_fit`);
-- ``video``: ``video.webm`` or ``video.mp4``, every frame's picture.
+- ``video``: ``video.webm`` or ``video.mp4``, every frame's picture;
+- ``film``: ``film.mp4``, the same frames of the film that the clip was made of, with its sound, where
+  somebody has asked for it (:mod:`..backdrop`).
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ FILES = {
     "mesh_data": "mesh.npz",
     "skeleton": "skeleton.npz",
     "video": "video.webm",
+    "film": "film.mp4",
 }
 """The files' names by what they hold; a video may have the ending of another of :data:`VIDEO_FORMATS`."""
 

@@ -7,6 +7,7 @@ back from it when the pictures are drawn, so that memory does not grow with the 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,10 @@ import cv2
 import numpy as np
 
 from ...models.array_files import Stream, write_arrays
+from ...models.errors import InputError
 from ...models.keypoints import BONES, KEYPOINT_NAMES
+from ..film.reader import VideoReader
+from ..film.source import FilmFile
 from ..film.writer import VideoWriter
 from ..format.clip import Reference
 from ..format.container import S2DFile
@@ -31,6 +35,8 @@ from .session import Session
 from .synthesis import FrameSynthesiser
 from .texture import paint_texture
 from .vertices import VertexDecoder, batches
+
+_LEAST_SIDE = 64  # pixels, of a film's copy
 
 
 def write_body(folder: Path, session: Session, references: list[Reference]) -> None:
@@ -128,6 +134,46 @@ def write_video(
         for done, picture in enumerate(synthesiser.frames(poses()), 1):
             video.write(picture)
             progress("video", done, clip.frames)
+
+
+def write_film(
+    path: Path,
+    header: Header,
+    film: Path,
+    start: float,
+    size: int,
+    progress: Progress,
+) -> bool:
+    """Write the pictures of a ``film`` at the clip's frames, from its second ``start`` on, with its sound.
+
+    They are whole and upright, of its own shape, the shorter side at most ``size``; the last one stands where
+    the film ends before the clip. Returns whether the film has sound.
+    """
+    reader = VideoReader(film, start=start, fps=header.fps, size=size)
+    own = min(reader.source_width, reader.source_height)
+    if own < size:
+        reader = VideoReader(film, start=start, fps=header.fps, size=max(own, _LEAST_SIDE))
+    sound = _sound_of(film, start)
+    with VideoWriter(path, header.fps, reader.width, reader.height, sound) as video:
+        done, picture = 0, np.empty((0, 0, 3), np.uint8)  # a reader yields one picture at least
+        for done, picture in enumerate(itertools.islice(reader, header.frames), 1):
+            video.write(picture)
+            progress("film", done, header.frames)
+        for _ in range(done, header.frames):
+            video.write(picture)
+    return sound is not None
+
+
+def _sound_of(film: Path, start: float) -> Iterator[np.ndarray] | None:
+    """Return a film's sound from a second on; None where it has none, as pictures on disk have not."""
+    if not film.is_file():
+        return None
+    sound = FilmFile(film).sound(start)
+    try:
+        first = next(sound, None)
+    except InputError:
+        return None
+    return None if first is None else itertools.chain([first], sound)
 
 
 def write_texture(folder: Path, session: Session, references: list[Reference], keypoints: np.ndarray) -> None:

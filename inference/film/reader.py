@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +26,7 @@ from .source import PictureSequence, Trouble, open_film
 
 _ENOUGH = 1.0  # seconds of a broken film that are worth having
 _MOST_TOLD = 3  # of a kind
+_WORTH_A_LEAP = 4.0  # seconds between two moments from which a film is not read through
 
 GLANCE_SIDE = 64
 """Pixels of either side of :attr:`Picture.glance`."""
@@ -178,6 +181,25 @@ class VideoReader:
             made += 1
         if not made:
             raise InputError("bad_time", f"{self.path}: no frame follows {self.start:g} s.")
+
+    def pictures_at(self, seconds: Sequence[float]) -> Iterator[tuple[float, Picture]]:
+        """Yield ``(seconds, picture)`` for each of some moments of the film, which rise, as far as it goes.
+
+        Where they lie far apart the film is leapt through, if its kind allows it.
+        """
+        frames = [max(0, round((second - self.start) * float(self.fps))) for second in seconds]
+        apart = max((after - before for before, after in itertools.pairwise(frames)), default=0)
+        if not self._film.leaps or apart / self.fps < _WORTH_A_LEAP:
+            wanted = dict(zip(frames, seconds, strict=True))
+            for frame, picture in enumerate(self.pictures()):
+                if frame in wanted:
+                    yield wanted.pop(frame), picture
+                if not wanted:
+                    return
+            return
+        for frame, second in zip(frames, seconds, strict=True):
+            with contextlib.suppress(InputError):  # the film is shorter than it tells
+                yield second, next(self.part(slice(frame, frame + 1)).pictures())
 
     def _look_into(self, trouble: Trouble) -> None:
         """Note what went wrong on the way to the film's end; InputError if that was too soon."""

@@ -140,6 +140,11 @@ class FilmFile:
         self._before = 0.0 if begun is None or self._first is None else max(0.0, self._first - begun)
         self.facts = Facts(codec, rate, max(0.0, duration - self._before), aspect, metadata, first)
 
+    @property
+    def leaps(self) -> bool:
+        """Whether a late ``start`` of :meth:`pictures` is reached at a leap, and not read up to."""
+        return self._first is not None and not self._joined
+
     def pictures(self, start: float, trouble: Trouble) -> Iterator[tuple[float, VideoFrame]]:
         """Yield ``(seconds since the first picture, picture)`` in order, from a key picture before ``start``.
 
@@ -148,7 +153,7 @@ class FilmFile:
         clock = Clock(self._step, self._joined, self._first)
         trouble.leaps, end, others = clock.leaps, 0.0, 0.0
         with self._opened() as (container, stream):
-            if start > _SEEK_FROM and self._first is not None and not self._joined:
+            if start > _SEEK_FROM and self.leaps and self._first is not None:
                 target = self._first + start - _SEEK_MARGIN
                 container.seek(int(target / float(stream.time_base or 1)), stream=stream)
             begun = (container.start_time or 0) / av.time_base
@@ -239,6 +244,7 @@ class PictureSequence:
         """``files`` are the pictures by number, which is their time at ``rate`` (by default 30) a second."""
         self.path = path
         self._files, self._rate = files, rate or DEFAULT_RATE
+        self.leaps = True
         first = FilmFile(next(iter(files.values()))).facts
         duration = (max(files) - min(files) + 1) / self._rate
         self.facts = replace(first, rate=self._rate, duration=float(duration))

@@ -17,7 +17,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix, Vector
 
-from ..engine.decoded import DecodedClip
+from ..engine.decoded import FILM_FILE, DecodedClip
 from ..typed import mesh_of, present
 from .drivers import CLIP_FRAME, drive
 from .storage import link_path
@@ -103,6 +103,11 @@ def is_card(plane: bpy.types.Object) -> bool:
 def picture_images(plane: bpy.types.Object) -> list[bpy.types.Image]:
     """Return what the plane shows, the reference picture or the video; none where the user changed that."""
     return [node.image for node in _picture_nodes(plane) if node.image]
+
+
+def shows_film(plane: bpy.types.Object) -> bool:
+    """Whether the plane shows the film that the clip was made of."""
+    return any(Path(image.filepath).name == FILM_FILE for image in picture_images(plane))
 
 
 def show_picture(plane: bpy.types.Object, path: Path) -> None:

@@ -11,7 +11,7 @@ from mathutils import Matrix
 
 from ..registering import registration
 from ..typed import OperatorResult, present, view_3d
-from . import mesh_material, picture, scene
+from . import film, mesh_material, picture, scene
 from .ui import ClipOperator, ClipPanel, active_clip
 
 
@@ -247,6 +247,7 @@ class S2D_PT_place(ClipPanel):
             pressed = picture.is_card(plane) == (mode == "BESIDE")
             present(row.operator(S2D_OT_place_video.bl_idname, text=text, depress=pressed)).mode = mode
         column.prop(root, f'["{picture.OPACITY}"]', text="Opacity", slider=True)
+        film.draw_film(layout, context, root)
 
 
 register, unregister = registration(

@@ -19,7 +19,7 @@ from bpy.app.handlers import persistent
 from ...models.errors import InputError
 from ..engine import cache, settings
 from ..engine.decoded import CLIP_FILE, DecodedClip, read_decoded
-from ..engine.job import IMPORTING, Engine, Job, LastJob, has_motion, is_complete
+from ..engine.job import FILMING, IMPORTING, Engine, Job, LastJob, has_motion, is_complete
 from ..registering import registration
 from ..typed import OperatorResult, windows
 from . import cleanup_properties, scene
@@ -121,7 +121,7 @@ REDECODING: LastJob[RedecodingJob] = LastJob()
 
 def busy() -> bool:
     """Whether the engine is at work for an import or another clip."""
-    return IMPORTING.running() or REDECODING.running()
+    return IMPORTING.running() or REDECODING.running() or FILMING.running()
 
 
 def decode_again(orders: Sequence[Order]) -> list[str]:

@@ -121,7 +121,8 @@ def update_clip(root: bpy.types.Object, clip: DecodedClip) -> None:
             others = [other for place in root.users_scene for other in roots_of(place) if is_moving(other)]
             _place_apart(root, floor_placement(root), others)
     if plane and plane.get(WAITING) and clip.video:
-        picture.show_picture(plane, clip.video)
+        if not picture.shows_film(plane):
+            picture.show_picture(plane, clip.video)
         del plane[WAITING]
 
 
@@ -293,7 +294,12 @@ def played_files(root: bpy.types.Object) -> list[Path]:
 
 def relink(root: bpy.types.Object, folder: Path) -> None:
     """Let the clip play the files of the same names in another folder."""
-    name = clip_folder(root).name
+    old = clip_folder(root)
+    name = old.name
+    for sound in bpy.data.sounds:  # of the clip's film
+        path = Path(bpy.path.abspath(sound.filepath, library=sound.library))
+        if not sound.library and path.parent == old:
+            sound.filepath = link_path(folder / path.name)
     for link, path in zip(_links(root), played_files(root), strict=True):
         before = clip_folder_of(path)
         if before.name == name:  # otherwise it is the user's own picture

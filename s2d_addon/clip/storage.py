@@ -91,6 +91,7 @@ def _links(*, libraries: bool = False) -> list[tuple[Any, str, Path]]:
     owners: list[tuple[Any, str]] = []
     owners += [(m, "filepath") for o in bpy.data.objects for m in o.modifiers if m.type == "MESH_CACHE"]
     owners += [(image, "filepath") for image in bpy.data.images if image.source in {"FILE", "MOVIE"}]
+    owners += [(sound, "filepath") for sound in bpy.data.sounds]
     owners += [(item, f'["{CLIP_FOLDER}"]') for item in bpy.data.objects if item.get(CLIP_FOLDER)]
     found = []
     for owner, key in owners:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import bpy
 
-from ..typed import present
+from ..typed import present, windows
 from . import scene
 
 _PIXELS_A_LETTER = 7
@@ -81,6 +81,17 @@ class ClipPanel(bpy.types.Panel):
     def poll(cls, context: bpy.types.Context) -> bool:
         """Show it where there is a clip, whatever is active."""
         return clip_in_use(context) is not None
+
+
+def redraw_panels() -> None:
+    """Redraw the sidebars of all 3D views, and the status bars."""
+    for window in windows(bpy.context):
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()
+        window.workspace.status_text_set(None)
 
 
 def draw_messages(

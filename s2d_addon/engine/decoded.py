@@ -16,6 +16,7 @@ import numpy as np
 
 from ...inference.decoding.decoded_folder import (
     DESCRIPTION_FILE,
+    FILES,
     read_bones,
     read_description,
     read_rest_body,
@@ -27,6 +28,7 @@ from ...inference.decoding.point_cache import to_blender
 __all__ = [
     "CLIP_FILE",
     "DESCRIPTION_FILE",
+    "FILM_FILE",
     "DecodedClip",
     "Floor",
     "open_point_cache",
@@ -37,6 +39,9 @@ __all__ = [
 
 CLIP_FILE = "clip.s2d"
 """The copy of the ``.s2d`` in its decoded folder, so that it can be decoded again."""
+
+FILM_FILE = FILES["film"]
+"""The film that the clip was made of, at the clip's frames."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class DecodedClip:
     mannequin: Path | None  # the picture of the body's UV map that shows nobody in particular
     texture: Path | None  # the one that shows the person
     video: Path | None
+    film: Path | None  # the film that the clip was made of, at the clip's frames
     frames: int
     fps: Fraction
     width: int
@@ -97,6 +103,7 @@ def read_decoded(folder: Path, name: str) -> DecodedClip:
         mannequin=paths.get("mannequin"),
         texture=paths.get("texture"),
         video=paths.get("video"),
+        film=paths.get("film"),
         frames=description.frames,
         fps=description.fps,
         width=description.width,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -27,7 +28,7 @@ from typing import IO, Any, Generic, TypeVar
 
 from ...models.errors import Cancelled, InputError, S2DError
 from ...models.whole_files import sweep
-from . import cache
+from . import cache, estimate
 from .decoded import CLIP_FILE, DESCRIPTION_FILE, DecodedClip, read_decoded
 
 WORKER_PACKAGES = ("numpy", "cv2", "onnxruntime", "constriction")
@@ -228,6 +229,8 @@ class ClipTask:
     path: Path  # the .s2d file
     movie: Path | None = None  # what is encoded to ``path`` first
     encode_options: tuple[str, ...] = ()
+    film_start: float | None = None  # the second of the movie at which the clip begins, once it is known
+    remarks: tuple[str, ...] = ()  # what encoding told
     edits: dict[str, Any] = field(default_factory=dict)  # how the motion that is shown is cleaned up
     edited: str = ""  # the folder with that motion inside the clip's own
     clip: DecodedClip | None = None  # what is decoded by now; another object with every part
@@ -274,11 +277,14 @@ class ImportJob(Job):
     complete; ending keeps what they hold by then.
     """
 
-    def __init__(self, tasks: Sequence[ClipTask], root: Path, engine: Engine) -> None:
+    def __init__(
+        self, tasks: Sequence[ClipTask], root: Path, engine: Engine, measured: Path | None = None
+    ) -> None:
+        """``measured`` is the file in which it is noted how long encodings take, see :mod:`.estimate`."""
         super().__init__(engine)
         self.tasks = tuple(tasks)
         self.current: ClipTask | None = None
-        self._root = root
+        self._root, self._measured = root, measured
         self._begun: dict[Path, ClipTask] = {}
 
     def drop(self, task: ClipTask) -> None:
@@ -314,13 +320,26 @@ class ImportJob(Job):
         self.current, self.stage, self.done, self.total = task, "", 0, 0
         try:
             if task.movie and not task.path.is_file():
-                self.run_worker("encode", str(task.movie), "-o", str(task.path), *task.encode_options)
+                self._encode(task, task.movie)
             self._decode(task, only)
         except Exception as error:
             if task.movie:
                 sweep(task.path.parent)
             if self.wanted():  # otherwise the worker was killed on purpose
                 task.error = self.fail(error, task.movie or task.path)
+
+    def _encode(self, task: ClipTask, movie: Path) -> None:
+        started = time.monotonic()
+        result = self.run_worker("encode", str(movie), "-o", str(task.path), *task.encode_options)
+        seconds, film = time.monotonic() - started, result.get("film")
+        task.remarks = tuple(result.get("warnings", ()))
+        if film:
+            task.film_start = film["start"]
+            pixels = (math.prod(film[size]) for size in ("size", "canvas"))
+            if self._measured:
+                estimate.note(
+                    estimate.Encoding(film["frames"], film["rate"], *pixels), seconds, self._measured
+                )
 
     def _decode(self, task: ClipTask, only: str | None) -> None:
         if task.folder is None:
@@ -432,3 +451,5 @@ class LastJob(Generic[AnyJob]):
 
 
 IMPORTING: LastJob[ImportJob] = LastJob()
+FILMING: LastJob[WorkerJob] = LastJob()
+"""The film of a clip that is made ready to be shown."""

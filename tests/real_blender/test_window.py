@@ -59,6 +59,8 @@ def work(extension_zip, cut_off, tmp_path_factory):
     clip = work / "balance_short.s2d"  # as it is captured now, since the user guide shows it
     encode = ["encode", str(MOVIE), "--fps", "25", "--end", "0.8", "--sex", "man", "-o", str(clip)]
     assert cli.main(encode) == 0
+    two = Path(os.environ.get("S2D_DATA", "/nowhere")) / "multiview" / "two_cam01.mp4"
+    shutil.copy(two if two.is_file() else MOVIE, work / "people.mp4")
     # Its video takes seconds, so that there is time to do something meanwhile on a fast machine too.
     write_clip(lengthened(read_clip(clip), 400), work / "long.s2d")
     # A command that installs its Blender when it is first called needs a network for that.
@@ -152,12 +154,14 @@ def test_panel_shows_each_state(results, work):
     empty = panels.pop("panel-empty")
     states = (
         "baked",
+        "before-encoding",
         "beside",
         "camera",
         "clean-up",
         "done",
         "encoding",
         "error",
+        "film",
         "own-character",
         "packed",
         "running",
@@ -165,6 +169,13 @@ def test_panel_shows_each_state(results, work):
     assert sorted(panels) == [f"panel-{state}" for state in states]
     for name, panel in panels.items():
         assert np.abs(panel - empty).mean() > 0.2, f"{name} looks like the empty panel"
+
+
+def test_movie_is_looked_at_first_and_is_the_backdrop_then(results):
+    assert (results["looking"], results["filming"]) == (["FINISHED"], ["FINISHED"]), "the window stays free"
+    assert results["icons"], "the strip and the people are pictures in the panel"
+    assert results["encoded_errors"] == []
+    assert results["film_shown"]
 
 
 def test_picture_shows_the_mesh_over_the_video(results, work, tmp_path):

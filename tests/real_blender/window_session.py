@@ -347,6 +347,38 @@ def shows_the_clips_camera_onion_skin_and_clean_up():
     photograph("panel-beside")
 
 
+def shows_a_movie_before_it_is_encoded_and_as_backdrop():
+    """Drop a movie, look at its strip and people, encode it, and show the film behind the mesh."""
+    box, film = (importlib.import_module(f"{PACKAGE}.s2d_addon.{name}") for name in ("new_clip", "clip.film"))
+    yield from opens_the_tab()
+    # As Blender drops it, once its menu was asked what to do with movies.
+    dropped = {"directory": f"{WORK}/", "files": [{"name": "people.mp4"}]}
+    with bpy.context.temp_override(**view3d()):
+        assert bpy.types.S2D_FH_movie.poll_drop(bpy.context)
+    results["looking"] = in_view(bpy.ops.s2d.new_clip, "INVOKE_DEFAULT", **dropped)
+    yield from until(lambda: box.Current.clip.people is not None and not box.Current.clip.job.running)
+    options = bpy.context.window_manager.s2d_new_clip
+    options.start, options.end = 0.4, min(1.2, box.Current.clip.seconds)
+    if len(box.Current.clip.people) > 1:
+        in_view(bpy.ops.s2d.choose_person, index=1)
+    yield from pause(1)
+    photograph("panel-before-encoding")
+    icons = [box._Icons.of(name) for name in ("strip", *(it["file"] for it in box.Current.clip.people))]
+    results["icons"] = 0 not in icons
+    in_view(bpy.ops.s2d.encode_new, "INVOKE_DEFAULT")
+    yield from until(lambda: not at_work())
+    results["encoded_errors"] = job().errors
+    in_view(bpy.ops.s2d.view_clip)
+    results["filming"] = in_view(bpy.ops.s2d.show_picture, "EXEC_DEFAULT", mode="FILM")
+    yield from until(lambda: not film.FILMING.running())
+    yield from pause(1)
+    bpy.context.scene.frame_set(12)
+    yield from pause(1)
+    photograph("panel-film")
+    plane = next(item for item in bpy.data.objects if item.get("clip_part") == "video")
+    results["film_shown"] = film.picture.shows_film(plane)
+
+
 def shows_motion_on_the_users_armature():
     yield from imports_with_open("S2D_PT_retarget")
     in_view(bpy.ops.s2d.bake, kind="ARMATURE")
@@ -373,6 +405,14 @@ def imports_with_open(*names):
         bpy.utils.unregister_class(cls)
         cls.bl_options = set() if cls.__name__ in names else {"DEFAULT_CLOSED"}
         bpy.utils.register_class(cls)
+    yield from opens_the_tab()
+    work(CLIP)
+    yield from until(lambda: not at_work())
+    bpy.context.scene.frame_set(12)
+
+
+def opens_the_tab():
+    """Begin anew, with nothing in the scene and the tab open."""
     bpy.ops.wm.read_homefile(app_template="")
     yield from pause(1)
     for item in list(bpy.data.objects):
@@ -382,9 +422,7 @@ def imports_with_open(*names):
     yield from pause(1)
     panel = next(region for region in area.regions if region.type == "UI")
     panel.active_panel_category = bpy.types.S2D_PT_main.bl_category
-    work(CLIP)
-    yield from until(lambda: not at_work())
-    bpy.context.scene.frame_set(12)
+    yield from pause(0.5)
 
 
 def pause(seconds):
@@ -408,6 +446,7 @@ def session():
         finishes_what_was_saved_while_its_video_was_drawn,
         shows_the_clips_camera_onion_skin_and_clean_up,
         shows_motion_on_the_users_armature,
+        shows_a_movie_before_it_is_encoded_and_as_backdrop,
     ):
         if PARTS and part.__name__ not in PARTS:
             continue

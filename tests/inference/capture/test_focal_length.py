@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from sparse2dense.inference.capture.focal_length import camera_of
+from sparse2dense.inference.capture.focal_length import camera_of, film_fov
 from sparse2dense.inference.film.reader import VideoReader
 
 from ..film.made_films import make
@@ -50,6 +50,8 @@ def test_a_phones_focal_length_is_used(video, value):
     camera = camera_of(VideoReader(video, size=96), None)
     assert camera.fx == pytest.approx(27 * np.hypot(160, 96) / np.hypot(36, 24))
     assert (camera.cx, camera.cy) == (80, 48)
+    told = film_fov(VideoReader(video, size=96))
+    assert told == pytest.approx(np.degrees(2 * np.arctan(80 / camera.fx)))
     assert camera_of(VideoReader(video, size=96), 90).fx == pytest.approx(80)
 
 
@@ -57,6 +59,7 @@ def test_a_phones_focal_length_is_used(video, value):
 def test_nonsense_in_the_file_is_passed_over(video, value):
     add_meta(video, phone_meta(value))
     assert camera_of(VideoReader(video, size=96), None).fx == pytest.approx(80 / np.tan(np.radians(30)))
+    assert film_fov(VideoReader(video, size=96)) is None
 
 
 def test_a_film_without_one_is_seen_with_the_common_field_of_view(video):

@@ -81,8 +81,16 @@ def test_nobody_is_followed_across_a_cut(three_shots):
     assert [len(shot.people) > 0 for shot in surveyed.shots] == [False, True, True]
     for shot in surveyed.shots:
         assert all(0 <= track.frames[0] <= track.frames[-1] < shot.length for track in shot.people)
+    assert surveyed.found_at(0.8, *where(surveyed, 1)) == (1, 1)
+    assert surveyed.found_at(1.5, *where(surveyed, 2)) == (2, 1)
     with pytest.raises(InputError, match="person 9 was asked for"):
         surveyed.chosen(9)
+
+
+def where(surveyed, shot):
+    """Where the person of a shot is, as shares of the picture's width and height."""
+    roi = surveyed.shots[shot].people[0].rois[1]
+    return roi.x / surveyed.reader.source_width, roi.y / surveyed.reader.source_height
 
 
 def test_a_clip_of_each_shot(three_shots, tmp_path):
