@@ -70,7 +70,9 @@ def _both_sides(*joints: str) -> tuple[tuple[str, str], ...]:
 
 MEASURES: dict[str, Measure] = {
     "stature": Measure("Stature", "m", "Height from the soles to the top of the head", 1, 0.25),
-    "weight": Measure("Weight", "kg", "Weight of the body: a slimmer or a heavier build", 2, 0.6),
+    "weight": Measure(
+        "Weight", "kg", "Weight of the body in kilogrammes: a slimmer or a heavier build", 2, 0.6
+    ),
     "leg_length": Measure(
         "Leg Length",
         "m",
@@ -99,7 +101,7 @@ MEASURES: dict[str, Measure] = {
         "Hip Width", "m", "From one hip joint to the other", 1, 0.25, (("left_hip", "right_hip"),)
     ),
     "sex": Measure("Sex", "", "0 for a woman's build, 1 for a man's", scale=((0, 0), (1, 1))),
-    "age": Measure("Age", "years", "Of a body like this", scale=((1 / 3, 12), (2 / 3, 25), (1, 90))),
+    "age": Measure("Age", "years", "Years of a body like this", scale=((1 / 3, 12), (2 / 3, 25), (1, 90))),
     "muscle": Measure("Muscle", "", "0 for none to speak of, 1 for an athlete's", scale=((0, 0), (1, 1))),
 }
 _NAMES, _KINDS = tuple(MEASURES), tuple(MEASURES.values())

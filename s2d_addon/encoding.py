@@ -14,6 +14,7 @@ from ..models.errors import InputError
 from .engine.job import ClipTask
 from .importing import ClipImporter
 from .registering import registration
+from .translating import say
 from .typed import OperatorResult
 
 MOVIE_ENDINGS = (
@@ -200,9 +201,8 @@ class S2D_OT_encode_video(ClipImporter, EncodeOptions, ImportHelper):
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         if self.end and self.end <= self.start:
-            self.report(
-                {"ERROR"}, f"The end, {self.end:g} s, is not after the start: choose a later one, or 0."
-            )
+            said = say("The end, {end:g} s, is not after the start: choose a later one, or 0.", end=self.end)
+            self.report({"ERROR"}, said)
             return {"CANCELLED"}
         options = [*part_options(self.start, self.end), *self.encode_options()]
         if min(self.person_at) < 0:
@@ -226,11 +226,11 @@ def chosen_movies(filepath: str, directory: str, names: Iterable[str]) -> list[P
     if not paths and directory:
         paths = [folder]
     if not paths:
-        raise InputError("file", "No file was chosen: choose a movie, or a folder of movies.")
+        raise InputError("file", say("No file was chosen: choose a movie, or a folder of movies."))
     if len(paths) == 1 and paths[0].is_dir():
         return _movies_in(paths[0])
     if len(paths) == 1 and not paths[0].is_file():
-        raise InputError("file", f"{paths[0]} is no file: choose a movie.")
+        raise InputError("file", say("{path} is no file: choose a movie.", path=paths[0]))
     return paths  # of several, the engine tells which are none
 
 
@@ -238,12 +238,17 @@ def _movies_in(folder: Path) -> list[Path]:
     try:
         files = sorted(path for path in folder.iterdir() if path.suffix.lower() in MOVIE_ENDINGS)
     except OSError as error:
-        raise InputError("file", f"{folder}: {error.strerror}. Choose another folder.") from error
+        raise InputError(
+            "file", say("{folder}: {error}. Choose another folder.", folder=folder, error=error.strerror)
+        ) from error
     movies = [path for path in files if path.is_file() and not path.with_suffix(".s2d").exists()]
     if not movies:
         raise InputError(
             "file",
-            f"{folder} holds no movie that has no .s2d beside it yet: choose a movie or another folder.",
+            say(
+                "{folder} holds no movie that has no .s2d beside it yet: choose a movie or another folder.",
+                folder=folder,
+            ),
         )
     return movies
 

@@ -27,6 +27,7 @@ from .engine import settings
 from .engine.decoded import DecodedClip
 from .engine.job import FILMING, IMPORTING, ClipTask, ImportJob
 from .registering import registration
+from .translating import say
 from .typed import OperatorResult, present, windows
 
 _TICK_SECONDS = 0.05
@@ -193,7 +194,7 @@ def _finish(at_work: ClipImport) -> None:
 def _tell(lines: Sequence[str]) -> None:
     def draw(self: bpy.types.UIPopupMenu, _context: bpy.types.Context) -> None:
         for line in lines:
-            present(self.layout).label(text=line)
+            present(self.layout).label(text=line, translate=False)
 
     present(bpy.context.window_manager).popup_menu(draw, title="Sparse2Dense", icon="ERROR")
 
@@ -250,10 +251,10 @@ class ClipImporter(bpy.types.Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         """Allow one import at a time, in object mode."""
         if IMPORTING.running():
-            cls.poll_message_set("An import is at work")
+            cls.poll_message_set(say("An import is at work"))
             return False
         if FILMING.running():
-            cls.poll_message_set("A clip's film is being prepared: wait for it, or cancel it")
+            cls.poll_message_set(say("A clip's film is being prepared: wait for it, or cancel it"))
             return False
         return in_mode(cls, context, {"OBJECT"})
 
@@ -278,10 +279,13 @@ class ClipImporter(bpy.types.Operator):
         for task in tasks:
             task.edits, task.edited = edits, folder_name(edits)
         if self.set_scene and (before := scene.roots_of(target)):
-            rate = (
-                f"The scene keeps the frame rate of {before[0].name}, {scene.scene_fps(target):.6g} a second"
+            said = say(
+                "The scene keeps the frame rate of {name}, {fps:.6g} a second: what is imported now plays at "
+                "its own speed in it.",
+                name=before[0].name,
+                fps=scene.scene_fps(target),
             )
-            self.report({"INFO"}, f"{rate}: what is imported now plays at its own speed in it.")
+            self.report({"INFO"}, said)
         job = ImportJob(tasks, storage.cache_root(), settings.chosen_engine(), measured_file())
         at_work = ClipImport(job, options, target.session_uid)
         IMPORTING.start(job)

@@ -30,6 +30,7 @@ from .engine.estimate import Encoding, estimate
 from .engine.job import Engine, Job
 from .importing import ClipImporter, measured_file
 from .registering import registration
+from .translating import label_text, say
 from .typed import OperatorResult, present, windows
 
 _TICK_SECONDS = 0.1
@@ -335,7 +336,7 @@ class S2D_OT_choose_person(bpy.types.Operator):
         """Choose them."""
         people = (Current.clip.people or []) if Current.clip else []
         if self.index >= len(people):
-            self.report({"ERROR"}, f"There is no person {self.index + 1} in the movie.")
+            self.report({"ERROR"}, say("There is no person {number} in the movie.", number=self.index + 1))
             return {"CANCELLED"}
         _options().person = self.index
         return {"FINISHED"}
@@ -353,13 +354,13 @@ class S2D_OT_encode_new(ClipImporter):
         """Allow it where a movie was chosen that can be read, and the person is seen in the part chosen."""
         clip = Current.clip
         if clip is None:
-            cls.poll_message_set("Choose a movie first")
+            cls.poll_message_set(say("Choose a movie first"))
             return False
         if clip.job and clip.job.errors:
-            cls.poll_message_set("The movie cannot be read")
+            cls.poll_message_set(say("The movie cannot be read"))
             return False
         if _never_seen(clip):
-            cls.poll_message_set("The person is not seen between the in and the out point")
+            cls.poll_message_set(say("The person is not seen between the in and the out point"))
             return False
         return super().poll(context)
 
@@ -440,7 +441,7 @@ class S2D_PT_new_clip(bpy.types.Panel):
         """Draw the movie, the people in it and the options."""
         layout, clip, chosen = self.layout, present(Current.clip), _options()
         if len(clip.movies) == 1:
-            layout.label(text=clip.movies[0].name, icon="FILE_MOVIE")
+            layout.label(text=clip.movies[0].name, translate=False, icon="FILE_MOVIE")
             _draw_movie(layout, context, clip, chosen)
         else:
             _draw_queue(layout, context, clip)
@@ -465,7 +466,8 @@ def _draw_movie(
         return
     width, height = seen["size"]
     rate = seen["fps"][0] / seen["fps"][1]
-    layout.label(text=f"{width} × {height}, {rate:.6g} fps, {clip.seconds:.2f} s")
+    facts = f"{width} × {height}, {rate:.6g} fps, {clip.seconds:.2f} s"
+    layout.label(text=facts, translate=False)
     unit = 20 * present(context.preferences).system.ui_scale
     scale = present(context.region).width / unit - _MARGIN
     layout.template_icon(_Icons.of(_STRIP), scale=min(max(scale, _LEAST_SCALE), _MOST_SCALE))
@@ -481,7 +483,9 @@ def _draw_people(
     job, people = present(clip.job), clip.people
     layout.label(text="Who Is Followed", icon="COMMUNITY")
     if job.running:
-        layout.progress(factor=job.fraction, text=f"Finding people {job.fraction:.0%}")
+        layout.progress(
+            factor=job.fraction, text=label_text("Finding people {share:.0%}", share=job.fraction)
+        )
         return
     if people is None:
         return
@@ -493,26 +497,30 @@ def _draw_people(
     for index, person in enumerate(people):
         column = grid.column(align=True)
         column.template_icon(_Icons.of(person["file"]), scale=_PEOPLE_SCALE)
-        name = f"{person['person']}, shot {person['shot']}" if several else f"{person['person']}"
+        name = str(person["person"])
+        if several:
+            name = label_text("{person}, shot {shot}", person=name, shot=person["shot"])
         button = column.operator(S2D_OT_choose_person.bl_idname, text=name, depress=index == chosen.person)
         present(button).index = index
     if _never_seen(clip):
-        said = "The one chosen is not seen between In and Out: choose another, or another part."
+        said = say("The one chosen is not seen between In and Out: choose another, or another part.")
         draw_messages(layout, context, [said], "ERROR")
     first, last = present(clip.seen)["looked"]
     if first > chosen.start + _SHORTEST or last < chosen.end - _SHORTEST:
-        layout.label(text=f"Looked for from {first:.1f} to {last:.1f} s", icon="INFO")
+        looked = label_text("Looked for from {first:.1f} to {last:.1f} s", first=first, last=last)
+        layout.label(text=looked, icon="INFO")
         layout.operator(S2D_OT_look_again.bl_idname, icon="VIEWZOOM")
 
 
 def _draw_queue(layout: bpy.types.UILayout, context: bpy.types.Context, clip: NewClip) -> None:
-    layout.label(text=f"{len(clip.movies)} movies, one after the other", icon="FILE_MOVIE")
+    count = label_text("{count} movies, one after the other", count=len(clip.movies))
+    layout.label(text=count, icon="FILE_MOVIE")
     column = layout.box().column(align=True)
     for movie in clip.movies[:_LISTED]:
-        column.label(text=movie.name)
+        column.label(text=movie.name, translate=False)
     if len(clip.movies) > _LISTED:
-        column.label(text=f"and {len(clip.movies) - _LISTED} more")
-    said = "Each becomes a clip of the person seen largest and longest in it."
+        column.label(text=label_text("and {count} more", count=len(clip.movies) - _LISTED))
+    said = say("Each becomes a clip of the person seen largest and longest in it.")
     draw_messages(layout, context, [said], "INFO")
 
 
@@ -524,9 +532,10 @@ def _draw_options(layout: bpy.types.UILayout, clip: NewClip, chosen: S2D_PG_new_
     if not chosen.fov and clip.seen:
         told = clip.seen["metadata_fov"]
         if told:
-            column.label(text=f"{told:.1f}°, as the camera wrote into the movie", icon="INFO")
+            said = label_text("{angle:.1f}°, as the camera wrote into the movie", angle=told)
         else:
-            column.label(text=f"{clip.seen['default_fov']:g}°: the movie tells none", icon="INFO")
+            said = label_text("{angle:g}°: the movie tells none", angle=clip.seen["default_fov"])
+        column.label(text=said, icon="INFO")
     for name in ("sex", "smoothing", "fps", "references", "size", "quality"):
         column.prop(chosen, name)
 
@@ -538,10 +547,11 @@ def _draw_cost(layout: bpy.types.UILayout, clip: NewClip, chosen: S2D_PG_new_cli
     seconds, measured = estimate(encoding, measured_file())
     size = encoding.size(chosen.quality, chosen.references or 1) / 1000
     column = layout.column(align=True)
-    column.label(text=f"Takes about {_duration(seconds)} in all", icon="TIME")
+    column.label(text=label_text("Takes about {time} in all", time=_duration(seconds)), icon="TIME")
     if not measured:
         column.label(text="A guess, until one is encoded", icon="BLANK1")
-    column.label(text=f"{encoding.frames} frames, some {size:.0f} kB", icon="BLANK1")
+    bulk = label_text("{frames} frames, some {size:.0f} kB", frames=encoding.frames, size=size)
+    column.label(text=bulk, icon="BLANK1")
 
 
 def _duration(seconds: float) -> str:

@@ -16,21 +16,22 @@ from .clip.ui import draw_messages
 from .engine.job import IMPORTING, ImportJob, Job
 from .registering import registration
 from .retarget import operators as retarget
+from .translating import label_text, translatable
 from .typed import present
 
 _STATUS_WIDTH = 14  # in the interface's units, about two letters each
 _STAGES = {
-    "": "Starting",
-    "people": "Finding people",
-    "pose": "Following the person",
-    "camera": "Following the camera",
-    "fit": "Solving the motion",
-    "pictures": "Choosing pictures",
-    "align": "Aligning the body",
-    "keypoints": "Keypoints",
-    "vertices": "Mesh",
-    "skeleton": "Skeleton",
-    "video": "Video",
+    "": translatable("Starting"),
+    "people": translatable("Finding people"),
+    "pose": translatable("Following the person"),
+    "camera": translatable("Following the camera"),
+    "fit": translatable("Solving the motion"),
+    "pictures": translatable("Choosing pictures"),
+    "align": translatable("Aligning the body"),
+    "keypoints": translatable("Keypoints"),
+    "vertices": translatable("Mesh"),
+    "skeleton": translatable("Skeleton"),
+    "video": translatable("Video"),
 }
 
 
@@ -59,8 +60,8 @@ class S2D_PT_main(bpy.types.Panel):
 
 
 def _draw_progress(layout: bpy.types.UILayout, job: ImportJob) -> None:
-    layout.label(text=_clip_text(job), icon="FILE_MOVIE")
-    layout.progress(factor=job.fraction, text=_progress_text(job))
+    layout.label(text=_clip_text(job), translate=False, icon="FILE_MOVIE")
+    layout.progress(factor=job.fraction, text=_progress_text(job), translate=False)
     layout.operator(importing.S2D_OT_cancel.bl_idname, text="Cancel", icon="X")
 
 
@@ -71,13 +72,15 @@ def _clip_text(job: ImportJob | RedecodingJob) -> str:
         name, number, count = job.current.path.stem, job.tasks.index(job.current) + 1, len(job.tasks)
     else:
         name, number, count = job.current.name, job.orders.index(job.current) + 1, len(job.orders)
-    return f"{name} ({number} of {count})" if count > 1 else name
+    if count == 1:
+        return name
+    return label_text("{name} ({number} of {count})", name=name, number=number, count=count)
 
 
 def _progress_text(job: Job) -> str:
-    text = f"{_STAGES.get(job.stage, job.stage)} {job.fraction:.0%}"
+    text = f"{label_text(_STAGES.get(job.stage, job.stage))} {job.fraction:.0%}"
     left = job.seconds_left
-    return text if left is None else f"{text}, {left:.0f} s left"
+    return text if left is None else label_text("{stage}, {left:.0f} s left", stage=text, left=left)
 
 
 def _draw_status(self: bpy.types.Header, _context: bpy.types.Context) -> None:
@@ -88,7 +91,8 @@ def _draw_status(self: bpy.types.Header, _context: bpy.types.Context) -> None:
         if job and job.running:
             row = present(self.layout).row(align=True)
             row.ui_units_x = _STATUS_WIDTH
-            row.progress(factor=job.fraction, text=f"{_clip_text(job)}: {_progress_text(job)}")
+            text = f"{_clip_text(job)}: {_progress_text(job)}"
+            row.progress(factor=job.fraction, text=text, translate=False)
             row.operator(cancel.bl_idname, text="", icon="X")
 
 
@@ -105,15 +109,15 @@ class S2D_MT_motion_capture(bpy.types.Menu):
         for operator, text in _MENU:
             layout.operator(operator.bl_idname, text=text)
         layout.separator()
-        bake.draw_kinds(layout, "Bake to {}")
+        bake.draw_kinds(layout, translatable("Bake to {kind}"))
 
 
 _MENU = (
-    (importing.S2D_OT_import_clip, "Import Clip (.s2d)"),
-    (new_clip.S2D_OT_new_clip, "Capture from Video"),
-    (place.S2D_OT_view_clip, "View Through Clip Camera"),
-    (timing.S2D_OT_match_scene, "Set Scene to Clip"),
-    (retarget.S2D_OT_retarget, "Retarget: Apply Motion to Armature"),
+    (importing.S2D_OT_import_clip, translatable("Import Clip (.s2d)")),
+    (new_clip.S2D_OT_new_clip, translatable("Capture from Video")),
+    (place.S2D_OT_view_clip, translatable("View Through Clip Camera")),
+    (timing.S2D_OT_match_scene, translatable("Set Scene to Clip")),
+    (retarget.S2D_OT_retarget, translatable("Retarget: Apply Motion to Armature")),
 )
 
 

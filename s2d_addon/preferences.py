@@ -15,11 +15,15 @@ from .engine.cache import weights
 from .engine.job import IMPORTING, Engine, WorkerJob
 from .engine.settings import PACKAGE, settings
 from .registering import registration
+from .translating import label_text, say, translatable
 from .typed import OperatorResult, present, windows
 
 _MANIFEST = Path(__file__).resolve().parents[1] / "blender_manifest.toml"
 _TICK_SECONDS = 0.1
-_DEVICES = {"cuda": "NVIDIA graphics card (CUDA)", "mps": "Apple graphics (Metal)"}
+_DEVICES = {
+    "cuda": translatable("NVIDIA graphics card (CUDA)"),
+    "mps": translatable("Apple graphics (Metal)"),
+}
 
 
 class S2DPreferences(bpy.types.AddonPreferences):
@@ -154,7 +158,7 @@ class S2DPreferences(bpy.types.AddonPreferences):
             layout.prop(self, "python")
             layout.operator(S2D_OT_test_device.bl_idname, icon="PLAY")
             if S2D_OT_test_device.said:
-                layout.label(text=S2D_OT_test_device.said, icon="INFO")
+                layout.label(text=S2D_OT_test_device.said, translate=False, icon="INFO")
         layout.prop(self, "body_folder")
         layout.label(text="Decoded Clips")
         layout.prop(self, "cache_folder")
@@ -184,13 +188,15 @@ class S2D_OT_test_device(bpy.types.Operator):
         """Ask the Python aside; without a window, wait for its answer."""
         python = bpy.path.abspath(present(settings()).python)
         if not Path(python).is_file():
-            return self._tell("ERROR", f"{python or 'No Python'} is not there: choose a python program.")
+            if not python:
+                return self._tell("ERROR", say("No Python was chosen: choose a python program."))
+            return self._tell("ERROR", say("{path} is not there: choose a python program.", path=python))
         self._job = WorkerJob(Engine(python), "probe")
         self._job.start()
         if bpy.app.background or not context.window:
             self._job.wait()
             return self._finish()
-        type(self).said = "Asking that Python…"
+        type(self).said = label_text("Asking that Python…")
         manager = present(context.window_manager)
         self._timer = manager.event_timer_add(_TICK_SECONDS, window=context.window)
         manager.modal_handler_add(self)
@@ -213,17 +219,29 @@ class S2D_OT_test_device(bpy.types.Operator):
     def _finish(self) -> OperatorResult:
         found = self._job.result
         if found is None:
-            said = f"{' '.join(self._job.errors)} Choose a Python 3.11 or newer with PyTorch."
-            return self._tell("ERROR", said)
+            cure = say("Choose a Python 3.11 or newer with PyTorch.")
+            return self._tell("ERROR", " ".join([*self._job.errors, cure]))
         version = f"Python {found['python']}"
         if found["missing"]:
             names = " ".join(found["missing"])
-            return self._tell("ERROR", f"{version} lacks packages; there run: pip install {names}")
+            said = say("{python} lacks packages; there run: pip install {names}", python=version, names=names)
+            return self._tell("ERROR", said)
         if found["device"] == "cpu":
-            said = f"{version} with PyTorch {found['torch']} finds no graphics card that it can use."
-            return self._tell("WARNING", f"{said} Clips are decoded on the processor.", "cpu")
-        said = f"{found['device_name']}, {_DEVICES[found['device']]}, with PyTorch {found['torch']}"
-        return self._tell("INFO", f"Clips are decoded on: {said}, {version}.", found["device"])
+            said = say(
+                "{python} with PyTorch {torch} finds no graphics card that it can use. Clips are decoded on "
+                "the processor.",
+                python=version,
+                torch=found["torch"],
+            )
+            return self._tell("WARNING", said, "cpu")
+        said = say(
+            "Clips are decoded on: {name}, {kind}, with PyTorch {torch}, {python}.",
+            name=found["device_name"],
+            kind=say(_DEVICES[found["device"]]),
+            torch=found["torch"],
+            python=version,
+        )
+        return self._tell("INFO", said, found["device"])
 
     def _tell(
         self, kind: Literal["INFO", "WARNING", "ERROR"], said: str, device: str = "auto"

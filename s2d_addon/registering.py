@@ -13,12 +13,21 @@ from collections.abc import Callable, Sequence
 
 import bpy
 
+from .translating import CONTEXT
+
+_WITH_LABEL = bpy.types.Operator, bpy.types.Panel, bpy.types.Menu
+
 
 def register_class(cls: type) -> None:
-    """Register a class with Blender, with the properties that it and its bases are annotated with."""
+    """Register a class with Blender, with the properties that it and its bases are annotated with.
+
+    All that it and they are called is translated in our context.
+    """
     for base in cls.__mro__:
         if base.__module__.startswith(str(__package__)):
             _show_properties(base)
+    if issubclass(cls, _WITH_LABEL):
+        cls.bl_translation_context = CONTEXT
     bpy.utils.register_class(cls)
 
 
@@ -43,3 +52,6 @@ def _show_properties(cls: type) -> None:
         cls.__annotations__ = {
             name: getattr(hint, "__metadata__", (hint,))[0] for name, hint in hints.items()
         }
+        for shown in cls.__annotations__.values():
+            if hasattr(shown, "keywords"):
+                shown.keywords.setdefault("translation_context", CONTEXT)

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..translating import say
+
 MANY_SHAPE_KEYS = 300
 """Beyond so many, relative shape keys play slowly."""
 
@@ -23,12 +25,14 @@ class Baked:
 
     def describe(self, kind: str) -> str:
         """Return it in words, parted by commas; ``kind`` is what the user calls the kind of bake."""
-        parts = [f"{kind}: {self.frames} frames"]
+        parts = [say("{kind}: {frames} frames", kind=kind, frames=self.frames)]
         if self.keys is not None:
-            parts.append(f"{self.keys} keys")
-        parts += [f"{self.mean * 1000:.2f} mm off on average", f"{self.worst * 1000:.2f} mm at most"]
+            parts.append(say("{count} keys", count=self.keys))
+        parts.append(say("{mean:.2f} mm off on average", mean=self.mean * 1000))
+        parts.append(say("{worst:.2f} mm at most", worst=self.worst * 1000))
         if self.file:
-            parts.append(f"{self.file.stat().st_size / 1e6:,.1f} MB in {self.file}")
+            size = self.file.stat().st_size / 1e6
+            parts.append(say("{size:,.1f} MB in {path}", size=size, path=self.file))
         return ", ".join(parts)
 
 

@@ -13,6 +13,7 @@ from ...inference.decoding.decoded_folder import FILES
 from ...models.array_files import read_arrays
 from ...models.errors import InputError
 from ...models.rotations import to_matrices
+from ..translating import say
 from .keys import Progress
 from .rig import Motion, pose, simple_rig
 
@@ -82,14 +83,16 @@ def read_skeleton(folder: Path, frames: np.ndarray) -> ClipSkeleton:
     path = folder / FILES["skeleton"]
     if not path.is_file():
         raise InputError(
-            "no_skeleton", "The clip's skeleton is not there yet: wait for the import's end, or import again."
+            "no_skeleton",
+            say("The clip's skeleton is not there yet: wait for the import's end, or import again."),
         )
     try:
         names = [field.name for field in fields(ClipSkeleton) if field.name != "moves"]
         found = read_arrays(path, names)
         data = {name: found[name] for name in names}
     except (ValueError, KeyError) as error:
-        raise InputError("no_skeleton", f"{path} is damaged: import the clip again.") from error
+        said = say("{path} is damaged: import the clip again.", path=path)
+        raise InputError("no_skeleton", said) from error
     for name in ("matrices", "rotations", "locations"):
         data[name] = data[name].astype(np.float64)
     data |= {name: data[name][frames] for name in ("rotations", "locations")}

@@ -18,6 +18,7 @@ from ..clip import scene
 from ..clip.ui import ClipOperator, ClipPanel, active_clip
 from ..engine.decoded import open_point_cache
 from ..registering import registration
+from ..translating import label_text, say, translatable
 from ..typed import OperatorResult, mesh_of, present
 from . import armature, scene_files, shape_keys
 from .bake_report import MANY_SHAPE_KEYS, Baked, told
@@ -32,35 +33,45 @@ _Icon = Literal["SHAPEKEY_DATA", "ARMATURE_DATA", "FILE"]
 _KINDS: tuple[tuple[str, str, str, _Icon, int], ...] = (
     (
         "EXPORTABLE",
-        "Exportable Shape Keys",
-        "Relative shape keys: glTF carries them, and FBX with NLA Strips and All Actions off in its "
-        "exporter. Slow beyond some hundred keys",
+        translatable("Exportable Shape Keys"),
+        translatable(
+            "Relative shape keys: glTF carries them, and FBX with NLA Strips and All Actions off in its "
+            "exporter. Slow beyond some hundred keys"
+        ),
         "SHAPEKEY_DATA",
         0,
     ),
     (
         "FAST",
-        "Fast Shape Keys",
-        "Absolute shape keys along one curve: plays fast, in Blender only",
+        translatable("Fast Shape Keys"),
+        translatable("Absolute shape keys along one curve: plays fast, in Blender only"),
         "SHAPEKEY_DATA",
         1,
     ),
     (
         "ARMATURE",
-        "Armature",
-        "An armature on the floor that moves the mesh, its rest pose upright at the origin: to edit, "
-        "retarget and export",
+        translatable("Armature"),
+        translatable(
+            "An armature on the floor that moves the mesh, its rest pose upright at the origin: to edit, "
+            "retarget and export"
+        ),
         "ARMATURE_DATA",
         2,
     ),
     (
         "ALEMBIC",
         "Alembic",
-        "Every vertex at every scene frame, to an .abc file for other programs",
+        translatable("Every vertex at every scene frame, to an .abc file for other programs"),
         "FILE",
         3,
     ),
-    ("USD", "USD", "Every vertex at every scene frame, to a .usdc file for other programs", "FILE", 4),
+    (
+        "USD",
+        "USD",
+        translatable("Every vertex at every scene frame, to a .usdc file for other programs"),
+        "FILE",
+        4,
+    ),
 )
 
 
@@ -76,13 +87,13 @@ class _MotionOperator(ClipOperator):
             return False
         mesh = scene.find_part(active_clip(context), "mesh")
         if mesh is None:
-            cls.poll_message_set("The clip's mesh was deleted: import the clip again")
+            cls.poll_message_set(say("The clip's mesh was deleted: import the clip again"))
             return False
         if mesh_of(mesh).library:
-            cls.poll_message_set("The clip's mesh belongs to another file: bake it there")
+            cls.poll_message_set(say("The clip's mesh belongs to another file: bake it there"))
             return False
         if mesh.get(scene.WAITING):
-            cls.poll_message_set("The clip's motion is still being decoded")
+            cls.poll_message_set(say("The clip's motion is still being decoded"))
             return False
         return True
 
@@ -179,7 +190,7 @@ class S2D_OT_bake(_MotionOperator):
     @classmethod
     def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
         """Say what the button's kind is."""
-        return next(kind[2] for kind in _KINDS if kind[0] == properties.kind)
+        return say(next(kind[2] for kind in _KINDS if kind[0] == properties.kind))
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> OperatorResult:
         """Ask for a file where one is to be written."""
@@ -223,21 +234,25 @@ class S2D_OT_bake(_MotionOperator):
                 return {"CANCELLED"}
             path = Path(scene_files.with_ending(given, self.kind))
             if str(path) != str(Path(given)) and path.exists():
-                self.report({"ERROR"}, f"{path} is there already: choose it itself, or another name.")
+                said = say("{path} is there already: choose it itself, or another name.", path=path)
+                self.report({"ERROR"}, said)
                 return {"CANCELLED"}
         try:
             with _progress(context) as progress:
                 baked = self._export(root, path, context) if path else self._bake(root, context, progress)
         except (InputError, OSError) as error:
-            cure = "Choose another folder." if to_file else "Relink the clip's folder, or import it again."
+            cure = say("Relink the clip's folder, or import it again.")
+            if to_file:
+                cure = say("Choose another folder.")
             self.report({"ERROR"}, told(error, cure))
             return {"CANCELLED"}
-        outcome = baked.describe(next(kind[1] for kind in _KINDS if kind[0] == self.kind))
+        outcome = baked.describe(say(next(kind[1] for kind in _KINDS if kind[0] == self.kind)))
         if not to_file:
             root[BAKED] = outcome
         self.report({"INFO"}, f"{outcome}.")
         if self.kind == "EXPORTABLE" and baked.keys and baked.keys > MANY_SHAPE_KEYS:
-            self.report({"WARNING"}, f"{baked.keys} shape keys play slowly: allow a greater tolerance.")
+            said = say("{count} shape keys play slowly: allow a greater tolerance.", count=baked.keys)
+            self.report({"WARNING"}, said)
         return {"FINISHED"}
 
     def _bake(self, root: bpy.types.Object, context: bpy.types.Context, progress: Progress) -> Baked:
@@ -306,7 +321,7 @@ class S2D_OT_unbake(_MotionOperator):
         if not super().poll(context):
             return False
         if not active_clip(context).get(BAKED):
-            cls.poll_message_set("The clip is not baked")
+            cls.poll_message_set(say("The clip is not baked"))
             return False
         return True
 
@@ -315,7 +330,8 @@ class S2D_OT_unbake(_MotionOperator):
         root = active_clip(context)
         cache = scene.motion_folder(root) / FILES["mesh"]
         if not cache.is_file():
-            self.report({"ERROR"}, f"{cache} is missing: relink the clip's folder, or import the clip again.")
+            said = say("{path} is missing: relink the clip's folder, or import the clip again.", path=cache)
+            self.report({"ERROR"}, said)
             return {"CANCELLED"}
         _unbake(root, present(scene.find_part(root, "mesh")))
         scene.play_motion(root, cache)
@@ -346,12 +362,13 @@ def _progress(context: bpy.types.Context) -> Iterator[Progress]:
         manager.progress_end()
 
 
-def draw_kinds(layout: bpy.types.UILayout, text: str = "{}") -> None:
+def draw_kinds(layout: bpy.types.UILayout, text: str = "{kind}") -> None:
     """Draw a button or an entry a kind of bake; ``text`` has its name in it."""
     for kind, name, _, icon, _ in _KINDS:
         row = layout.row(align=True)
         row.context_string_set(_BUTTON_KIND, kind)
-        present(row.operator(S2D_OT_bake.bl_idname, text=text.format(name), icon=icon)).kind = kind
+        shown = label_text(text, kind=label_text(name))
+        present(row.operator(S2D_OT_bake.bl_idname, text=shown, icon=icon)).kind = kind
 
 
 class S2D_PT_bake(ClipPanel):
@@ -366,7 +383,7 @@ class S2D_PT_bake(ClipPanel):
         if baked:
             box = layout.box().column(align=True)
             for i, line in enumerate(baked.split(", ")):
-                box.label(text=line, icon="CHECKMARK" if i == 0 else "BLANK1")
+                box.label(text=line, translate=False, icon="CHECKMARK" if i == 0 else "BLANK1")
             layout.operator(S2D_OT_unbake.bl_idname, icon="LOOP_BACK")
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..translating import translatable
+
 TRUNK = ("spine", "spine.001", "spine.002", "spine.003", "spine.004", "spine.005", "spine.006")
 LIMBS = ("shoulder", "upper_arm", "forearm", "hand", "thigh", "shin", "foot", "toe")
 
@@ -47,8 +49,8 @@ class RigPreset:
 
 RIG_PRESETS = {
     "RIGIFY": RigPreset(
-        "Rigify Meta-Rig",
-        "Names of Rigify's human meta-rig, Y along the bones",
+        translatable("Rigify Meta-Rig"),
+        translatable("Names of Rigify's human meta-rig, Y along the bones"),
         "root",
         " ".join(TRUNK),
         " ".join(f"{limb}.*" for limb in LIMBS),
@@ -56,7 +58,7 @@ RIG_PRESETS = {
     ),
     "MIXAMO": RigPreset(
         "Mixamo",
-        "Names of Mixamo's characters (mixamorig:Hips), Y along the bones",
+        translatable("Names of Mixamo's characters (mixamorig:Hips), Y along the bones"),
         "root",
         "Hips Spine Spine1 Spine2 Neck - Head",
         MIXAMO_LIMBS,
@@ -65,7 +67,9 @@ RIG_PRESETS = {
     ),
     "UNREAL": RigPreset(
         "Unreal",
-        "Names of Unreal Engine 5's mannequin (root, pelvis, spine_01 to spine_05), X along the bones",
+        translatable(
+            "Names of Unreal Engine 5's mannequin (root, pelvis, spine_01 to spine_05), X along the bones"
+        ),
         "root",
         "pelvis spine_01+spine_02 spine_03+spine_04 spine_05 neck_01 neck_02 head",
         UNREAL_LIMBS,
@@ -73,8 +77,8 @@ RIG_PRESETS = {
         along="X",
     ),
     "VRM": RigPreset(
-        "VRM Humanoid",
-        "Names of VRM's and Unity's humanoid bones (hips, leftUpperArm), Y along the bones",
+        translatable("VRM Humanoid"),
+        translatable("Names of VRM's and Unity's humanoid bones (hips, leftUpperArm), Y along the bones"),
         "root",
         VRM_TRUNK,
         VRM_LIMBS,

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...models.errors import InputError
 from ...models.whole_files import whole_file
+from ..translating import say
 from ..typed import present
 from .bake_report import Baked
 
@@ -27,7 +28,10 @@ def lacking(kind: str) -> str:
     """
     if kind not in SUFFIXES or getattr(bpy.app.build_options, kind.lower()):
         return ""
-    return f"This Blender was built without {_NAMES[kind]}: use another kind, or Blender from blender.org"
+    return say(
+        "This Blender was built without {kind}: use another kind, or Blender from blender.org",
+        kind=_NAMES[kind],
+    )
 
 
 def with_ending(path: str, kind: str) -> str:
@@ -44,7 +48,7 @@ def export_mesh(mesh: bpy.types.Object, path: Path, frames: range, context: bpy.
     ``kind`` where this Blender has no such files and ``export`` where its exporter fails.
     """
     if not mesh.visible_get():
-        raise InputError("hidden", "The clip's mesh is hidden: show it to have it written.")
+        raise InputError("hidden", say("The clip's mesh is hidden: show it to have it written."))
     scene, alembic = present(context.scene), path.suffix.lower() == SUFFIXES["ALEMBIC"]
     write = _write_alembic if alembic else _write_usd
     if said := lacking("ALEMBIC" if alembic else "USD"):
@@ -55,7 +59,8 @@ def export_mesh(mesh: bpy.types.Object, path: Path, frames: range, context: bpy.
             before = _contents()
             (bpy.ops.wm.alembic_import if alembic else bpy.ops.wm.usd_import)(filepath=str(staged))
         except RuntimeError as error:  # how Blender's own operators tell what went wrong
-            raise InputError("export", f"{path} could not be written. {str(error).strip()}") from error
+            said = say("{path} could not be written. {why}", path=path, why=str(error).strip())
+            raise InputError("export", said) from error
         mean, worst = _differences(mesh, _contents() - before, frames, context)
     return Baked(len(frames), mean, worst, file=path)
 

@@ -26,6 +26,7 @@ from ...models.rotations import (
     unit,
 )
 from ...models.skeleton import INFLUENCES, Skeleton, fit_pose, fit_stretched, pose_stretched
+from ..translating import say
 from .clip_skeleton import ClipSkeleton
 from .keys import Progress
 from .rig_presets import RigPreset
@@ -74,7 +75,8 @@ def even_scale(matrix: np.ndarray, name: str) -> float:
     """Return how much larger a matrix ``(4, 4)`` makes what ``name`` is; InputError ``scale`` if unevenly."""
     scales = np.linalg.norm(matrix[:3, :3], axis=0)
     if np.ptp(scales) > _UNIFORM * scales.max() or np.linalg.det(matrix[:3, :3]) <= 0:
-        raise InputError("scale", f'"{name}" is scaled unevenly: give it the same scale in x, y and z.')
+        said = say('"{name}" is scaled unevenly: give it the same scale in x, y and z.', name=name)
+        raise InputError("scale", said)
     return float(scales.mean())
 
 

@@ -7,6 +7,7 @@ import bpy
 
 from ...models.errors import explain
 from ..registering import registration
+from ..translating import label_text, say
 from ..typed import OperatorResult, mesh_of, present
 from . import cleanup_properties, contacts, fixes, redecoding, scene
 from .redecoding import REDECODING
@@ -29,13 +30,14 @@ class _MotionOperator(ClipOperator):
             return False
         mesh = scene.find_part(active_clip(context), "mesh")
         if mesh is None or scene.point_cache(mesh) is None:
-            cls.poll_message_set("The mesh is baked or still being decoded: its motion cannot be changed")
+            said = say("The mesh is baked or still being decoded: its motion cannot be changed")
+            cls.poll_message_set(said)
             return False
         if mesh_of(mesh).library:
-            cls.poll_message_set("The clip's mesh belongs to another file: clean it up there")
+            cls.poll_message_set(say("The clip's mesh belongs to another file: clean it up there"))
             return False
         if redecoding.busy():
-            cls.poll_message_set("A clip is being decoded: wait for it, or cancel it")
+            cls.poll_message_set(say("A clip is being decoded: wait for it, or cancel it"))
             return False
         return True
 
@@ -74,7 +76,8 @@ class S2D_OT_reset_edits(_MotionOperator):
         try:
             scene.show_motion(root, "")
         except OSError as error:
-            self.report({"ERROR"}, f"{explain(error)} Find the clip's files with Relink, or import it again.")
+            cure = say("Find the clip's files with Relink, or import it again.")
+            self.report({"ERROR"}, f"{explain(error)} {cure}")
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -98,7 +101,8 @@ class S2D_PT_cleanup(ClipPanel):
         if measures := cleanup_properties.measure_keys(root):
             column = layout.column(align=True, heading="Body")
             for key in measures:
-                column.prop(root, f'["{key}"]', text=cleanup_properties.label(key))
+                text = label_text(cleanup_properties.label(key))
+                column.prop(root, f'["{key}"]', text=text, translate=False)
         if redecoding.draw_redecoding(layout):
             return
         row = layout.row(align=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 import bpy
 
+from ..translating import translatable
 from ..typed import present
 from .drivers import add_property
 
@@ -21,7 +22,12 @@ SMOOTHING = "edit_smoothing"
 FOOT_LOCK = "edit_foot_lock"
 GROUND_SNAP = "edit_ground_snap"
 MIRROR = "edit_mirror"
-LABELS = {SMOOTHING: "Smoothing", FOOT_LOCK: "Foot Lock", GROUND_SNAP: "Ground Snap", MIRROR: "Mirror"}
+LABELS = {
+    SMOOTHING: translatable("Smoothing"),
+    FOOT_LOCK: translatable("Foot Lock"),
+    GROUND_SNAP: translatable("Ground Snap"),
+    MIRROR: translatable("Mirror"),
+}
 SPANS = "s2d_spans"
 """The property of a clip's empty that lists what is mended in parts of the clip (:mod:`.fixes`)."""
 
@@ -37,19 +43,21 @@ _MEASURE_PREFIX = "measure_"
 
 def add_edits(root: bpy.types.Object, measures: dict[str, dict[str, Any]]) -> None:
     """Give the clip's empty a property for every edit, all doing nothing, and a measure's of its own body."""
-    tip = "How much the motion is smoothed: 0 not at all, 1 takes shaking away, more takes details away too"
+    tip = translatable(
+        "How much the motion is smoothed: 0 not at all, 1 takes shaking away, more takes details away too"
+    )
     add_property(root, SMOOTHING, 0.0, tip, min=0.0, max=10.0, soft_max=3.0)
-    tip = "How firmly feet that stand are held where they stand: 0 not at all, 1 completely"
+    tip = translatable("How firmly feet that stand are held where they stand: 0 not at all, 1 completely")
     add_property(root, FOOT_LOCK, 0.0, tip, min=0.0, max=1.0)
-    add_property(root, GROUND_SNAP, False, "Put the feet onto the floor wherever they touch it")
-    add_property(root, MIRROR, False, "Swap left and right. The video stays as it was filmed")
+    add_property(root, GROUND_SNAP, False, translatable("Put the feet onto the floor wherever they touch it"))
+    tip = translatable("Swap left and right. The video stays as it was filmed")
+    add_property(root, MIRROR, False, tip)
     for name, measure in measures.items():
         limits = {"min": measure["min"], "max": measure["max"]}
         if measure["unit"] == "m":
             limits["subtype"] = "DISTANCE"
-        unit = f", in {measure['unit']}" if measure["unit"] else ""
-        tip = f"{measure['description']}{unit}. The same motion on another body"
-        add_property(root, _MEASURE_PREFIX + name, float(measure["value"]), tip, **limits)
+        key = _MEASURE_PREFIX + name
+        add_property(root, key, float(measure["value"]), measure["description"], **limits)
 
 
 def measure_keys(root: bpy.types.Object) -> list[str]:

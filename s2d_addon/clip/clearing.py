@@ -14,6 +14,7 @@ import bpy
 from ..engine import cache, settings
 from ..engine.job import IMPORTING
 from ..registering import registration
+from ..translating import say
 from ..typed import OperatorResult, present
 from . import storage
 from .redecoding import REDECODING
@@ -47,15 +48,19 @@ class S2D_OT_clear_cache(bpy.types.Operator):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> OperatorResult:
         """Say how much it frees, and ask."""
         idle = _idle_folders()
-        told = f"This frees {cache.size(idle) / 1e6:,.1f} MB: {len(idle)} decoded clips that no open and "
+        told = say(
+            "This frees {size:,.1f} MB: {count} decoded clips that no open and no saved file plays.",
+            size=cache.size(idle) / 1e6,
+            count=len(idle),
+        )
         return present(context.window_manager).invoke_confirm(
-            self, event, title="Clear Cache", message=f"{told}no saved file plays.", confirm_text="Clear"
+            self, event, title="Clear Cache", message=told, confirm_text="Clear"
         )
 
     def execute(self, _context: bpy.types.Context) -> OperatorResult:
         """Remove them."""
         freed = cache.remove_oldest(_idle_folders())
-        self.report({"INFO"}, f"Freed {freed / 1e6:,.1f} MB.")
+        self.report({"INFO"}, say("Freed {size:,.1f} MB.", size=freed / 1e6))
         return {"FINISHED"}
 
 

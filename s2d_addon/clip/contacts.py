@@ -12,6 +12,7 @@ import bpy
 from ...models.errors import explain
 from ..engine.decoded import read_description
 from ..registering import registration
+from ..translating import label_text, say, translatable
 from ..typed import OperatorResult, present
 from . import cleanup_properties, markers, scene
 from .ui import ClipOperator, active_clip
@@ -22,10 +23,9 @@ SHOWN = "contacts_shown"
 Contact = tuple[int, int, str]  # the first frame of the clip, the first after it, and which foot
 
 _WORDS = {
-    "left": ("Left foot down", "Left foot up"),
-    "right": ("Right foot down", "Right foot up"),
+    "left": (translatable("Left foot down"), translatable("Left foot up")),
+    "right": (translatable("Right foot down"), translatable("Right foot up")),
 }
-_ENDINGS = tuple(words for pair in _WORDS.values() for words in pair)
 
 
 def show(root: bpy.types.Object, target: bpy.types.Scene) -> None:
@@ -36,20 +36,28 @@ def show(root: bpy.types.Object, target: bpy.types.Scene) -> None:
     folder = scene.motion_folder(root)
     contacts = read_description(folder).contacts
     if contacts is None:
-        raise OSError(f"{folder} does not tell when feet are held: change a value of Clean-up and Apply")
+        raise OSError(
+            say(
+                "{folder} does not tell when feet are held: change a value of Clean-up and Apply.",
+                folder=folder,
+            )
+        )
     hide(root, target)
     marks = [
         (at, _WORDS[foot][end]) for *span, foot in contacts if foot in _WORDS for end, at in enumerate(span)
     ]
-    made = markers.add(root, target, marks)
-    set_ = [[marker.frame, words.casefold(), at] for marker, (at, words) in zip(made, marks, strict=True)]
+    made = markers.add(root, target, [(at, label_text(words)) for at, words in marks])
+    set_ = [[marker.frame, words, at] for marker, (at, words) in zip(made, marks, strict=True)]
     root[SHOWN] = json.dumps({"begin": markers.prefix(root), "marks": set_})
 
 
 def hide(root: bpy.types.Object, target: bpy.types.Scene) -> None:
     """Take the clip's markers off the timeline."""
     if shown := _shown(root):
-        markers.remove(target, shown["begin"], _ENDINGS)
+        begin, known = shown["begin"], _known()
+        markers.remove(
+            target, lambda marker: marker.name.startswith(begin) and markers.said(marker, begin) in known
+        )
     root[SHOWN] = ""
 
 
@@ -81,6 +89,12 @@ def _shown(root: bpy.types.Object) -> dict[str, Any]:
     return {}
 
 
+def _known() -> dict[str, str]:
+    """Return what markers may say, in English and the user's language, small letters, and what it means."""
+    meant = [words for pair in _WORDS.values() for words in pair]
+    return {said.casefold(): words for words in meant for said in (words, label_text(words))}
+
+
 def _marks(root: bpy.types.Object, target: bpy.types.Scene) -> list[tuple[int, str, int]]:
     """Return the markers as they are now: scene frame, words, and the clip's frame.
 
@@ -88,11 +102,11 @@ def _marks(root: bpy.types.Object, target: bpy.types.Scene) -> list[tuple[int, s
     """
     shown = _shown(root)
     meant = {(frame, words): at for frame, words, at in shown["marks"]}
-    known = {words.casefold() for words in _ENDINGS}
+    known = _known()
     marks = []
     for marker in target.timeline_markers:
-        words = markers.said(marker, shown["begin"])
-        if words in known:
+        words = known.get(markers.said(marker, shown["begin"]) or "")
+        if words:
             at = round(scene.clip_frame_at(root, marker.frame, target))
             marks.append((marker.frame, words, meant.get((marker.frame, words), at)))
     return marks
@@ -102,7 +116,7 @@ def _contacts(marks: list[tuple[int, str, int]], frames: int) -> list[Contact]:
     """Return when feet are held by markers: from down to up; before and after all, to the clip's end."""
     contacts = []
     for foot, pair in _WORDS.items():
-        down, up = (words.casefold() for words in pair)
+        down, up = pair
         # Of two at the same frame, up comes first: one step ends where the next begins.
         mine = [(at, words == down) for _, words, at in marks if words in (down, up)]
         steps = sorted((min(max(at, 0), frames), is_down) for at, is_down in mine)
@@ -132,7 +146,7 @@ class S2D_OT_show_contacts(ClipOperator):
             return False
         root = active_clip(context)
         if not (root.get(scene.CLIP_EDIT) and root.get(cleanup_properties.FOOT_LOCK)):
-            cls.poll_message_set("No foot is held: set Foot Lock and Apply first")
+            cls.poll_message_set(say("No foot is held: set Foot Lock and Apply first"))
             return False
         return True
 
@@ -145,7 +159,8 @@ class S2D_OT_show_contacts(ClipOperator):
         try:
             show(root, target)
         except OSError as error:
-            self.report({"ERROR"}, f"{explain(error)} Find the clip's files with Relink, or import it again.")
+            cure = say("Find the clip's files with Relink, or import it again.")
+            self.report({"ERROR"}, f"{explain(error)} {cure}")
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -164,7 +179,9 @@ class S2D_OT_add_contact(ClipOperator):
         """Set the marker at the scene's frame."""
         root, target = active_clip(context), present(context.scene)
         begin = _shown(root).get("begin", markers.prefix(root))
-        target.timeline_markers.new(f"{begin}{_WORDS[self.foot][self.up]}", frame=target.frame_current)
+        target.timeline_markers.new(
+            f"{begin}{label_text(_WORDS[self.foot][self.up])}", frame=target.frame_current
+        )
         return {"FINISHED"}
 
 

@@ -10,15 +10,16 @@ import bpy
 import numpy as np
 
 from ..registering import registration
+from ..translating import label_text, translatable
 from ..typed import OperatorResult, present
 from . import cleanup, fixes, markers, scene
 from .ui import ClipOperator, ClipPanel, active_clip, clip_in_use
 
 MARKED = "doubts_marked"
-"""The custom property of a clip's empty that says how its markers' names begin, empty for none."""
+"""The custom property of a clip's empty that holds its markers' names, line by line, empty for none."""
 
-_WORDS = "unsure", "seen"
 _MOST_LISTED = 12
+_MARKERS = translatable("{part} unsure"), translatable("{part} seen")
 
 
 @dataclass(frozen=True)
@@ -40,15 +41,18 @@ def doubts_of(root: bpy.types.Object) -> list[Doubt]:
 def mark(root: bpy.types.Object, target: bpy.types.Scene) -> None:
     """Mark beginning and end of each doubt on the timeline, at the scene frames that show them now."""
     unmark(root, target)
-    root[MARKED] = markers.prefix(root)
+    names: list[str] = []
     for doubt in doubts_of(root):
-        ends = zip((doubt.start, doubt.stop), _WORDS, strict=True)
-        markers.add(root, target, [(frame, f"{doubt.part} {word}") for frame, word in ends])
+        part, ends = label_text(doubt.part), (doubt.start, doubt.stop)
+        marks = [(frame, label_text(text, part=part)) for frame, text in zip(ends, _MARKERS, strict=True)]
+        names += [marker.name for marker in markers.add(root, target, marks)]
+    root[MARKED] = "\n".join(names)
 
 
 def unmark(root: bpy.types.Object, target: bpy.types.Scene) -> None:
     """Take the clip's markers off the timeline."""
-    markers.remove(target, root.get(MARKED, ""), _WORDS)
+    names = root.get(MARKED, "").splitlines()
+    markers.remove(target, lambda marker: marker.name in names)
     root[MARKED] = ""
 
 
@@ -105,12 +109,14 @@ class S2D_PT_doubts(ClipPanel):
         column = layout.column(align=True)
         for number, doubt in enumerate(found[:_MOST_LISTED]):
             seconds = (doubt.stop - doubt.start) / root[scene.CLIP_FPS]
-            text = f"{_clock(doubt.start / root[scene.CLIP_FPS])}  {doubt.part}, {seconds:.1f} s"
+            text = f"{_clock(doubt.start / root[scene.CLIP_FPS])}  {label_text(doubt.part)}, {seconds:.1f} s"
             row = column.row(align=True)
-            present(row.operator(S2D_OT_go_to_doubt.bl_idname, text=text)).number = number
+            go_to = row.operator(S2D_OT_go_to_doubt.bl_idname, text=text, translate=False)
+            present(go_to).number = number
             fixes.draw_for_doubt(row, root, doubt.start, doubt.stop, doubt.part)
         if len(found) > _MOST_LISTED:
-            column.label(text=f"and {len(found) - _MOST_LISTED} more, on the timeline")
+            more = len(found) - _MOST_LISTED
+            column.label(text=label_text("and {count} more, on the timeline", count=more))
         marked = bool(root.get(MARKED))
         layout.operator(S2D_OT_mark_doubts.bl_idname, icon="MARKER_HLT", depress=marked)
         if cleanup.is_pending(root, present(context.scene)):

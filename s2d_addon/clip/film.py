@@ -19,6 +19,7 @@ from ..engine import cache, settings
 from ..engine.decoded import CLIP_FILE, DecodedClip, read_decoded
 from ..engine.job import FILMING, Engine, WorkerJob
 from ..registering import registration
+from ..translating import say
 from ..typed import OperatorResult, present, windows
 from . import picture, redecoding, scene
 from .storage import link_path
@@ -83,10 +84,10 @@ class _FilmOperator(ClipOperator):
             return False
         root = active_clip(context)
         if scene.find_part(root, "video") is None:
-            cls.poll_message_set("The clip has no pictures, or its plane was deleted")
+            cls.poll_message_set(say("The clip has no pictures, or its plane was deleted"))
             return False
         if redecoding.busy():
-            cls.poll_message_set("A clip is being decoded: wait for it, or cancel it")
+            cls.poll_message_set(say("A clip is being decoded: wait for it, or cancel it"))
             return False
         return True
 
@@ -103,15 +104,15 @@ class _FilmOperator(ClipOperator):
         root = active_clip(context)
         given = Path(bpy.path.abspath(self.filepath)) if self.filepath else _known_film(root)
         if given is None or not given.exists():
-            said = given or root.get(FILM) or "The film"
-            self.report({"ERROR"}, f"{said} is not there: choose the film that the clip was made of.")
+            film = given or root.get(FILM) or say("The film")
+            said = say("{film} is not there: choose the film that the clip was made of.", film=film)
+            self.report({"ERROR"}, said)
             return {"CANCELLED"}
         known = root.get(FILM_START) if str(given) == root.get(FILM) else None
         folder = scene.clip_folder(root)
         if not (folder / CLIP_FILE).is_file():
-            self.report(
-                {"ERROR"}, f"{folder / CLIP_FILE} is missing: find it with Relink, or import it again."
-            )
+            said = say("{path} is missing: find it with Relink, or import it again.", path=folder / CLIP_FILE)
+            self.report({"ERROR"}, said)
             return {"CANCELLED"}
         cache.claim(folder)
         job = FilmJob(settings.chosen_engine(), root, folder, given, known, sound)
@@ -157,7 +158,8 @@ class S2D_OT_show_picture(_FilmOperator):
             try:
                 _show_synthesised(root)
             except OSError as error:
-                self.report({"ERROR"}, f"{error} Find it with Relink, or import the clip again.")
+                cure = say("Find it with Relink, or import the clip again.")
+                self.report({"ERROR"}, f"{error} {cure}")
                 return {"CANCELLED"}
             return {"FINISHED"}
         if self.filepath or _ready(root) is None:
@@ -181,10 +183,11 @@ class S2D_OT_add_sound(_FilmOperator):
         """Put it there; the strip that was there before is replaced."""
         root = active_clip(context)
         if abs(root[scene.SPEED] - 1) > 1e-6:
-            self.report(
-                {"ERROR"},
-                f"The clip plays at {root[scene.SPEED]:g} of its speed, and sound does not: set Speed to 1.",
+            said = say(
+                "The clip plays at {speed:g} of its speed, and sound does not: set Speed to 1.",
+                speed=root[scene.SPEED],
             )
+            self.report({"ERROR"}, said)
             return {"CANCELLED"}
         if self.filepath or _ready(root) is None or root.get(_SOUND) is None:
             return self.make(context, sound=True)

@@ -21,6 +21,7 @@ from bpy.app.handlers import persistent
 from ..engine.decoded import CLIP_FILE, DESCRIPTION_FILE, read_decoded
 from ..engine.job import IMPORTING
 from ..registering import registration
+from ..translating import label_text, say
 from ..typed import OperatorResult, present
 from . import cleanup_properties, picture, redecoding, scene, storage
 from .redecoding import PACKED, REDECODING
@@ -67,8 +68,12 @@ class S2D_OT_relink_clip(ClipOperator):
         elif found := _find_file(top, root[scene.CLIP_KEY]):
             errors = _restore([root], found.read_bytes())
         else:
-            said = f"Neither the clip's decoded files nor its .s2d are in {top}"
-            errors = [f"{said}: choose another folder, or import it again."]
+            said = say(
+                "Neither the clip's decoded files nor its .s2d are in {folder}: choose another folder, or "
+                "import it again.",
+                folder=top,
+            )
+            errors = [said]
         for error in errors:
             self.report({"ERROR"}, error)
         return {"CANCELLED"} if errors else {"FINISHED"}
@@ -90,8 +95,8 @@ class S2D_OT_pack_clip(ClipOperator):
         try:
             pack(root)
         except OSError as error:
-            said = f"{error.filename}: {error.strerror}. Use Relink, or import the clip again, then pack it."
-            self.report({"ERROR"}, said)
+            cure = say("Use Relink, or import the clip again, then pack it.")
+            self.report({"ERROR"}, f"{error.filename}: {error.strerror}. {cure}")
             return {"CANCELLED"}
         return {"FINISHED"}
 
@@ -106,7 +111,7 @@ class S2D_OT_restore_clips(bpy.types.Operator):
     def poll(cls, _context: bpy.types.Context) -> bool:
         """Allow it where there is something to restore and the engine rests."""
         if redecoding.busy():
-            cls.poll_message_set("A clip is being decoded: wait for it, or cancel it")
+            cls.poll_message_set(say("A clip is being decoded: wait for it, or cancel it"))
             return False
         return bool(_to_restore())
 
@@ -203,13 +208,12 @@ class S2D_PT_files(ClipPanel):
     def draw(self, context: bpy.types.Context) -> None:
         """Draw where the files are and how they are kept."""
         layout, root = self.layout, active_clip(context)
-        layout.label(text=scene.clip_folder(root).name, icon="FILE_FOLDER")
+        layout.label(text=scene.clip_folder(root).name, translate=False, icon="FILE_FOLDER")
         packed = root.get(PACKED)
         size = f" ({len(packed) / 1000:.1f} kB)" if packed else ""
+        text = f"{label_text('Pack with .blend')}{size}"
         row = layout.row(align=True)
-        row.operator(
-            S2D_OT_pack_clip.bl_idname, text=f"Pack with .blend{size}", icon="PACKAGE", depress=bool(packed)
-        )
+        row.operator(S2D_OT_pack_clip.bl_idname, text=text, icon="PACKAGE", depress=bool(packed))
         row.operator(S2D_OT_relink_clip.bl_idname, icon="FILE_REFRESH")
 
 
@@ -230,10 +234,14 @@ class S2D_PT_missing(ClipPanel):
         if redecoding.draw_redecoding(layout):
             return
         if missing := missing_files(root):
-            names = " and ".join(path.name for path in missing)
-            lines = [f"{names}: missing in {missing[0].parent}. Put the folder back, or find it with Relink."]
+            said = say(
+                "{names}: missing in {folder}. Put the folder back, or find it with Relink.",
+                names=", ".join(path.name for path in missing),
+                folder=missing[0].parent,
+            )
+            lines = [said]
         else:
-            lines = ["This clip is not decoded to its end yet: Decode makes the rest."]
+            lines = [say("This clip is not decoded to its end yet: Decode makes the rest.")]
         lines += REDECODING.current.errors if REDECODING.current else []
         draw_messages(layout, context, lines, "ERROR")
         row = layout.row(align=True)

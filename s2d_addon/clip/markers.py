@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import bpy
 import numpy as np
@@ -36,8 +36,8 @@ def said(marker: bpy.types.TimelineMarker, begin: str) -> str | None:
     return None if ": " in name else name.strip().casefold()
 
 
-def remove(target: bpy.types.Scene, begin: str, endings: tuple[str, ...]) -> None:
-    """Take the markers off the timeline whose names begin and end so."""
+def remove(target: bpy.types.Scene, is_meant: Callable[[bpy.types.TimelineMarker], bool]) -> None:
+    """Take those markers off the timeline that are meant."""
     for marker in list(target.timeline_markers):
-        if begin and marker.name.startswith(begin) and marker.name.endswith(endings):
+        if is_meant(marker):
             target.timeline_markers.remove(marker)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..engine.decoded import open_point_cache, read_bones, read_decoded
 from ..registering import registration
+from ..translating import say, translatable
 from ..typed import OperatorResult, present
 from . import scene
 from .drivers import CLIP_FRAME, add_property
@@ -54,12 +55,15 @@ class S2D_OT_onion_skin(ClipOperator):
                 raise FileNotFoundError("they are not decoded yet")
             points, bones = open_point_cache(clip.keypoints)[0], read_bones(clip.mesh_data)
         except OSError:
-            message = f"The keypoints are not in {folder}: wait for the import, use Relink, or import again."
-            self.report({"ERROR"}, message)
+            said = say(
+                "The keypoints are not in {folder}: wait for the import, use Relink, or import again.",
+                folder=folder,
+            )
+            self.report({"ERROR"}, said)
             return {"CANCELLED"}
         remove_ghosts(root)
         if root.get(STEP) is None:
-            tip = "Clip frames from one figure to the next"
+            tip = translatable("Clip frames from one figure to the next")
             add_property(root, STEP, _DEFAULT_STEP, tip, min=1, soft_max=50)
         for count, colour, sign in ((self.before, _BEFORE_COLOUR, -1), (self.after, _AFTER_COLOUR, 1)):
             for number in range(1, count + 1):

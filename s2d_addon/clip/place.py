@@ -10,6 +10,7 @@ import bpy
 from mathutils import Matrix
 
 from ..registering import registration
+from ..translating import label_text, say
 from ..typed import OperatorResult, present, view_3d
 from . import film, mesh_material, picture, scene
 from .ui import ClipOperator, ClipPanel, active_clip
@@ -139,7 +140,7 @@ class S2D_OT_place_video(ClipOperator):
             return False
         root = active_clip(context)
         if not scene.find_part(root, "video") or scene.clip_bounds(root) is None:
-            cls.poll_message_set("The clip has no video, or is still being decoded")
+            cls.poll_message_set(say("The clip has no video, or is still being decoded"))
             return False
         return True
 
@@ -178,7 +179,7 @@ class S2D_OT_show_look(ClipOperator):
             return False
         mesh = scene.find_part(active_clip(context), "mesh")
         if mesh is None or not mesh_material.looks(mesh):
-            cls.poll_message_set("The clip's mesh has another material")
+            cls.poll_message_set(say("The clip's mesh has another material"))
             return False
         return True
 
@@ -215,8 +216,11 @@ class S2D_PT_clip(ClipPanel):
         layout, root = self.layout, active_clip(context)
         frames, fps = root[scene.CLIP_FRAMES], root[scene.CLIP_FPS]
         box = layout.box().column()
-        box.label(text=root.name, icon="ARMATURE_DATA")
-        box.label(text=f"{frames} frames, {fps:.6g} fps, {frames / fps:.1f} s")
+        box.label(text=root.name, translate=False, icon="ARMATURE_DATA")
+        text = label_text(
+            "{frames} frames, {fps:.6g} fps, {seconds:.1f} s", frames=frames, fps=fps, seconds=frames / fps
+        )
+        box.label(text=text, translate=False)
         layout.operator(S2D_OT_view_clip.bl_idname, icon="VIEW_CAMERA")
         mesh = scene.find_part(root, "mesh")
         if mesh and (looks := mesh_material.looks(mesh)):

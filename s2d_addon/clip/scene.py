@@ -24,6 +24,7 @@ import numpy as np
 from mathutils import Matrix
 
 from ..engine.decoded import DESCRIPTION_FILE, DecodedClip, Floor, open_point_cache, read_decoded
+from ..translating import translatable
 from ..typed import mesh_of, present
 from . import cleanup_properties, mesh_material, picture
 from .drivers import CLIP_FRAME, add_property, drive, read_scene
@@ -456,13 +457,16 @@ def _build_root(clip: DecodedClip, start_frame: int) -> bpy.types.Object:
     root.empty_display_type = "PLAIN_AXES"
     root.empty_display_size = 0.25
     last = clip.frames - 1
-    add_property(root, START_FRAME, float(start_frame), "Scene frame at which the clip starts")
-    add_property(root, CLIP_IN, 0, "First frame of the clip that is shown", min=0, max=last)
-    add_property(root, CLIP_OUT, last, "Last frame of the clip that is shown", min=0, max=last)
-    tip = "How fast the clip plays: 1 as it was filmed, 0.5 in slow motion at half the speed"
+    add_property(root, START_FRAME, float(start_frame), translatable("Scene frame at which the clip starts"))
+    add_property(root, CLIP_IN, 0, translatable("First frame of the clip that is shown"), min=0, max=last)
+    add_property(root, CLIP_OUT, last, translatable("Last frame of the clip that is shown"), min=0, max=last)
+    tip = translatable("How fast the clip plays: 1 as it was filmed, 0.5 in slow motion at half the speed")
     add_property(root, SPEED, 1.0, tip, min=0.01, max=100.0, soft_min=0.1, soft_max=4.0)
-    add_property(root, LOOP, False, "Begin again after the out point; otherwise its frame is held")
-    tip = "How much of the video plane is seen: 0 nothing, 1 all of it (in Material Preview and Rendered)"
+    tip = translatable("Begin again after the out point; otherwise its frame is held")
+    add_property(root, LOOP, False, tip)
+    tip = translatable(
+        "How much of the video plane is seen: 0 nothing, 1 all of it (in Material Preview and Rendered)"
+    )
     add_property(root, picture.OPACITY, 1.0, tip, min=0.0, max=1.0)
     cleanup_properties.add_edits(root, clip.measures)
     root[CLIP_FPS] = float(clip.fps)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import bpy
 
 from ..registering import registration
+from ..translating import label_text, translatable
 from ..typed import OperatorResult, present
 from . import scene
 from .ui import ClipOperator, ClipPanel, active_clip
@@ -74,7 +75,7 @@ class S2D_PT_time(ClipPanel):
         column.prop(root, f'["{scene.START_FRAME}"]', text="Start Frame")
         column.prop(root, IN_POINT, text="In Point")
         column.prop(root, OUT_POINT, text="Out Point")
-        layout.prop(root, f'["{scene.SPEED}"]', text="Speed")
+        layout.prop(root, f'["{scene.SPEED}"]', text=label_text("Speed"), translate=False)
         layout.prop(root, f'["{scene.LOOP}"]', text="Loop")
         layout.operator(S2D_OT_match_scene.bl_idname, icon="SCENE_DATA")
 
@@ -100,14 +101,14 @@ def _point(
 _POINTS = {
     IN_POINT: (
         scene.CLIP_IN,
-        "In Point",
-        "First frame of the clip that is shown, at most the out point",
+        translatable("In Point"),
+        translatable("First frame of the clip that is shown, at most the out point"),
         lambda root: (0, root[scene.CLIP_OUT]),
     ),
     OUT_POINT: (
         scene.CLIP_OUT,
-        "Out Point",
-        "Last frame of the clip that is shown, at least the in point",
+        translatable("Out Point"),
+        translatable("Last frame of the clip that is shown, at least the in point"),
         lambda root: (root[scene.CLIP_IN], root[scene.CLIP_FRAMES] - 1),
     ),
 }

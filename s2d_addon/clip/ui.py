@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import Literal
 
 import bpy
 
+from ..translating import broken, say
 from ..typed import present, windows
 from . import scene
 
@@ -52,10 +52,10 @@ class ClipOperator(bpy.types.Operator):
         """Allow it in its modes where there is a clip, unless that belongs to a library."""
         root = clip_in_use(context)
         if root is None:
-            cls.poll_message_set("Select an imported clip")
+            cls.poll_message_set(say("Select an imported clip"))
             return False
         if root.library:
-            cls.poll_message_set("The clip is linked from another file: make a library override first")
+            cls.poll_message_set(say("The clip is linked from another file: make a library override first"))
             return False
         return in_mode(cls, context, cls.modes)
 
@@ -63,7 +63,7 @@ class ClipOperator(bpy.types.Operator):
 def in_mode(operator: type[bpy.types.Operator], context: bpy.types.Context, modes: set[str]) -> bool:
     """Return whether Blender is in one of ``modes``, and have the button say so where it is not."""
     if context.mode not in modes:
-        operator.poll_message_set("Go to Object Mode first")
+        operator.poll_message_set(say("Go to Object Mode first"))
     return context.mode in modes
 
 
@@ -105,5 +105,5 @@ def draw_messages(
     scale = present(context.preferences).system.ui_scale
     width = max(int(present(context.region).width / (_PIXELS_A_LETTER * scale)) - 8, 16)
     for message in messages:
-        for i, line in enumerate(textwrap.wrap(message, width)):
-            box.label(text=line, icon=icon if i == 0 else "BLANK1")
+        for i, line in enumerate(broken(message, width)):
+            box.label(text=line, translate=False, icon=icon if i == 0 else "BLANK1")

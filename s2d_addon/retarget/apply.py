@@ -18,6 +18,7 @@ from ..bake.fcurves import add_curve
 from ..bake.keys import straight_between, straight_keys
 from ..bake.rig import Motion, pose
 from ..clip import scene
+from ..translating import say
 from ..typed import present
 from . import bone_maps
 from .channels import from_channels, rotation_keys, to_channels
@@ -144,7 +145,8 @@ def _warnings(
 ) -> list[str]:
     """Warn where Blender's pose is another than the one worked out, as constraints and drivers make it."""
     if armature_of(target).pose_position == "REST":
-        return ["The armature shows its rest position: set it to Pose Position to see the motion."]
+        said = say("The armature shows its rest position: set it to Pose Position to see the motion.")
+        return [said]
     if not target.visible_get():
         return []  # Blender does not pose what is hidden
     shown_in = present(context.scene)

@@ -16,12 +16,31 @@ from pathlib import Path
 from ...models.errors import InputError
 from ...models.whole_files import write_whole
 from ..bake.rig_presets import LIMBS, MIXAMO_LIMBS, TRUNK, UNREAL_LIMBS, VRM_LIMBS, VRM_TRUNK
+from ..translating import label_text, say, translatable
 
 TRUNK_BONES, LIMB_BONES = TRUNK, LIMBS
 BONES = TRUNK_BONES + tuple(f"{limb}.{side}" for side in "LR" for limb in LIMB_BONES)
 """All bones that can be mapped, from the hips up, then the left and the right limbs."""
 
-_TRUNK_LABELS = ("Hips", "Spine", "Spine 2", "Chest", "Neck", "Neck 2", "Head")
+_TRUNK_LABELS = (
+    translatable("Hips"),
+    translatable("Spine"),
+    translatable("Spine 2"),
+    translatable("Chest"),
+    translatable("Neck"),
+    translatable("Neck 2"),
+    translatable("Head"),
+)
+_LIMB_LABELS = (
+    translatable("Shoulder"),
+    translatable("Upper Arm"),
+    translatable("Forearm"),
+    translatable("Hand"),
+    translatable("Thigh"),
+    translatable("Shin"),
+    translatable("Foot"),
+    translatable("Toe"),
+)
 
 _SUFFIX = ".json"
 _MOST_BYTES = 1 << 20
@@ -134,10 +153,11 @@ RESTING = ("hips", "chest")
 
 
 def label(ours: str) -> str:
-    """Return what animators call a bone of the clip's skeleton."""
+    """Return what animators call a bone of the clip's skeleton, in the user's language."""
     if ours in TRUNK_BONES:
-        return _TRUNK_LABELS[TRUNK_BONES.index(ours)]
-    return ours.replace("_", " ").title()
+        return label_text(_TRUNK_LABELS[TRUNK_BONES.index(ours)])
+    limb, _, side = ours.partition(".")
+    return f"{label_text(_LIMB_LABELS[LIMB_BONES.index(limb)])}.{side}"
 
 
 def has_fk_controls(names: Iterable[str]) -> bool:
@@ -170,21 +190,23 @@ def check(bones: dict[str, str], rig: str, connected: dict[str, bool], *, keep_f
     """
     hips = bones.get(TRUNK_BONES[0], "")
     if gone := [theirs for theirs in bones.values() if theirs not in connected]:
-        raise InputError("bone_map", f'"{rig}" has no bone "{gone[0]}": pick another in the list.')
+        said = say('"{rig}" has no bone "{bone}": pick another in the list.', rig=rig, bone=gone[0])
+        raise InputError("bone_map", said)
     if twice := [theirs for theirs in bones.values() if list(bones.values()).count(theirs) > 1]:
-        raise InputError("bone_map", f'"{twice[0]}" is in the list twice: keep one, empty the other.')
+        said = say('"{bone}" is in the list twice: keep one, empty the other.', bone=twice[0])
+        raise InputError("bone_map", said)
     if not hips:
-        raise InputError("bone_map", "The hips are not mapped: pick a bone for them in the list.")
+        raise InputError("bone_map", say("The hips are not mapped: pick a bone for them in the list."))
     if keep_feet and not {"foot.L", "foot.R"} & bones.keys():
-        raise InputError(
-            "bone_map", 'No foot is mapped: pick a bone for one, or switch "Keep Feet on Floor" off.'
-        )
+        said = say('No foot is mapped: pick a bone for one, or switch "Keep Feet on Floor" off.')
+        raise InputError("bone_map", said)
     if connected[hips]:
-        raise InputError(
-            "bone_map",
-            f'"{hips}" is connected to its parent and cannot travel: disconnect it in Edit Mode, or map the '
+        said = say(
+            '"{bone}" is connected to its parent and cannot travel: disconnect it in Edit Mode, or map the '
             "hips to another bone.",
+            bone=hips,
         )
+        raise InputError("bone_map", said)
 
 
 def _plain(name: str) -> str:
@@ -208,11 +230,14 @@ def find(name: str, rig: str, names: Iterable[str], own: Path) -> tuple[str, dic
         if preset is None:
             known = ", ".join(preset.label for preset in PRESETS)
             seen = ", ".join(f'"{name}"' for name in list(names)[:_SHOWN])
-            raise InputError(
-                "bone_map",
-                f'No preset fits "{rig}", whose bones are called {seen} ...: names of {known} were '
-                "looked for: choose one, or pick bones in the list.",
+            said = say(
+                'No preset fits "{rig}", whose bones are called {seen} ...: names of {known} were looked '
+                "for: choose one, or pick bones in the list.",
+                rig=rig,
+                seen=seen,
+                known=known,
             )
+            raise InputError("bone_map", said)
         return preset.label, preset.bones
     for preset in PRESETS:
         if preset.label == name:
@@ -231,9 +256,8 @@ def own_presets(folder: Path) -> list[str]:
 def save(folder: Path, name: str, bones: dict[str, str]) -> Path:
     """Write a map as JSON, whole or not at all. InputError ``bone_map`` for a name that no file can have."""
     if not name.strip() or name != name.strip(". ") or re.search(r'[\\/:*?"<>|\x00-\x1f]', name):
-        raise InputError(
-            "bone_map", f'"{name}" cannot be a file\'s name: use letters, digits, spaces, - and _.'
-        )
+        said = say('"{name}" cannot be a file\'s name: use letters, digits, spaces, - and _.', name=name)
+        raise InputError("bone_map", said)
     path = folder / f"{name}{_SUFFIX}"
     write_whole(path, json.dumps({"bones": bones}, indent=2, ensure_ascii=False))
     return path
@@ -242,16 +266,15 @@ def save(folder: Path, name: str, bones: dict[str, str]) -> Path:
 def load(path: Path) -> dict[str, str]:
     """Read a map. OSError where it cannot be read, InputError ``bone_map`` where it is none."""
     if path.stat().st_size > _MOST_BYTES:
-        raise InputError("bone_map", f"{path.name} is too large to be a bone map: choose another file.")
+        said = say("{file} is too large to be a bone map: choose another file.", file=path.name)
+        raise InputError("bone_map", said)
     try:
         bones = json.loads(path.read_text(encoding="utf-8"))["bones"]
         entries = [(ours, theirs) for ours, theirs in bones.items() if ours in BONES]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(
-            "bone_map", f"{path.name} is no bone map: save one to see what it looks like."
-        ) from error
+        said = say("{file} is no bone map: save one to see what it looks like.", file=path.name)
+        raise InputError("bone_map", said) from error
     if not all(isinstance(theirs, str) and len(theirs) <= _LONGEST_NAME for _, theirs in entries):
-        raise InputError(
-            "bone_map", f"{path.name} has something else than names of bones: mend or delete it."
-        )
+        said = say("{file} has something else than names of bones: mend or delete it.", file=path.name)
+        raise InputError("bone_map", said)
     return dict(entries)

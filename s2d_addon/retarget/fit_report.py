@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..bake.rig import Motion
+from ..translating import say
 
 _NOTICEABLE = 1.0  # degrees
 
@@ -26,9 +27,10 @@ class Applied:
 
     def describe(self) -> str:
         """Return it in words."""
-        return (
-            f"{self.frames} frames, {self.bones} bones, {self.keys} keys: bones point {self.mean:.2f}° off "
-            f"on average, {self.worst:.2f}° at most ({self.worst_bone})"
+        return say(
+            "{frames} frames, {bones} bones, {keys} keys: bones point {mean:.2f}° off on average, "
+            "{worst:.2f}° at most ({worst_bone})",
+            **vars(self),
         )
 
 
@@ -64,7 +66,10 @@ def held_elsewhere(errors: dict[str, np.ndarray]) -> list[str]:
     if most <= _NOTICEABLE:
         return []
     name = next(name for name, angles in errors.items() if angles.max() >= most - _NOTICEABLE)
-    return [
-        f'Constraints or drivers turn "{name}" and the bones on it by {errors[name].max():.0f}° away from '
-        "the motion: mute them, or map the bones that control these."
-    ]
+    said = say(
+        'Constraints or drivers turn "{bone}" and the bones on it by {angle:.0f}° away from the motion: mute '
+        "them, or map the bones that control these.",
+        bone=name,
+        angle=errors[name].max(),
+    )
+    return [said]

@@ -13,6 +13,7 @@ from ..bake.bake_report import told
 from ..clip import scene
 from ..clip.ui import ClipOperator, ClipPanel, active_clip, draw_messages
 from ..registering import registration
+from ..translating import label_text, say
 from ..typed import OperatorResult, present
 from . import bone_maps
 from .apply import apply_motion
@@ -38,7 +39,7 @@ class MapOperator(ClipOperator):
         if not super().poll(context):
             return False
         if retarget_settings(context).target is None:
-            cls.poll_message_set("Choose the armature first")
+            cls.poll_message_set(say("Choose the armature first"))
             return False
         return True
 
@@ -64,12 +65,15 @@ class S2D_OT_bone_map_preset(MapOperator):
         try:
             label, bones = bone_maps.find(self.preset, rig, names, own_folder())
         except (OSError, InputError) as error:
-            self.report({"ERROR"}, told(error, "Save the map again, or choose another preset."))
+            self.report({"ERROR"}, told(error, say("Save the map again, or choose another preset.")))
             return {"CANCELLED"}
         found = bone_maps.match(bones, names)
         fill_map(settings, found, label)
         if missing := len(bones) - len(found):
-            self.report({"WARNING"}, f'{missing} bones of "{label}" are not in "{rig}".')
+            said = say(
+                '{count} bones of "{preset}" are not in "{rig}".', count=missing, preset=label, rig=rig
+            )
+            self.report({"WARNING"}, said)
         return {"FINISHED"}
 
 
@@ -106,10 +110,10 @@ class S2D_OT_bone_map_save(MapOperator):
         try:
             path = bone_maps.save(own_folder(), self.name, mapped_bones(settings))
         except (OSError, InputError) as error:
-            self.report({"ERROR"}, told(error, "Make room there, or free the folder for writing."))
+            self.report({"ERROR"}, told(error, say("Make room there, or free the folder for writing.")))
             return {"CANCELLED"}
         settings.preset = self.name
-        self.report({"INFO"}, f"Saved {path}.")
+        self.report({"INFO"}, say("Saved {path}.", path=path))
         return {"FINISHED"}
 
 
@@ -172,16 +176,19 @@ class S2D_OT_retarget(MapOperator):
         target = present(retarget_settings(context).target)
         mesh = scene.find_part(active_clip(context), "mesh")
         if mesh and mesh.get(scene.WAITING):
-            cls.poll_message_set("The clip's motion is still being decoded")
+            cls.poll_message_set(say("The clip's motion is still being decoded"))
             return False
         if present(context.view_layer).objects.get(target.name) != target:
-            cls.poll_message_set("The armature is not in this view layer: add it, or choose another")
+            said = say("The armature is not in this view layer: add it, or choose another")
+            cls.poll_message_set(said)
             return False
         if target.library:
-            cls.poll_message_set("The armature is linked from another file: make a library override first")
+            said = say("The armature is linked from another file: make a library override first")
+            cls.poll_message_set(said)
             return False
         if target.animation_data and target.animation_data.use_tweak_mode:
-            cls.poll_message_set("Leave the tweak mode of the Nonlinear Animation editor first (Tab)")
+            said = say("Leave the tweak mode of the Nonlinear Animation editor first (Tab)")
+            cls.poll_message_set(said)
             return False
         return True
 
@@ -191,12 +198,15 @@ class S2D_OT_retarget(MapOperator):
         try:
             applied = apply_motion(active_clip(context), settings, context)
         except (InputError, OSError) as error:
-            self.report({"ERROR"}, told(error, "Relink the clip's folder, or import it again."))
+            self.report({"ERROR"}, told(error, say("Relink the clip's folder, or import it again.")))
             return {"CANCELLED"}
         for warning in applied.warnings:
             self.report({"WARNING"}, warning)
         settings.outcome = applied.describe()
-        self.report({"INFO"}, f'Applied to "{present(settings.target).name}": {settings.outcome}.')
+        said = say(
+            'Applied to "{name}": {outcome}.', name=present(settings.target).name, outcome=settings.outcome
+        )
+        self.report({"INFO"}, said)
         return {"FINISHED"}
 
 
@@ -216,7 +226,11 @@ class S2D_PT_retarget(ClipPanel):
         if settings.target is None:
             return
         row = layout.row(align=True)
-        row.menu(S2D_MT_bone_map.bl_idname, text=settings.preset or "Choose a Bone Map", translate=False)
+        row.menu(
+            S2D_MT_bone_map.bl_idname,
+            text=settings.preset or label_text("Choose a Bone Map"),
+            translate=False,
+        )
         row.operator(S2D_OT_bone_map_clear.bl_idname, text="", icon="X")
         layout.template_list(S2D_UL_bone_map.__name__, "", settings, "pairs", settings, "active", rows=6)
         column = layout.column()

@@ -8,6 +8,7 @@ import numpy as np
 from ...models.errors import InputError
 from ...models.rotations import unit
 from ..bake.rig import Rig
+from ..translating import say
 from .rest_pose import floor_level, hip_height, rest_facing
 from .transfer import Place
 
@@ -35,14 +36,14 @@ def find_place(
     """
     scales = np.linalg.norm(target_world[:3, :3], axis=0)
     if np.ptp(scales) > _UNIFORM * scales.max() or np.linalg.det(target_world[:3, :3]) <= 0:
-        raise InputError("scale", f'"{name}" is scaled unevenly: apply its scale first (Ctrl A, Scale).')
+        said = say('"{name}" is scaled unevenly: apply its scale first (Ctrl A, Scale).', name=name)
+        raise InputError("scale", said)
     upright = rest_facing(ours, rig, bone_map)
     own = {bone: bone for bone in ours.names if bone in bone_map}
     scale = hip_height(rig, bone_map, upright) / hip_height(ours, own, np.eye(3))
     if scale <= 0:
-        raise InputError(
-            "bone_map", f'The hips of "{name}" are not above its feet: mend the map of its legs.'
-        )
+        said = say('The hips of "{name}" are not above its feet: mend the map of its legs.', name=name)
+        raise InputError("bone_map", said)
     # in camera space, where up is not the world's, the person stands as on the floor
     stands = floor if np.allclose(clip_world, np.eye(4), atol=1e-4) else clip_world
     up = _turn(stands).T @ (0, 0, 1)

@@ -11,6 +11,7 @@ import numpy as np
 from ...models.errors import InputError
 from ...models.rotations import swing, unit
 from ..bake.rig import Rig
+from ..translating import say
 from .bone_maps import TRUNK_BONES
 
 POINTING = ("upper_arm", "forearm", "hand", "thigh", "shin")
@@ -43,8 +44,10 @@ def rest_facing(source: Rig, target: Rig, bone_map: dict[str, str]) -> np.ndarra
     if not up.any() or np.linalg.norm(left) < _ASIDE * np.linalg.norm(tall):
         raise InputError(
             "bone_map",
-            "The map does not say which way the armature faces: map the hips, another bone of the trunk, "
-            "and both thighs or both upper arms.",
+            say(
+                "The map does not say which way the armature faces: map the hips, another bone of the trunk, "
+                "and both thighs or both upper arms."
+            ),
         )
     left = unit(left)
     return np.stack([left, np.cross(up, left), up], axis=1)

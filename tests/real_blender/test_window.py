@@ -136,6 +136,16 @@ def test_bad_file_is_named(results):
     assert "not a clip.s2d" in line
 
 
+def test_labels_and_reports_are_in_the_users_language(results):
+    for language, words in (
+        ("de_DE", ("Auf Skelett anwenden", "Keine Datei gewählt")),
+        ("ja_JP", ("アーマチュアに適用", "ファイルが選択されていません")),
+    ):
+        label, said = results["languages"][language]
+        assert label == words[0]
+        assert words[1] in said
+
+
 def test_panel_shows_each_state(results, work):
     """Each state looks different from the empty panel; the pictures are kept for the user guide."""
     kept, panels = os.environ.get("S2D_PICTURES"), {}
@@ -158,10 +168,12 @@ def test_panel_shows_each_state(results, work):
         "beside",
         "camera",
         "clean-up",
+        "de_DE",
         "done",
         "encoding",
         "error",
         "film",
+        "ja_JP",
         "own-character",
         "packed",
         "running",

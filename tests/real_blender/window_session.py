@@ -397,6 +397,21 @@ def shows_motion_on_the_users_armature():
     photograph("panel-own-character")
 
 
+def speaks_the_users_language():
+    view = bpy.context.preferences.view
+    before, results["languages"] = view.language, {}
+    for language in ("de_DE", "ja_JP"):
+        view.language = language
+        label = bpy.app.translations.pgettext_iface("Apply to Armature", "Sparse2Dense")
+        try:
+            in_view(bpy.ops.s2d.import_clip, "EXEC_DEFAULT", directory=f"{WORK}/")
+        except RuntimeError as error:
+            results["languages"][language] = [label, str(error)]
+        yield from pause(1)
+        photograph(f"panel-{language}")
+    view.language = before
+
+
 def imports_with_open(*names):
     """Import into a new window in which only these panels of a clip are open."""
     panels = importlib.import_module(f"{PACKAGE}.s2d_addon.clip.ui").ClipPanel.__subclasses__()
@@ -447,6 +462,7 @@ def session():
         shows_the_clips_camera_onion_skin_and_clean_up,
         shows_motion_on_the_users_armature,
         shows_a_movie_before_it_is_encoded_and_as_backdrop,
+        speaks_the_users_language,
     ):
         if PARTS and part.__name__ not in PARTS:
             continue

@@ -396,6 +396,52 @@ def cancelled_import_ends_within_a_second_and_leaves_nothing():
 
 
 @check
+def everything_that_blender_shows_is_in_the_dictionaries():
+    """What registered classes are called, their tooltips, and those of a clip's custom properties."""
+    new_scene()
+    import_clip()
+    shown = set(tooltips(part("mesh").parent))
+    for name in dir(bpy.types):
+        cls = getattr(bpy.types, name)
+        if getattr(cls, "__module__", "").startswith(PACKAGE):
+            shown |= set(texts_of(cls))
+    names = {"Alembic", "Mixamo", "Python", "Sparse2Dense", "USD", "Unreal"}
+    module = sys.modules[f"{PACKAGE}.s2d_addon.translating"]
+    paths = list(module.TRANSLATIONS.glob("*.json"))
+    assert len(shown) > 150
+    assert len(paths) >= 6
+    for path in paths:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        missing = sorted(shown - names - known.keys() - {""})
+        assert not missing, (path.name, missing)
+
+
+def texts_of(cls):
+    """Yield what a registered class, its properties and their choices are called, and all their tooltips."""
+    rna = cls.bl_rna
+    if issubclass(cls, bpy.types.Operator):
+        rna = getattr(bpy.ops.s2d, cls.bl_idname.removeprefix("s2d.")).get_rna_type()
+    if issubclass(cls, (bpy.types.Operator, bpy.types.Panel, bpy.types.Menu)):
+        yield cls.bl_label
+        assert rna.translation_context == "Sparse2Dense", cls
+    if issubclass(cls, (bpy.types.Operator, bpy.types.Menu)):
+        yield rna.description
+    for shown in rna.properties:
+        if shown.is_runtime and not shown.is_hidden and shown.name != shown.identifier:
+            choices = shown.enum_items if shown.type == "ENUM" else ()
+            for item in (shown, *choices):
+                yield from (item.name, item.description)
+
+
+def tooltips(root):
+    for key, value in root.items():
+        if isinstance(value, (float, bool, int)) and (
+            tip := root.id_properties_ui(key).as_dict().get("description")
+        ):
+            yield tip
+
+
+@check
 def disabling_takes_everything_out():
     bpy.ops.preferences.addon_disable(module=PACKAGE)
     assert not hasattr(bpy.types, "S2D_PT_main")
