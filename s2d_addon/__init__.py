@@ -27,6 +27,7 @@ def unregister() -> None:
 def _modules() -> tuple[ModuleType, ...]:
     """Return what registers something, in the order of the panels."""
     from . import encoding, importing, new_clip, panel, preferences, translating
+    from .bake import actions
     from .bake import operators as bake
     from .clip import (
         cleanup,
@@ -45,4 +46,5 @@ def _modules() -> tuple[ModuleType, ...]:
     from .retarget import operators as retarget
 
     first = translating, preferences, storage, clearing, importing, encoding, panel, new_clip, redecoding
-    return *first, film, place, timing, doubts, onion, fixes, contacts, cleanup, bake, retarget, keeping
+    editing = film, place, timing, doubts, onion, fixes, contacts, cleanup
+    return *first, *editing, actions, bake, retarget, keeping

@@ -9,6 +9,7 @@ from typing import Any
 import bpy
 
 from . import importing, new_clip
+from .bake import actions
 from .bake import operators as bake
 from .clip import place, timing
 from .clip.redecoding import REDECODING, RedecodingJob, S2D_OT_cancel_redecoding
@@ -118,6 +119,8 @@ _MENU = (
     (place.S2D_OT_view_clip, translatable("View Through Clip Camera")),
     (timing.S2D_OT_match_scene, translatable("Set Scene to Clip")),
     (retarget.S2D_OT_retarget, translatable("Retarget: Apply Motion to Armature")),
+    (actions.S2D_OT_mark_asset, translatable("Mark Motion as Asset")),
+    (actions.S2D_OT_push_to_nla, translatable("Push Motion to NLA")),
 )
 
 

@@ -16,6 +16,7 @@ from mathutils import Matrix, Vector
 
 from .. import compat
 from ..typed import mesh_of, present
+from .actions import motion_of
 from .bake_report import Baked
 from .clip_skeleton import ClipSkeleton, Points, skinned_errors
 from .fcurves import add_smooth_curve
@@ -61,7 +62,8 @@ def bake_armature(
     _skin(mesh, skeleton, item)
     motion = skeleton.move([smooth_between(*channel) for channel in zip(channels, kept, strict=True)])
     mean, worst = skinned_errors(skeleton, motion, points, progress)
-    return item, Baked(len(times), mean, worst, sum(map(len, kept)))
+    count = sum(len(keys) * values.shape[1] for keys, values in zip(kept, channels, strict=True))
+    return item, Baked(len(times), mean, worst, count)
 
 
 def armature_of(item: bpy.types.Object) -> bpy.types.Armature:
@@ -90,9 +92,9 @@ def remove_armature(mesh: bpy.types.Object, armatures: list[bpy.types.Object]) -
             if not any(
                 item == mover.object for other in bpy.data.objects for mover in _armature_modifiers(other)
             ):
-                action = item.animation_data.action if item.animation_data else None
+                action = motion_of(item)
                 bpy.data.armatures.remove(data)  # and the object with it
-                if action and not action.users:
+                if action and not action.users:  # an asset has one
                     bpy.data.actions.remove(action)
 
 

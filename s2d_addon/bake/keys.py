@@ -14,6 +14,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+_MIXED_AT_ONCE = 240  # frames
+_MIXED_HELD = 1e-9  # of a frame's mean square: keeps weights of frames that are nearly alike small
+
 Progress = Callable[[float], None]
 """Called with the share of the work that is done, 0 to 1."""
 
@@ -103,6 +106,58 @@ def vertex_errors(points: np.ndarray, kept: np.ndarray) -> tuple[float, float]:
             distances = _distances(points[start] + share * (points[stop] - points[start]), points[frame])
             total, worst = total + float(distances.mean()), max(worst, float(distances.max()))
     return total / len(points), worst
+
+
+# ---- mixtures of frames ----------------------------------------------------------------------
+
+
+def mixed_keys(
+    points: np.ndarray, tolerance: float, progress: Progress
+) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """Choose frames of vertices ``(T, V, 3)`` of which all others are mixtures, within ``tolerance`` metres.
+
+    Returns them ``(K,)``, weights ``(T, K)``, so that frame 0 and the weights times how far the chosen frames
+    are from it make each frame, and the vertices' mean and largest distance from where they should be. A
+    weight may be below 0: poses go on beyond those that were chosen. Since these are poses of the clip, the
+    normals of their mixtures are those of the surface, too; those of principal components are far from it.
+    Some seconds at a time are done by themselves, so that the work grows only with the clip's length.
+    """
+    chosen, parts, total, worst = [], [], 0.0, 0.0
+    for start in range(0, len(points), _MIXED_AT_ONCE):
+        apart = (points[start : start + _MIXED_AT_ONCE] - points[0]).reshape(-1, points[0].size)
+        kept, weights, off = _mixed(apart, tolerance)
+        chosen.append(start + kept)
+        parts.append(weights)
+        total, worst = total + float(off.sum()), max(worst, float(off.max()))
+        progress(min(start + _MIXED_AT_ONCE, len(points)) / len(points))
+    weights = np.zeros((len(points), sum(map(len, chosen))))
+    row = column = 0
+    for part in parts:
+        weights[row : row + len(part), column : column + part.shape[1]] = part
+        row, column = row + len(part), column + part.shape[1]
+    return np.concatenate(chosen), weights, total / (len(points) * len(points[0])), worst
+
+
+def _mixed(apart: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Choose those of frames ``(T, 3 V)`` that mix to all; return them, weights, and vertices' errors."""
+    wide = apart.astype(np.float64)
+    gram = wide @ wide.T
+    kept = np.zeros(0, int)
+    while True:
+        held = _MIXED_HELD * np.trace(gram) / len(gram) * np.eye(len(kept))
+        weights = np.linalg.solve(gram[np.ix_(kept, kept)] + held, gram[kept]).T
+        left = apart - weights.astype(np.float32) @ apart[kept]
+        off = np.linalg.norm(left.reshape(len(apart), -1, 3), axis=2)
+        far = off.max(axis=1)
+        far[kept] = 0.0
+        if far.max() <= tolerance:
+            return kept, weights, off
+        # One a moment, and few at a time: one more pose mends those around it.
+        before, after = np.append(-np.inf, far[:-1]), np.append(far[1:], -np.inf)
+        peaks = np.flatnonzero((far > tolerance) & (far >= before) & (far > after))
+        peaks = peaks if len(peaks) else np.array([far.argmax()])
+        most = max(1, len(kept) // 8)
+        kept = np.sort(np.append(kept, peaks[np.argsort(-far[peaks])][:most]))
 
 
 # ---- smooth curves ---------------------------------------------------------------------------

@@ -20,11 +20,11 @@ from ..engine.decoded import open_point_cache
 from ..registering import registration
 from ..translating import label_text, say, translatable
 from ..typed import OperatorResult, mesh_of, present
-from . import armature, scene_files, shape_keys
+from . import actions, armature, scene_files, shape_keys
 from .bake_report import MANY_SHAPE_KEYS, Baked, told
 from .clip_skeleton import read_skeleton
 from .keys import Progress
-from .rig_presets import RIG_PRESETS
+from .rig_presets import LIMBS, RIG_PRESETS, TRUNK
 from .standing_rig import PlacedPoints, RigOptions, even_scale, standing_rig
 
 BAKED = "clip_baked"  # on the clip's empty: what the last bake made, for the panel
@@ -117,6 +117,15 @@ class S2D_OT_bake(_MotionOperator):
             default=5.0,
             min=0.0,
             soft_max=20.0,
+        ),
+    ]
+    mixed: Annotated[
+        bool,
+        bpy.props.BoolProperty(
+            name="Mixed Keys",
+            description="Fewer shape keys and files of half the size: frames are mixtures of some of them. "
+            "Weights then go below 0, and programs that cut them off there show another motion",
+            default=False,
         ),
     ]
     preset: Annotated[
@@ -212,6 +221,8 @@ class S2D_OT_bake(_MotionOperator):
         if self.kind == "ARMATURE":
             for name in ("preset", "rest_pose", "root_motion", "stretch", "seam"):
                 layout.prop(self, name)
+        if self.kind == "EXPORTABLE":
+            layout.prop(self, "mixed")
         if self.kind not in scene_files.SUFFIXES:
             layout.prop(self, "tolerance")
 
@@ -264,7 +275,13 @@ class S2D_OT_bake(_MotionOperator):
             return self._bake_armature(root, mesh, points, times, context, progress)
         _unbake(root, mesh)
         return shape_keys.bake_shape_keys(
-            mesh, points, times, absolute=self.kind == "FAST", tolerance=tolerance, progress=progress
+            mesh,
+            points,
+            times,
+            absolute=self.kind == "FAST",
+            mixed=self.mixed,
+            tolerance=tolerance,
+            progress=progress,
         )
 
     def _bake_armature(
@@ -297,6 +314,11 @@ class S2D_OT_bake(_MotionOperator):
             cyclic=self.seam > 0,
             progress=lambda done: progress(0.5 + 0.5 * done),
         )
+        preset = RIG_PRESETS[self.preset]
+        ours = (*TRUNK, *(f"{limb}.{side}" for side in "LR" for limb in LIMBS))
+        bones = {name: theirs for name in ours for theirs in preset.names(name)[:1]}
+        action = present(present(item.animation_data).action)
+        actions.note_motion(action, root, len(times), preset.label, bones)
         item[scene.CLIP_PART] = "armature"
         scene.link_loose(root, item)
         return baked
@@ -378,12 +400,15 @@ class S2D_PT_bake(ClipPanel):
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw a button a kind, and how the last bake went."""
-        layout, baked = self.layout, active_clip(context).get(BAKED)
+        layout, root = self.layout, active_clip(context)
+        baked = root.get(BAKED)
         draw_kinds(layout.column(align=True))
         if baked:
             box = layout.box().column(align=True)
             for i, line in enumerate(baked.split(", ")):
                 box.label(text=line, translate=False, icon="CHECKMARK" if i == 0 else "BLANK1")
+            for item in scene.find_parts(root, "armature"):
+                actions.draw_actions(layout, item)
             layout.operator(S2D_OT_unbake.bl_idname, icon="LOOP_BACK")
 
 

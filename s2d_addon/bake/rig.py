@@ -17,7 +17,8 @@ class Rig:
     ``rest`` (J, 4, 4) are the bones' matrices in the armature's space, ``tails`` (J, 3) their other ends,
     ``parents`` (J,) -1 for none. ``offsets`` (J, 4, 4) take the parent's pose to the bone's own, as long as
     ``basis`` (J, 4, 4), what the bone itself does, is the identity. ``turns`` and ``shifts`` (J,) say
-    whether a bone turns with its parent, and whether its location is given along its own axes.
+    whether a bone turns with its parent, and whether its location is given along its own axes: otherwise
+    along its parent's.
     ``deforming`` (J,) are bones that move a mesh.
     """
 
@@ -76,5 +77,5 @@ def pose(
         unposed = above @ offset[:3, :3] if rig.turns[j] else rig.rest[j, :3, :3]
         turned[:, j] = unposed @ rotations.get(name, basis[:3, :3])
         shift = moves.get(name, basis[:3, 3])
-        heads[:, j] = base + above @ offset[:3, 3] + apply(unposed if rig.shifts[j] else np.eye(3), shift)
+        heads[:, j] = base + above @ offset[:3, 3] + apply(unposed if rig.shifts[j] else above, shift)
     return Motion(rig, turned, heads)

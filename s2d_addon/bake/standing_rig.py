@@ -30,6 +30,7 @@ from ..translating import say
 from .clip_skeleton import ClipSkeleton
 from .keys import Progress
 from .rig_presets import RigPreset
+from .skin_refit import refit_skin, telling_frames
 
 _FRAMES_AT_ONCE = 32
 _UNIFORM = 1e-3  # share by which a clip's scales may differ
@@ -112,10 +113,16 @@ def standing_rig(
     skeleton = _with_rest_of(skeleton, points[sample], stretch=options.stretch)
     frames, bones = len(points), len(skeleton.names)
     rotations, shifts = np.empty((frames, bones, 3, 3)), np.empty((frames, bones, 3))
+    missed, worst = np.zeros(len(skeleton.vertices)), np.empty(frames)
     for start in range(0, frames, _FRAMES_AT_ONCE):
         some = slice(start, start + _FRAMES_AT_ONCE)
         rotations[some], shifts[some] = _fit(skeleton, points[some], stretch=options.stretch)
+        off = np.linalg.norm(pose_stretched(skeleton, rotations[some], shifts[some]) - points[some], axis=2)
+        missed, worst[some] = np.maximum(missed, off.max(axis=0)), off.max(axis=1)
         progress(start / frames)
+    telling = telling_frames(worst)
+    heads = _heads(skeleton, rotations[telling], shifts[telling])
+    skeleton = refit_skin(skeleton, points[telling], rotations[telling], heads, missed, scale)
     rig = _on_root(skeleton, rotations, shifts, fps, options)
     return _closed(rig, options.seam) if options.seam else rig
 
@@ -290,6 +297,16 @@ def _fit(skeleton: Skeleton, vertices: np.ndarray, *, stretch: bool) -> tuple[np
     shifts = np.zeros((*rotations.shape[:2], 3))
     shifts[:, 0] = root
     return rotations, shifts
+
+
+def _heads(skeleton: Skeleton, rotations: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Return where bones begin ``(T, J, 3)`` that are turned and shifted as :func:`_fit` has it."""
+    heads = shifts.copy()
+    for bone, parent in enumerate(skeleton.parents):
+        if parent >= 0:
+            heads[:, bone] += heads[:, parent]
+            heads[:, bone] += apply(rotations[:, parent], skeleton.heads[bone] - skeleton.heads[parent])
+    return heads
 
 
 def _with_rest_of(skeleton: Skeleton, vertices: np.ndarray, *, stretch: bool) -> Skeleton:

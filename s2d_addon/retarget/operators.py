@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import bpy
 
 from ...models.errors import InputError
+from ..bake.actions import draw_actions
 from ..bake.armature import armature_of
 from ..bake.bake_report import told
 from ..clip import scene
@@ -23,6 +24,7 @@ from .options import (
     add_to_scenes,
     bone_names,
     fill_map,
+    limbs_with_ik,
     mapped_bones,
     own_folder,
     remove_from_scenes,
@@ -234,11 +236,13 @@ class S2D_PT_retarget(ClipPanel):
         row.operator(S2D_OT_bone_map_clear.bl_idname, text="", icon="X")
         layout.template_list(S2D_UL_bone_map.__name__, "", settings, "pairs", settings, "active", rows=6)
         column = layout.column()
-        for name in ("place", "keep_feet", "angle", "distance"):
-            column.prop(settings, name)
+        for name in ("place", "keep_feet", "ik", "angle", "distance"):
+            if name != "ik" or limbs_with_ik(settings):
+                column.prop(settings, name)
         layout.operator(S2D_OT_retarget.bl_idname, icon="ARMATURE_DATA")
         if settings.outcome:
             draw_messages(layout, context, [settings.outcome], "INFO")
+        draw_actions(layout, settings.target)
 
 
 _add_classes, _remove_classes = registration(

@@ -14,6 +14,7 @@ from ..clip import scene
 from ..engine.settings import PACKAGE
 from ..typed import present
 from . import bone_maps
+from .ik_limbs import IkLimb, ik_limbs
 
 _SETTINGS = "s2d_retarget"  # of the scene
 _Pairs: TypeAlias = "bpy.types.bpy_prop_collection_idprop[S2DBonePair]"  # in words: Blender's takes no [...]
@@ -83,6 +84,19 @@ class S2DRetargetSettings(bpy.types.PropertyGroup):
             default=True,
         ),
     ]
+    ik: Annotated[
+        str,
+        bpy.props.EnumProperty(
+            name="IK Hands and Feet",
+            description="Whether the IK controls of arms and legs get keys too, which pose them as the FK "
+            "controls do, and which of the two move the limbs afterwards",
+            items=(
+                ("NONE", "No Keys", "Only the FK controls get keys"),
+                ("FK", "Keyed, FK Drives", "Both get keys, and the FK controls move the limbs"),
+                ("IK", "Keyed, IK Drives", "Both get keys, and the IK controls move the limbs"),
+            ),
+        ),
+    ]
     angle: Annotated[
         float,
         bpy.props.FloatProperty(
@@ -144,6 +158,12 @@ def fill_map(settings: S2DRetargetSettings, bones: dict[str, str], preset: str) 
 def mapped_bones(settings: S2DRetargetSettings) -> dict[str, str]:
     """Return the map in the list, the hips first."""
     return {pair.name: pair.theirs for pair in settings.pairs if pair.theirs}
+
+
+def limbs_with_ik(settings: S2DRetargetSettings) -> list[IkLimb]:
+    """Return the limbs of the chosen armature that have IK controls, and whose FK controls are mapped."""
+    mapped = mapped_bones(settings).values()
+    return [limb for limb in ik_limbs(bone_names(settings)) if {*limb.fk} <= {*mapped}]
 
 
 def bone_names(settings: S2DRetargetSettings) -> list[str]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import bpy
 import numpy as np
 
@@ -23,8 +25,8 @@ def rotation_property(bone: bpy.types.PoseBone) -> str:
     return names.get(bone.rotation_mode, "rotation_euler")
 
 
-def read_rig(target: bpy.types.Object, bone_map: dict[str, str]) -> Rig:
-    """Read the mapped bones of an armature at rest, with all bones that carry them, and the fingers.
+def read_rig(target: bpy.types.Object, bone_map: dict[str, str], others: Sequence[str] = ()) -> Rig:
+    """Read an armature's mapped bones and ``others`` at rest, with all that carry them, and the fingers.
 
     Constraints are left out, except where they hang a bone whole on another one.
     """
@@ -41,7 +43,7 @@ def read_rig(target: bpy.types.Object, bone_map: dict[str, str]) -> Rig:
             add(carrier, (*above, bone.name))
         order[bone.name] = carrier.name if carrier else None, same
 
-    mapped = list(bone_map.values())
+    mapped = [*bone_map.values(), *others]
     for name in mapped:
         add(posed[name])
     for ours, theirs in bone_map.items():

@@ -98,10 +98,9 @@ def retarget(
         soles = (_soles(posed, bone_map, upright) + shift[:, None] - place.origin) @ up
         shift += (np.maximum(height.min(axis=1), 0) - soles.min(axis=1))[:, None] * up
     j = target.index(root)
-    axes = np.eye(3)
+    parent = target.parents[j]
+    axes = above = posed.rotations[:, parent] if parent >= 0 else np.eye(3)
     if target.shifts[j]:
-        parent = target.parents[j]
-        above = posed.rotations[:, parent] if parent >= 0 and target.turns[j] else np.eye(3)
         axes = above @ target.offsets[j, :3, :3] if target.turns[j] else target.rest[j, :3, :3]
     location = still + apply(np.swapaxes(axes, -1, -2), shift)
     return Retargeted(root, rotations, location, wanted)

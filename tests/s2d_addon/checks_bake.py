@@ -94,9 +94,40 @@ def bake_thins_keys_within_the_tolerance():
 
 
 @check
+def mixed_keys_are_few_and_go_through_gltf_and_fbx():
+    imported()
+    bpy.ops.s2d.bake(kind="EXPORTABLE", tolerance=5)
+    plain = len(part("mesh").data.shape_keys.key_blocks)
+    bpy.ops.s2d.bake(kind="EXPORTABLE", tolerance=5, mixed=True)
+    blocks = part("mesh").data.shape_keys.key_blocks
+    assert len(blocks) < 0.75 * plain, f"{len(blocks)} of {plain}"
+    assert f" {len(blocks)} keys" in clip()["clip_baked"], "as Blender counts them"
+    error = distances()
+    assert 1e-3 < error.max() <= 0.005 + 1e-5
+    np.testing.assert_allclose((error.mean(), error.max()), reported(), atol=1e-5)
+    scene = bpy.context.scene
+    scene.frame_start, scene.frame_end = START, START + FRAMES - 1
+    for item in scene.objects:
+        item.select_set(item.get("clip_part") == "mesh")
+    truth = {frame: world_vertices(part("mesh"), START + frame) for frame in SOME}
+    paths = [str(WORK / f"mixed{suffix}") for suffix in (".glb", ".fbx")]
+    write_gltf(paths[0], shape_keys=True)
+    write_fbx(paths[1], shape_keys=True)
+    for path, read in zip(paths, (read_gltf, read_fbx), strict=True):
+        new_scene(25)
+        read(path)
+        mesh = max((item for item in bpy.data.objects if item.type == "MESH"), key=vertex_count)
+        for block in mesh.data.shape_keys.key_blocks:  # which the glTF importer leaves at 0 to 1
+            block.slider_min, block.slider_max = -10, 10
+        off = [from_nearest(truth[i][::29], world_vertices(mesh, START + i)) for i in SOME]
+        assert max(off) < 5e-4, f"{path}: {off}"
+
+
+@check
 def armature_moves_the_mesh_as_the_report_says():
     imported()
     assert bpy.ops.s2d.bake(kind="ARMATURE", tolerance=0) == {"FINISHED"}
+    assert f" {key_count()} keys" in clip()["clip_baked"], "as Blender counts them"
     error = distances()
     assert error.mean() < 0.001
     assert error.max() < 0.015
@@ -110,6 +141,8 @@ def armature_moves_the_mesh_as_the_report_says():
     assert not any(bone.use_connect for bone in armature.data.bones), "connected bones cannot move"
     with cache_gone():
         assert np.array_equal(distances(SOME), error[list(SOME)])
+    bpy.ops.s2d.bake(kind="ARMATURE", rest_pose="T", tolerance=0)
+    assert distances().max() < 0.010, "the skin of armpits is fitted anew"
 
 
 @check
@@ -203,6 +236,58 @@ def armature_that_is_selected_belongs_to_its_clip():
     assert part("mesh").parent == clip()
     assert vertex_error() < 1e-5
     assert not [item for item in bpy.data.objects if item.type == "ARMATURE"]
+
+
+@check
+def action_is_an_asset_with_a_picture_in_one_click():
+    imported()
+    bpy.ops.s2d.bake(kind="ARMATURE", preset="MIXAMO")
+    frame = bpy.context.scene.frame_current
+    assert bpy.ops.s2d.mark_asset() == {"FINISHED"}
+    assert bpy.context.scene.frame_current == frame
+    assert bpy.ops.s2d.mark_asset() == {"FINISHED"}, "again, to draw the picture anew"
+    action = part("armature").animation_data.action
+    about = action.asset_data
+    assert clip().name in about.description
+    assert f"{FRAMES} frames at 25 a second" in about.description
+    assert sorted(tag.name for tag in about.tags) == ["Mixamo", "Motion Capture"]
+    name, path = action.name, WORK / "library ö.blend"
+    bpy.ops.s2d.unbake()
+    assert name in bpy.data.actions, "an asset stays"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path), copy=True)
+    new_scene(25)
+    with bpy.data.libraries.load(str(path), assets_only=True) as (there, here):
+        here.actions = there.actions
+    assert [action.name for action in here.actions] == [name]
+    picture = np.empty(256 * 256 * 4, np.float32)
+    here.actions[0].preview.image_pixels_float.foreach_get(picture)
+    drawn = picture.reshape(256, 256, 4)[..., 3] > 0.5
+    assert 0.1 < drawn.mean() < 0.6
+    figures = [drawn[:, third : third + 86].mean() for third in (0, 85, 170)]
+    assert min(figures) > 0.08, "three moments stand beside each other"
+
+
+@check
+def action_plays_from_the_nla_as_before():
+    imported()
+    bpy.context.scene.frame_end = START + 3 * FRAMES
+    for seam in (0, 14):
+        bpy.ops.s2d.bake(kind="ARMATURE", seam=seam)
+        frames = [START - 2, START, START + 7.5, START + FRAMES - 1, START + FRAMES + 4, START + 2.5 * FRAMES]
+        before = [joints(part("armature"), frame) for frame in frames]
+        assert bpy.ops.s2d.push_to_nla() == {"FINISHED"}
+        animation = part("armature").animation_data
+        assert animation.action is None
+        assert [track.name for track in animation.nla_tracks] == [clip().name]
+        assert animation.nla_tracks[0].strips[0].frame_start == START
+        assert not bpy.ops.s2d.push_to_nla.poll(), "it is there already"
+        for frame, places in list(zip(frames, before, strict=True))[bool(seam) :]:
+            for name, place in joints(part("armature"), frame).items():
+                np.testing.assert_allclose(place, places[name], atol=1e-5)
+        assert bpy.ops.s2d.mark_asset() == {"FINISHED"}, "from the NLA, too"
+        action = animation.nla_tracks[0].strips[0].action
+        assert ("Loop" in action.asset_data.tags) == bool(seam)
+        action.asset_clear()
 
 
 @check
@@ -455,7 +540,7 @@ def write_fbx(path, *, shape_keys):
 
 
 def read_fbx(path):
-    bpy.ops.import_scene.fbx(filepath=path)
+    bpy.ops.import_scene.fbx(filepath=path, anim_offset=0.0)  # by default all comes a frame late
 
 
 def vertex_count(item):

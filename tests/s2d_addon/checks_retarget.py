@@ -294,6 +294,51 @@ def motion_fits_rigifys_metarig_and_generated_rig():
 
 
 @check
+def ik_controls_of_a_generated_rig_pose_it_as_its_fk_controls():
+    new_scene(25)
+    import_clip()
+    item, _ = rigify_rig(generated=True)
+    item.pose.bones["upper_arm_parent.R"]["IK_parent"] = 2  # this hand goes along with the torso
+    for drives, options in (("IK", {}), ("FK", {}), ("IK", {"angle": 0.0, "distance": 0.0})):
+        apply(item, place="CLIP", **{"angle": math.radians(1), "distance": 2.0, **options}, ik=drives)
+        ends, middles = [], []
+        for frame in range(part("mesh").parent["clip_frames"]):
+            show(frame)
+            moved = drives == "IK"
+            for side in "LR":
+                for end, middle, settings in (
+                    ("hand", "forearm", "upper_arm_parent"),
+                    ("foot", "shin", "thigh_parent"),
+                ):
+                    assert item.pose.bones[f"{settings}.{side}"]["IK_FK"] == (0 if moved else 1)
+                    ends.append(apart(item, f"ORG-{end}.{side}", f"{end}_fk.{side}"))
+                    solved = {"hand": "MCH-upper_arm_ik_target", "foot": "MCH-thigh_ik_target"}[end]
+                    ends.append(apart(item, f"{solved}.{side}", f"{end}_fk.{side}"))
+                    middles.append(apart(item, f"MCH-{middle}_ik.{side}", f"{middle}_fk.{side}"))
+        places, turns = np.array(ends).T
+        print(
+            f"IK against FK, {drives} drives: {places.max() * 1000:.1f} mm, {turns.max():.2f} degrees, "
+            f"elbows and knees {np.max(middles, axis=0)[0] * 1000:.1f} mm"
+        )
+        assert places.max() < (0.001 if options else 0.005)
+        assert turns.max() < (0.1 if options else 1.5)
+        assert np.max(middles, axis=0)[0] < 0.006
+    bpy.context.view_layer.objects.active = item
+    assert bpy.ops.s2d.mark_asset() == {"FINISHED"} and bpy.ops.s2d.push_to_nla() == {"FINISHED"}
+    action = item.animation_data.nla_tracks[0].strips[0].action
+    assert "Rigify Controls (FK)" in action.asset_data.tags
+
+
+def apart(item, bone, other):
+    """How far apart two bones' heads are in metres, and their turns in degrees."""
+    matrices = [item.pose.bones[name].matrix for name in (bone, other)]
+    rests = [item.data.bones[name].matrix_local.to_quaternion() for name in (bone, other)]
+    turns = [matrix.to_quaternion() @ rest.inverted() for matrix, rest in zip(matrices, rests, strict=True)]
+    angle = math.degrees(turns[0].rotation_difference(turns[1]).angle)
+    return (matrices[0].translation - matrices[1].translation).length, min(angle, 360 - angle)
+
+
+@check
 def armature_performs_where_it_stands_and_faces():
     new_scene(25)
     import_clip()
