@@ -63,7 +63,8 @@ SECTIONS = (
     Section(
         "textures",
         "Textured people",
-        "The texture that decoding paints of a clip's pictures, on the mesh, seen from all sides.",
+        "The texture that decoding paints of a clip's pictures, and the one that `s2d encode --texture` "
+        "gathers of its film and sends, on the mesh, seen from all sides.",
     ),
     Section("vertices", "Vertices", ""),
     Section("keypoints", "Keypoint coding", ""),

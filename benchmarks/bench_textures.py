@@ -3,7 +3,8 @@
 
 Synthetic people that training never saw go through a file with their true keypoints. The texture that
 decoding makes is laid on the true body at the clip's last moment, seen from eight sides, beside the truth:
-the same person in clothes. Two simpler textures stand on the same body: a mean colour for each of its parts,
+the same person in clothes. Beside it stands the one that ``--texture`` gathers of all frames and sends, as it
+comes back from the file. Two simpler textures stand on the same body: a mean colour for each of its parts,
 and the first reference's colours wherever a point projects to. Only the body counts where both show it:
 clothes and hair that stand out from it, which no texture gives a body, are the truth's in all pictures.
 """
@@ -14,6 +15,7 @@ import argparse
 import os
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,12 @@ import cv2
 import numpy as np
 import torch
 
+from ..inference.capture.film_texture import gather_texture
+from ..inference.capture.silhouettes import Silhouettes
 from ..inference.decoding.texture import SIDE, Points, pad_islands, paint_texture, sample, unfold
 from ..inference.decoding.vertices import VertexDecoder
 from ..inference.format.clip import Clip, Reference
-from ..inference.format.container import read_clip, write_clip
+from ..inference.format.container import as_decoded, read_clip, write_clip
 from ..inference.runtime.backends import load_network
 from ..models.body import BodyModel
 from ..models.camera import Camera
@@ -42,10 +46,12 @@ from .results import OUT, write_results
 
 METHODS = {
     "ours": "Sparse2Dense",
+    "sent": "Sparse2Dense, `--texture`",
     "parts": "a mean colour a part of the body",
     "projected": "the first reference projected",
 }
 _TURNED = {"front": (0, 1, 7), "side": (2, 6), "back": (3, 4, 5)}  # eighths of a turn from the last frame
+_COSTS = ("seconds", "sent_seconds", "bytes")  # on this machine; of the texture that is sent
 _DIGITS = {"vggcos": 4, "ssimulacra2": 1, "psnr": 2}
 _SIDES = 8
 _FPS = 25
@@ -90,7 +96,8 @@ def run(args: argparse.Namespace) -> None:
         "people": people,
         "references": counts,
         "pictures": {
-            _SHEET: "From the top, of each person: the truth, Sparse2Dense, mean colours, projection"
+            _SHEET: "From the top, of each person: the truth, Sparse2Dense, the same with `--texture`, "
+            "mean colours, projection"
         },
     }
     write_whole(args.out / _SHEET, cv2.imencode(".png", np.vstack(rows)[..., ::-1])[1].tobytes())
@@ -116,17 +123,28 @@ def tables(results: dict[str, Any]) -> list[str]:
             lines.append(f"| {references} | {title} | {' | '.join(cells)} |")
     lines.append("")
     for references, values in results["references"].items():
-        ours = values["ours"]["all"]
-        beside = [
-            f"{1 - ours['vggcos'] / values[rival]['all']['vggcos']:.0%} in VGGcos and "
-            f"{ours['ssimulacra2'] - values[rival]['all']['ssimulacra2']:.1f} in SSIMULACRA2 against "
-            f"{METHODS[rival]}"
-            for rival in ("parts", "projected")
+        lines += [
+            f"References: {references}. {_better(values, 'ours', 'parts', 'projected')}; made in "
+            f"{values['seconds']:.2f} s.",
+            "",
+            f"With `--texture`, {values['bytes'] / 1000:.1f} kB more. "
+            f"{_better(values, 'sent', 'parts', 'projected', 'ours')}; made in "
+            f"{values['sent_seconds']:.1f} s.",
+            "",
         ]
-        lines.append(
-            f"References: {references}. Better by {', by '.join(beside)}; made in {values['seconds']:.2f} s."
-        )
-    return lines
+    return lines[:-1]
+
+
+def _better(values: dict[str, Any], method: str, *rivals: str) -> str:
+    """Say by how much a method's figures are better than its rivals'."""
+    ours = values[method]["all"]
+    beside = [
+        f"{1 - ours['vggcos'] / values[rival]['all']['vggcos']:.0%} in VGGcos and "
+        f"{ours['ssimulacra2'] - values[rival]['all']['ssimulacra2']:.1f} in SSIMULACRA2 against "
+        f"{METHODS[rival]}"
+        for rival in rivals
+    ]
+    return f"Better by {', by '.join(beside)}"
 
 
 def _means(people: list[dict[str, Any]]) -> dict[str, Any]:
@@ -139,7 +157,7 @@ def _means(people: list[dict[str, Any]]) -> dict[str, Any]:
             for group in people[0][method]
         }
         for method in METHODS
-    } | {"seconds": float(np.median([each["seconds"] for each in people]))}
+    } | {name: float(np.median([each[name] for each in people])) for name in _COSTS}
 
 
 def _cell(values: dict[str, float], metric: str) -> str:
@@ -151,17 +169,18 @@ def measure_person(
 ) -> tuple[dict[str, Any], np.ndarray]:
     """Measure each method on the person of that index, and draw a row of a sheet.
 
-    Returns by method and group of sides the metrics, with ``seconds``, and the row's pictures, uint8.
+    Returns by method and group of sides the metrics, with :data:`_COSTS`, and the row's pictures, uint8.
     """
-    clip, body = _coded(source, index, frames, references), source.body
+    body, (clip, costs) = source.body, _coded(source, index, frames, references)
     shaped = ShapedBody(body, clip.shape)
     predictor = VertexDecoder(shaped, clip.fps, load_network("vertex_predictor", "cpu"))
     there = [predictor.predict(clip.keypoints, each.frame, each.frame + 1)[0] for each in clip.references]
     started = time.perf_counter()
     ours = paint_texture(shaped, clip.camera, clip.references, there)
-    seconds = time.perf_counter() - started
+    costs["seconds"] = time.perf_counter() - started
     textures = {
         "ours": ours,
+        "sent": clip.texture,
         "parts": mean_colours(body, clip.camera, clip.references[0], there[0]),
         "projected": projection(body, clip.camera, clip.references[0], there[0]),
     }
@@ -184,23 +203,42 @@ def measure_person(
         }
         for method, values in found.items()
     }
-    return figures | {"seconds": seconds}, np.hstack(row)
+    return figures | costs, np.hstack(row)
 
 
-def _coded(source: People, index: int, frames: int, references: int) -> Clip:
-    """Return a person's clip as it comes back from a file."""
+@dataclass(frozen=True)
+class _Frame:
+    """A picture of a film that is no larger than the canvas."""
+
+    canvas: np.ndarray
+
+    @property
+    def source(self) -> np.ndarray:
+        return self.canvas
+
+
+def _coded(source: People, index: int, frames: int, references: int) -> tuple[Clip, dict[str, float]]:
+    """Return a person's clip as it comes back from a file, with its texture, and what that cost."""
     head, filmed = source.clip(index, frames, _FPS)
     shown = [frames * number // references for number in range(references)]
-    keypoints, pictures = [], []
+    keypoints, pictures, film = [], [], []
+    silhouettes = Silhouettes(*head["reference"].shape[1::-1])
     for number, frame in enumerate(filmed):
         keypoints.append(frame["keypoints"])
+        film.append(_Frame(frame["frame"]))
+        silhouettes.put(number, frame["mask"])
         if number in shown:
             pictures.append(Reference(number, frame["frame"], frame["mask"]))
     clip = drawn_clip(source.body.name, head, keypoints, pictures)
+    body = ShapedBody(source.body, clip.shape)
+    predictor = VertexDecoder(body, clip.fps, load_network("vertex_predictor", "cpu"))
+    started = time.perf_counter()
+    clip.texture = gather_texture(as_decoded(clip), iter(film), silhouettes, predictor, SIDE)
+    costs = {"sent_seconds": time.perf_counter() - started}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.s2d"
-        write_clip(clip, path)
-        return read_clip(path)
+        costs["bytes"] = write_clip(clip, path)["texture"]
+        return read_clip(path), costs
 
 
 def draw(

@@ -65,8 +65,8 @@ _WRITTEN = frozenset(
 """Options of paths that commands write to; all others they read."""
 
 _OF_FILMS = (
-    "person", "person_at", "start", "end", "smoothing", "references", "whole", "sex", "shots", "quality",
-    "plate_quality",
+    "person", "person_at", "start", "end", "smoothing", "references", "whole", "sex", "shots", "texture",
+    "quality", "plate_quality",
 )  # fmt: skip
 """Options of ``encode`` that mean nothing where there is no film."""
 
@@ -191,7 +191,9 @@ def _coding(args: argparse.Namespace) -> Coding:
 def _capture_options(args: argparse.Namespace) -> CaptureOptions:
     from .capture.pipeline import CaptureOptions
 
-    names = ("fov", "person", "start", "end", "fps", "size", "smoothing", "references", "sex", "body")
+    names = (
+        "fov", "person", "start", "end", "fps", "size", "smoothing", "references", "sex", "texture", "body"
+    )  # fmt: skip
     given = _given(args, names)
     if args.person_at is not None:
         given["person_at"] = tuple(args.person_at)
@@ -493,6 +495,14 @@ def _add_encode(parser: argparse.ArgumentParser) -> None:
         "--shots",
         action="store_true",
         help="a clip of each shot of a film with cuts: CLIP_1.s2d, CLIP_2.s2d …",
+    )
+    parser.add_argument(
+        "--texture",
+        type=int,
+        nargs="?",
+        const=512,
+        metavar="PIXELS",
+        help="send the body's texture, gathered of the whole film, so many pixels a side (512)",
     )
     parser.add_argument("--body", choices=("anny", "smpl", "smplh", "smplx"), help="body model (anny)")
     _add_body_path(parser)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, TypedDict
 from ..models.errors import InputError
 from ..models.whole_files import check_writable
 from .format.clip import Clip
-from .format.container import write_clip
+from .format.container import STEP_MM, as_decoded, write_clip
 from .runtime.progress import Progress, unwatched
 
 if TYPE_CHECKING:
     from .capture.motion_input import MotionOptions
-    from .capture.pipeline import CaptureOptions, Filmed
+    from .capture.pipeline import Capture, CaptureOptions, Filmed
 
 
 class Coding(TypedDict, total=False):
@@ -69,8 +69,9 @@ def encode_video(
     output = _checked_output(Path(output))
     start = time.perf_counter()
     captured = capture(Path(video), options, progress)
+    _gather_texture(captured, options, coding, progress)
     seconds = time.perf_counter() - start
-    return _write(captured.clip, output, coding, seconds, captured.warnings, captured.film)
+    return _write(captured.clip, output, coding, seconds, captured.warnings, captured.filmed)
 
 
 def encode_shots(
@@ -104,11 +105,12 @@ def encode_shots(
                 raise
             without.append(f"{shot + 1} ({surveyed.span(shot)})")
             continue
+        _gather_texture(captured, options, coding, progress)
         seconds = time.perf_counter() - start
         own = [line for line in captured.warnings if line not in surveyed.reader.remarks]
         told = [f"Shot {shot + 1} ({surveyed.span(shot)}): {line}" for line in own]
         path = shot_path(output, shot + 1)
-        encoded.clips.append(_write(captured.clip, path, coding, seconds, told, captured.film))
+        encoded.clips.append(_write(captured.clip, path, coding, seconds, told, captured.filmed))
         encoded.warnings.extend(told)
     if not encoded.clips:
         raise InputError("no_person", f"{video}: nobody is seen well enough to follow.")
@@ -150,6 +152,24 @@ def encode_motion(
     start = time.perf_counter()
     clip, warnings = read_motion(Path(keypoints), options or MotionOptions())
     return _write(clip, output, coding, time.perf_counter() - start, warnings)
+
+
+def _gather_texture(
+    captured: Capture, options: CaptureOptions, coding: Coding | None, progress: Progress
+) -> None:
+    """Give the clip its texture, if one is asked for: of the mesh that decoding will make of it."""
+    if options.texture is None:
+        return
+    from .capture.film_texture import gather_texture
+
+    captured.clip.texture = gather_texture(
+        as_decoded(captured.clip, (coding or {}).get("step_mm", STEP_MM)),
+        captured.film.pictures(),
+        captured.silhouettes,
+        captured.predictor,
+        options.texture,
+        progress,
+    )
 
 
 def _write(

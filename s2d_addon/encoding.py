@@ -66,6 +66,14 @@ class EncodeOptions:
             step=64,
         ),
     ]
+    texture: Annotated[
+        bool,
+        bpy.props.BoolProperty(
+            name="Texture",
+            description="Gather the person's colours from the whole movie and save them in the file: "
+            "sharper, and right where only other moments show them. It takes some seconds and about 10 kB",
+        ),
+    ]
     quality: Annotated[
         str,
         bpy.props.EnumProperty(
@@ -117,6 +125,8 @@ class EncodeOptions:
         options += ["--size", str(self.size), "--smoothing", f"{self.smoothing:.6g}"]
         if self.sex != "BETWEEN":
             options += ["--sex", self.sex.lower()]
+        if self.texture:
+            options.append("--texture")
         for name, value in zip(_CODING_OPTIONS, _QUALITIES[self.quality], strict=False):
             options += [name, value]
         return options

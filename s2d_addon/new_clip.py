@@ -536,7 +536,7 @@ def _draw_options(layout: bpy.types.UILayout, clip: NewClip, chosen: S2D_PG_new_
         else:
             said = label_text("{angle:g}°: the movie tells none", angle=clip.seen["default_fov"])
         column.label(text=said, icon="INFO")
-    for name in ("sex", "smoothing", "fps", "references", "size", "quality"):
+    for name in ("sex", "smoothing", "fps", "references", "size", "texture", "quality"):
         column.prop(chosen, name)
 
 

@@ -29,6 +29,7 @@ _STAGES = {
     "fit": translatable("Solving the motion"),
     "pictures": translatable("Choosing pictures"),
     "align": translatable("Aligning the body"),
+    "texture": translatable("Gathering the texture"),
     "keypoints": translatable("Keypoints"),
     "vertices": translatable("Mesh"),
     "skeleton": translatable("Skeleton"),

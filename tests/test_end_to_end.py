@@ -43,7 +43,7 @@ def s2d(*arguments):
 def folder(tmp_path_factory):
     """Encode one second of the packaged clip and decode it, under a path with spaces and other letters."""
     folder = tmp_path_factory.mktemp("é 人") / "a b"
-    s2d("encode", PACKAGED_CLIP, "-o", folder / "balançe.s2d", "--end", "1")
+    s2d("encode", PACKAGED_CLIP, "-o", folder / "balançe.s2d", "--end", "1", "--texture")
     s2d("decode", folder / "balançe.s2d", "-o", folder / "décodé")
     return folder
 
@@ -81,7 +81,8 @@ def test_info_breaks_the_file_down(folder):
     info = json.loads(s2d("info", folder / "balançe.s2d", "--json"))
     assert (info["frames"], info["fps"], info["size"], info["body"]) == (FRAMES, [60, 1], [256, 456], "anny")
     parts = {name: size for name, size in info["bytes"].items() if name != "total"}
-    assert {"header", "reference", "plate", "keypoints", "index"} <= set(parts)
+    assert {"header", "reference", "plate", "keypoints", "index", "texture"} <= set(parts)
+    assert 4_000 < parts["texture"] < 15_000
     assert sum(parts.values()) == info["bytes"]["total"] == (folder / "balançe.s2d").stat().st_size
     assert info["kbps"]["total"] == pytest.approx(info["bytes"]["total"] * 8 / 1000, rel=1e-3)
     assert info["bytes"]["total"] < 20_000, "a filmed person in a few kilobytes"

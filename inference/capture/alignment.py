@@ -100,6 +100,25 @@ def picture_offsets(
     yield from _offsets(_Aligner(clip, silhouettes, body, predictor), measured)
 
 
+def picture_shifts(
+    clip: Clip,
+    frames: Iterable[tuple[int, np.ndarray]],
+    silhouettes: Silhouettes,
+    body: BodyModel,
+    predictor: VertexDecoder,
+) -> Iterator[np.ndarray]:
+    """Yield for each of ``frames`` how far the body lies from where that picture shows it.
+
+    The frames come with their numbers, and are ``(H, W, 3)`` uint8 RGB of the canvas's size; all else is as
+    of :func:`picture_offsets`. Yields ``(V, 2)`` float32, canvas pixels that each vertex is off.
+    """
+    aligner = _Aligner(clip, silhouettes, body, predictor)
+    for number, frame in frames:
+        with _single_threaded_opencv():
+            found = aligner.offsets(number, frame, aligner.vertices(number))
+        yield aligner.carry(found.moved)
+
+
 def _offsets(aligner: _Aligner, frames: Iterable[tuple[int, np.ndarray | None]]) -> Iterator[Offsets]:
     calls = ((number, frame, aligner.vertices(number)) for number, frame in frames)
     with _single_threaded_opencv():
@@ -156,6 +175,10 @@ class _Aligner:
         known = self._known.get(number)
         return Offsets(number, *(self._lay(number, frame, vertices) if known is None else known))
 
+    def carry(self, moved: np.ndarray) -> np.ndarray:
+        """Return how far the vertices ``(V, 2)`` go along where keypoints have ``moved`` ``(23, 2)``."""
+        return np.einsum("vk,kc->vc", self._carried, moved.astype(np.float32))
+
     def _lay(
         self, number: int, frame: np.ndarray | None, vertices: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -175,7 +198,7 @@ class _Aligner:
             offsets += step
             if np.abs(step).max() < _CLOSE * self._side:
                 break
-            pixels = pixels + np.einsum("vk,kc->vc", self._carried, step.astype(np.float32))
+            pixels = pixels + self.carry(step)
         return offsets, certainty
 
     def _by_outline(self, surface: Surface, outline: Outline) -> _Evidence:

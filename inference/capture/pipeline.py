@@ -21,10 +21,11 @@ from ...models.errors import InputError
 from ...models.keypoints import BLAZEPOSE_INDEX, BODY_REGIONS, KEYPOINT_INDEX, REGION_KEYPOINTS
 from ...models.shaped_body import ShapedBody
 from ..decoding.vertices import VertexDecoder, vertex_network
-from ..film.reader import VideoReader
+from ..film.reader import Picture, VideoReader
 from ..format.certainty import doubts
 from ..format.clip import Clip, Reference
 from ..format.header import MAX_REFERENCES
+from ..format.picture_coding import MAX_TEXTURE_SIDE, MIN_TEXTURE_SIDE
 from ..runtime.backends import load_network
 from ..runtime.progress import Progress, unwatched
 from .alignment import Offsets, looked_at, outline_offsets, picture_offsets
@@ -76,7 +77,8 @@ class CaptureOptions:
     strength, 0 for none. ``references``: how many reference pictures to choose, 1 to 4; by default as many
     as pay for their bytes.
     ``whole``: keep what the video shows before the person is first seen and after they are last.
-    ``sex``: of the body, one of :data:`SEXES`; by default it is between the two.
+    ``sex``: of the body, one of :data:`SEXES`; by default it is between the two. ``texture``: pixels along
+    the edges of the body's texture, if one is to be gathered of the whole film and sent.
     """
 
     fov: float | None = None
@@ -90,6 +92,7 @@ class CaptureOptions:
     references: int | None = None
     whole: bool = False
     sex: str | None = None
+    texture: int | None = None
     body: str = "anny"
     body_path: str | Path | None = None
 
@@ -110,20 +113,6 @@ class Filmed:
 
 
 @dataclass
-class Capture:
-    """What was captured: the clip, what to tell the user, and the seconds in which nobody was seen.
-
-    ``first`` is the frame of the video, at the clip's rate, with which the clip begins.
-    """
-
-    clip: Clip
-    first: int
-    warnings: list[str] = field(default_factory=list)
-    gaps: list[tuple[float, float]] = field(default_factory=list)
-    film: Filmed | None = None
-
-
-@dataclass
 class _Seen:
     """What is known of one person over a clip, in canvas pixels, filled in where not present."""
 
@@ -133,19 +122,42 @@ class _Seen:
 
 
 @dataclass(frozen=True)
-class _Film:
-    """The part of a video that becomes the clip."""
+class Film:
+    """The part of a video that becomes a clip."""
 
     reader: VideoReader
     part: slice  # of the reader's frames
 
+    def pictures(self) -> Iterator[Picture]:
+        """Read it again, at either size."""
+        return itertools.islice(self.reader.pictures(), self.part.start, self.part.stop)
+
     def frames(self) -> Iterator[np.ndarray]:
         """Read it again, at canvas size."""
-        return itertools.islice(self.reader, self.part.start, self.part.stop)
+        return (picture.canvas for picture in self.pictures())
 
     def seconds(self, frame: int) -> float:
         """Return when in the video the clip's ``frame`` begins."""
         return self.reader.start + (self.part.start + frame) / float(self.reader.fps)
+
+
+@dataclass
+class Capture:
+    """What was captured: the clip, what to tell the user, and the seconds in which nobody was seen.
+
+    ``first`` is the frame of the video, at the clip's rate, with which the clip begins; ``film`` is its part
+    of the video, ``silhouettes`` the person's masks in it, ``predictor`` that of the clip's body, and
+    ``filmed`` what is told of the film.
+    """
+
+    clip: Clip
+    first: int
+    film: Film
+    silhouettes: Silhouettes
+    predictor: VertexDecoder
+    filmed: Filmed
+    warnings: list[str] = field(default_factory=list)
+    gaps: list[tuple[float, float]] = field(default_factory=list)
 
 
 def capture(
@@ -188,7 +200,7 @@ def capture(
     if not landmarks.score.any():
         raise InputError("no_person", f"{reader.path}: nobody is seen well enough to follow.")
 
-    film = _Film(reader, slice(0, frames) if options.whole else _part_seen(landmarks, float(reader.fps)))
+    film = Film(reader, slice(0, frames) if options.whole else _part_seen(landmarks, float(reader.fps)))
     landmarks, silhouettes = landmarks.part(film.part), silhouettes.part(film.part)
     unsure = unsure[film.part]
     samples = [replace(sample, frame=sample.frame - film.part.start) for sample in samples]
@@ -236,7 +248,7 @@ def capture(
         (reader.source_width, reader.source_height),
         (reader.width, reader.height),
     )
-    return Capture(clip, first, told, gaps, filmed)
+    return Capture(clip, first, film, silhouettes, predictor, filmed, told, gaps)
 
 
 def look_over(
@@ -262,6 +274,12 @@ def _check(options: CaptureOptions) -> None:
     if options.references is not None and not 1 <= options.references <= MAX_REFERENCES:
         raise InputError(
             "bad_references", f"{options.references} references were asked for; 1 to {MAX_REFERENCES} can be."
+        )
+    if options.texture is not None and not MIN_TEXTURE_SIDE <= options.texture <= MAX_TEXTURE_SIDE:
+        raise InputError(
+            "bad_texture",
+            f"A texture of {options.texture} pixels a side was asked for; "
+            f"{MIN_TEXTURE_SIDE} to {MAX_TEXTURE_SIDE} can be.",
         )
     if options.sex is not None and (options.sex not in SEXES or options.body != "anny"):
         raise InputError(
@@ -355,7 +373,7 @@ def _long_gaps(seen: _Seen, fps: float) -> list[tuple[int, int]]:
     return [(first, stop) for first, stop in runs(~seen.present) if (stop - first) / fps > LONG_GAP]
 
 
-def _remarks(film: _Film, frames: int, gaps: list[tuple[float, float]], clip: Clip) -> list[str]:
+def _remarks(film: Film, frames: int, gaps: list[tuple[float, float]], clip: Clip) -> list[str]:
     """Return what to tell of when the person is seen, in a video of ``frames`` frames, and of the camera."""
     remarks = []
     if film.part != slice(0, frames):
@@ -393,7 +411,7 @@ def _clip(
 def _add_pictures(
     clip: Clip,
     body: BodyModel,
-    film: _Film,
+    film: Film,
     samples: list[Sample],
     seen: _Seen,
     others: list[Track],
@@ -426,9 +444,7 @@ def _cut_off(image: np.ndarray, visibility: np.ndarray, size: tuple[int, int]) -
     return (visibility < _VISIBLE) & np.any((image < margin) | (image > np.array(size) - margin), axis=-1)
 
 
-def _views(
-    film: _Film, frame: int, seen: _Seen, others: list[Track], progress: Progress
-) -> np.ndarray | None:
+def _views(film: Film, frame: int, seen: _Seen, others: list[Track], progress: Progress) -> np.ndarray | None:
     """Read the video again; give :attr:`.Clip.views` in the plane of ``frame``, None if they are unknown."""
     reader = film.reader
     scale = reader.width / reader.source_width, reader.height / reader.source_height

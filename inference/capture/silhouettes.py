@@ -47,13 +47,16 @@ class Silhouettes:
         }
         return kept
 
+    def mask(self, frame: int) -> np.ndarray:
+        """Return the mask ``(H, W)`` uint8 of one of the :attr:`frames`, 1 where the person is."""
+        bits = np.frombuffer(zlib.decompress(self._packed[frame]), np.uint8)
+        return np.unpackbits(bits, count=self.height * self.width).reshape(self.height, self.width)
+
     def outline(self, frame: int) -> Outline | None:
         """Return the outline in a frame, None where nobody is."""
-        packed = self._packed.get(frame)
-        if packed is None:
+        if frame not in self._packed:
             return None
-        bits = np.frombuffer(zlib.decompress(packed), np.uint8)
-        person = np.unpackbits(bits, count=self.height * self.width).reshape(self.height, self.width)
+        person = self.mask(frame)
         return Outline(person) if person.any() and not person.all() else None
 
 

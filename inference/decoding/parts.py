@@ -183,10 +183,13 @@ def write_texture(folder: Path, session: Session, references: list[Reference], k
 
 
 def texture_png(session: Session, references: list[Reference], keypoints: np.ndarray) -> bytes:
-    """Paint the body's texture (:mod:`.texture`) and return it as a PNG file.
+    """Return the body's texture as a PNG file: the one that was sent, else one painted (:mod:`.texture`).
 
     ``keypoints`` ``(T, 23, 3)`` are the clip's as they were filmed.
     """
+    sent = session.file.texture()
+    if sent is not None:
+        return _png(sent)
     predict = session.own_predictor.predict
     there = [predict(keypoints, each.frame, each.frame + 1)[0] for each in references]
     return _png(paint_texture(session.body, session.file.header.camera, references, there))

@@ -31,13 +31,16 @@ from ..format.clip import Reference
 SIDE = 512
 """Pixels along the texture's edges unless asked otherwise."""
 
-_CANVAS = 256  # pixels of a canvas's short side to which the next two lengths belong
+CANVAS = 256
+"""Pixels of the short side of the canvas to which the lengths in pixels here belong."""
+
 _ERODED = 2.0  # pixels inside the person's mask from which colours are taken as they are
-_CLEAR = 3.0  # pixels from an outline at which it spoils nothing any more
+_CLEAR = 3.0  # pixels from an outline at which it spoils nothing any more, unless asked otherwise
 _DEEP = 0.05  # metres between neighbouring pixels that are an outline inside the body
 _FAR = 0.15  # metres between them at rest, likewise
 _GRAZING, _AHEAD = 0.1, 0.7  # cosines to the line of sight: seen not at all, and fully
-_BEST = 1.5  # power of the weights, so that the best picture counts for most where several see a point
+_SUMMED = 1.5  # power of the weights of pictures, of which the sum says how well a point is seen at all
+_ROBUST = 3  # rounds in which what most pictures show is found
 _ENOUGH = (0.01, 0.1, 1.0)  # weight at which each source counts half, and what stands in for it half
 _TRUST = (1.0, 0.1, 0.01)  # what each source's weight counts where surroundings are filled from it
 _THICK = 0.2  # metres at rest between a point and what is seen before it, if it is of the same limb
@@ -47,6 +50,19 @@ _HAIRLINE = 0.001  # how stiff the mesh is between hair and skin
 _HOLD = 100.0  # how firmly what is seen stands against its surroundings
 _ROUNDS = 120  # of conjugate gradients, at most
 _SOLVED = 1e-3  # of the residual at the start: then they end
+
+
+@dataclass(frozen=True)
+class Blend:
+    """How a point's colour is made of those in which several pictures show it.
+
+    ``best`` is the power of their weights: the higher, the more it is that of the picture that shows it best.
+    ``alike`` is how far, of 255, a colour may be from that of most pictures before it counts less, as where
+    one shows something that hides the body. None: all count.
+    """
+
+    best: float = 1.5
+    alike: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,12 +96,19 @@ def paint_texture(
     ``vertices`` hold the body ``(V, 3)`` at each of the ``references``' frames, one or more, in camera
     space, metres.
     """
-    body, count = shaped.model, len(shaped.vertices)
-    every = Points(
-        np.stack([np.arange(count)] * 3, axis=1), np.tile(np.eye(3, dtype=np.float32)[0], (count, 1))
-    )
-    sources = _Sources(shaped, camera, references, vertices)
-    colours, _, trust = sources.mixed(every)
+    unit = min(references[0].mask.shape) / CANVAS
+    views = [
+        View(Sight(shaped, camera, reference.mask, posed, unit), reference.picture)
+        for reference, posed in zip(references, vertices, strict=True)
+    ]
+    return paint_views(shaped, views, side)
+
+
+def paint_views(shaped: ShapedBody, views: Sequence[View], side: int, blend: Blend = Blend()) -> np.ndarray:
+    """Return the texture ``(side, side, 3)`` uint8 RGB of what one or more ``views`` of the body show."""
+    body = shaped.model
+    sources = _Sources(shaped, views, blend)
+    colours, _, trust = sources.mixed(every_vertex(body))
     filled = _fill_surface(shaped, sources.head, colours, trust)
     cells, atlas = unfold(body, side)
     texture = np.full((side, side, 3), filled.mean(axis=0), np.float32)
@@ -100,18 +123,12 @@ def paint_texture(
 class _Sources:
     """All that tells the colour of a point: the pictures, the body's other side, what is seen before it."""
 
-    def __init__(
-        self,
-        shaped: ShapedBody,
-        camera: Camera,
-        references: Sequence[Reference],
-        vertices: Sequence[np.ndarray],
-    ) -> None:
+    def __init__(self, shaped: ShapedBody, views: Sequence[View], blend: Blend) -> None:
         body = shaped.model
         self.head = body.weights[:, [name.startswith("head") for name in body.bone_names]].sum(axis=1) > 0.5
-        self._views = [_View(shaped, camera, *each) for each in zip(references, vertices, strict=True)]
+        self._views, self._blend = views, blend
         self._mirror = _mirrored_vertices(shaped.vertices)
-        worth = np.array([view.scale**2 * view.sharpness for view in self._views])
+        worth = np.array([view.worth for view in views])
         self._worth = (worth / max(worth.max(), 1e-6)).astype(np.float32)
 
     def mixed(self, points: Points) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -142,65 +159,119 @@ class _Sources:
     def _weighed(self, views: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean colour of views, each with its weights, and their sum."""
         weights = np.stack([worth * weight for worth, (_, weight) in zip(self._worth, views, strict=True)])
-        weights **= _BEST
-        total = weights.sum(axis=0)
-        shares = weights / np.maximum(total, 1e-12)
+        total = (weights**_SUMMED).sum(axis=0)
+        if self._blend.alike is not None:
+            weights = _agreed(np.stack([colour for colour, _ in views]), weights, self._blend.alike)
+        weights **= self._blend.best
+        shares = weights / np.maximum(weights.sum(axis=0), 1e-12)
         return sum(share[:, None] * colour for share, (colour, _) in zip(shares, views, strict=True)), total
 
 
-class _View:
-    """A reference picture made ready to be asked what it shows of points on the body's surface.
+def _agreed(colours: np.ndarray, weights: np.ndarray, alike: float) -> np.ndarray:
+    """Return the ``weights`` ``(K, N)`` of K pictures, less where few others share the colour.
 
-    ``scale`` is pixels a metre, ``sharpness`` how much neighbouring pixels differ.
+    ``colours`` are ``(K, N, 3)``. Iteratively reweighted means with the weights of Geman and McClure (1987).
+    """
+    agreed = weights
+    for _ in range(_ROBUST):
+        total = np.maximum(agreed.sum(axis=0), 1e-12)
+        mean = np.einsum("kn,knc->nc", agreed, colours) / total[:, None]
+        squares = ((colours - mean) ** 2).sum(axis=-1)
+        agreed = weights / (1 + squares / alike**2) ** 2
+    return agreed
+
+
+class Sight:
+    """How well a picture of the body shows the points on its surface, whatever their colours.
+
+    ``mask`` ``(H, W)`` uint8 is where the person is in the picture of that ``camera``, ``vertices``
+    ``(V, 3)`` the body then, ``shift`` ``(V, 2)`` how many pixels off the camera's projection they are seen,
+    and ``unit`` how many pixels one is of a canvas whose short side has :data:`CANVAS`. ``clear`` is how many
+    such pixels off an outline it spoils nothing any more.
+
+    ``scale`` is pixels a metre, ``inside`` ``(H, W)`` how deep a pixel lies in the mask, ``surface`` what
+    the picture shows of the body.
     """
 
     def __init__(
-        self, shaped: ShapedBody, camera: Camera, reference: Reference, vertices: np.ndarray
+        self,
+        shaped: ShapedBody,
+        camera: Camera,
+        mask: np.ndarray,
+        vertices: np.ndarray,
+        unit: float,
+        shift: np.ndarray | None = None,
+        clear: float = _CLEAR,
     ) -> None:
-        body, (height, width) = shaped.model, reference.mask.shape
-        unit = min(width, height) / _CANVAS
+        body, (height, width) = shaped.model, mask.shape
         posed = body.dressed(vertices)
-        self._camera = camera
-        self._geometry = np.hstack([posed, body.normals(vertices), shaped.vertices]).astype(np.float32)
-        self._surface = Surface(body.faces, camera.project(posed), posed[:, 2], width, height)
-        self._shown = _shown_at_rest(self._surface, shaped.vertices)
-        inside = cv2.distanceTransform((reference.mask > 127).astype(np.uint8), cv2.DIST_L2, 5)
-        self._picture = _without_background(reference.picture, inside, _ERODED * unit)
-        apart = np.minimum(inside, _from_outlines(self._shown))
-        clear = np.clip((apart - unit) / (_CLEAR * unit), 0, 1) ** 2
-        self._clear = np.where(inside > 0, np.maximum(clear, 0.01), 0).astype(np.float32)
+        shift = np.zeros((len(posed), 2), np.float32) if shift is None else shift
+        self._camera, self.unit = camera, unit
+        geometry = [posed, body.normals(vertices), shaped.vertices, shift]
+        self._geometry = np.hstack(geometry).astype(np.float32)
+        self.surface = Surface(body.faces, camera.project(posed) + shift, posed[:, 2], width, height)
+        self._shown = _shown_at_rest(self.surface, shaped.vertices)
+        self.inside = cv2.distanceTransform((mask > 127).astype(np.uint8), cv2.DIST_L2, 5)
+        apart = np.minimum(self.inside, _from_outlines(self._shown))
+        unspoilt = np.clip((apart - unit) / (clear * unit), 0, 1) ** 2
+        self._clear = np.where(self.inside > 0, np.maximum(unspoilt, 0.01), 0).astype(np.float32)
         self.scale = camera.fx / max(float(np.median(posed[:, 2])), 0.1)
-        grey = cv2.cvtColor(reference.picture, cv2.COLOR_RGB2GRAY)
-        self.sharpness = float(np.abs(cv2.Laplacian(grey, cv2.CV_32F))[inside > 0].sum())
-        self.sharpness /= max(float((inside > 0).sum()), 1)
 
     def seen(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
-        """Return the colours ``(N, 3)`` of points and how well they are seen ``(N,)``, 0 to 1."""
+        """Return where points are in the picture ``(N, 2)`` and how well they are seen ``(N,)``, 0 to 1."""
         place, depth, cosine, _ = self._look(points)
         facing = np.clip((cosine - _GRAZING) / (_AHEAD - _GRAZING), 0, 1)
         behind = depth - _nearest(self._shown[..., 3], place)
         shown = np.clip(2 - behind / (VISIBLE_WITHIN / 2), 0, 1)
-        return sample(self._picture, place), facing**2 * shown * sample(self._clear, place)
+        return place, facing**2 * shown * sample(self._clear, place)
 
     def before(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
-        """Return the colours ``(N, 3)`` of what is seen before points that face away, if of the same limb.
+        """Return where points are that face away, and how far what is seen before them is of the same limb.
 
-        The weights ``(N,)`` are 0 to 1.
+        Places are ``(N, 2)`` pixels, the weights ``(N,)`` 0 to 1.
         """
         place, _, cosine, rest = self._look(points)
         there = np.stack([_nearest(self._shown[..., axis], place) for axis in range(3)], axis=1)
         apart = np.linalg.norm(rest - there, axis=1)
         same = np.clip(2 - apart / (_THICK / 2), 0, 1)
         away = np.clip(-cosine / _AHEAD, 0, 1)
-        return sample(self._picture, place), away * same * sample(self._clear, place)
+        return place, away * same * sample(self._clear, place)
 
     def _look(self, points: Points) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return where points are on the canvas ``(N, 2)``, their depth, the cosine, and where they rest."""
+        """Return where points are in the picture ``(N, 2)``, their depth, the cosine, and where they rest."""
         geometry = points.of(self._geometry)
         at, normal = geometry[:, :3], geometry[:, 3:6]
         squares = np.einsum("ij,ij->i", at, at) * np.einsum("ij,ij->i", normal, normal)
         cosine = -np.einsum("ij,ij->i", at, normal) / np.sqrt(np.maximum(squares, 1e-12))
-        return self._camera.project(at), at[:, 2], cosine, geometry[:, 6:]
+        return self._camera.project(at) + geometry[:, 9:], at[:, 2], cosine, geometry[:, 6:9]
+
+
+class View:
+    """A picture ``(H, W, 3)`` uint8 RGB made ready to be asked what it shows of the body's surface.
+
+    ``worth`` is what it counts beside others: how large and how sharp it shows the person, by the ``share``
+    that it is given.
+    """
+
+    def __init__(self, sight: Sight, picture: np.ndarray, share: float = 1.0) -> None:
+        self._sight, inside = sight, sight.inside
+        self._picture = _without_background(picture, inside, _ERODED * sight.unit)
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        sharpness = float(np.abs(cv2.Laplacian(grey, cv2.CV_32F))[inside > 0].sum())
+        self.worth = share * sight.scale**2 * sharpness / max(float((inside > 0).sum()), 1)
+
+    def seen(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
+        """Return the colours ``(N, 3)`` of points and how well they are seen ``(N,)``, 0 to 1."""
+        place, weight = self._sight.seen(points)
+        return sample(self._picture, place), weight
+
+    def before(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
+        """Return the colours ``(N, 3)`` of what is seen before points that face away, if of the same limb.
+
+        The weights ``(N,)`` are 0 to 1.
+        """
+        place, weight = self._sight.before(points)
+        return sample(self._picture, place), weight
 
 
 def _shown_at_rest(surface: Surface, rest: np.ndarray) -> np.ndarray:
@@ -230,6 +301,13 @@ def _without_background(picture: np.ndarray, inside: np.ndarray, margin: float) 
     weighted = np.dstack([picture * known[..., None], known]).astype(np.float32)
     even = cv2.copyMakeBorder(weighted, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
     return fill_outward(even)[:height, :width]
+
+
+def every_vertex(body: BodyModel) -> Points:
+    """Return the points that are the body's vertices."""
+    count = len(body.weights)
+    first = np.tile(np.eye(3, dtype=np.float32)[0], (count, 1))
+    return Points(np.stack([np.arange(count)] * 3, axis=1), first)
 
 
 def unfold(body: BodyModel, side: int) -> tuple[np.ndarray, Points]:

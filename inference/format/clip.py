@@ -47,6 +47,9 @@ class Clip:
     plate_origin: tuple[int, int] = (0, 0)  # (left, top) of the plate's first pixel, 0 or less
     # How certain each of BODY_REGIONS is, (T, 6) float32 from 0 (a guess) to 1 (seen). None: it is not known.
     certainty: np.ndarray | None = None
+    # The picture of the body's UV map, (S, S, 3) uint8 RGB, the first row at v = 1. None: decoding paints it
+    # of what the references show.
+    texture: np.ndarray | None = None
 
     @property
     def frames(self) -> int:
@@ -73,6 +76,7 @@ class Person:
     shape: np.ndarray
     references: list[Reference] = field(default_factory=list)  # their frames are the shot's
     certainty: np.ndarray | None = None  # (n, 6)
+    texture: np.ndarray | None = None  # (S, S, 3)
     first: int = 0  # the shot's frame that is the first of ``keypoints``
 
 
@@ -98,7 +102,7 @@ class Shot:
     @classmethod
     def of(cls, clip: Clip) -> Shot:
         """Return the shot of one person who is there throughout."""
-        person = Person(clip.keypoints, clip.body, clip.shape, clip.references, clip.certainty)
+        person = Person(clip.keypoints, clip.body, clip.shape, clip.references, clip.certainty, clip.texture)
         return cls(
             fps=clip.fps,
             camera=clip.camera,

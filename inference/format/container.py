@@ -32,7 +32,9 @@ __all__ = [
     "PLATE_QUALITY",
     "REFERENCE_QUALITY",
     "STEP_MM",
+    "TEXTURE_QUALITY",
     "S2DFile",
+    "as_decoded",
     "read_clip",
     "read_shot",
     "write_clip",
@@ -41,6 +43,7 @@ __all__ = [
 
 STEP_MM = 4.0  # of the keypoint quantiser, unless one is asked for
 REFERENCE_QUALITY, PLATE_QUALITY = 35, 25  # likewise of the pictures
+TEXTURE_QUALITY = 55  # 7 to 12 kB of 512 pixels a side
 GROUP_SECONDS = 10
 
 _MESH_NETWORKS = ("vertex_predictor",)
@@ -85,7 +88,9 @@ def write_shot(
     Each person's first reference should be joined by one of all others who are seen in the shot's first
     reference, at its frame: there the plate is sent.
     """
-    if not any(person.references for person in shot.people):  # nothing is seen of what is behind them
+    people = [person if person.references else replace(person, texture=None) for person in shot.people]
+    shot = replace(shot, people=people)
+    if not any(person.references for person in people):  # nothing is seen of what is behind them
         shot = replace(shot, plate=None, views=None)
     headers = _headers_of(shot, step_mm)
     references, plate = _coded_pictures(shot, reference_quality, plate_quality)
@@ -98,6 +103,8 @@ def write_shot(
         parts = [*references[i], ("keypoints", keypoints)]
         if person.certainty is not None:
             parts.append(("certainty", encode_certainty(person.certainty, shot.fps)))
+        if person.texture is not None:
+            parts.append(("texture", picture_coding.encode_texture(person.texture, TEXTURE_QUALITY)))
         people_parts.append(parts)
     head = pack_header(headers, shot_parts, people_parts)
     parts = [part for table in (shot_parts, *people_parts) for part in table]
@@ -106,6 +113,19 @@ def write_shot(
     except OSError as error:
         raise unwritable(Path(path), error) from error
     return S2DFile.open(path).sizes()
+
+
+def as_decoded(clip: Clip, step_mm: float = STEP_MM) -> Clip:
+    """Return the clip with its keypoints as a decoder will have them; all else is as it is.
+
+    ``step_mm`` is what it will be coded with. Raises InputError for a clip that the format cannot hold.
+    """
+    (header,) = _headers_of(Shot.of(clip), step_mm)
+    decoded = []
+    for group in _grouped(clip.keypoints, header):
+        coded = keypoint_coding.encode_sparsely(group, header.step_um)
+        decoded.append(keypoint_coding.decode_group(coded.data, len(group), header.step_um, coded.spacing))
+    return replace(clip, keypoints=np.concatenate(decoded))
 
 
 def read_clip(path: str | os.PathLike) -> Clip:

@@ -42,6 +42,7 @@ MAX_PART_BYTES = {
     "index": 1 << 20,
     "camera_motion": 1 << 25,
     "certainty": 1 << 21,
+    "texture": 1 << 23,
 }
 MAX_PASSED_OVER_BYTES = 1 << 27  # of a part whose content is not known here
 HASH_BYTES = 4  # of a network's SHA-256
@@ -60,9 +61,10 @@ _KINDS = {
     36: "camera_way",
 }
 _CODES = {name: code for code, name in _KINDS.items()}
-_OPTIONAL_VERSIONS = {"certainty": 1}  # those that are read; the other optional kinds are laid out some day
+# Those that are read; the other optional kinds are laid out some day.
+_OPTIONAL_VERSIONS = {"certainty": 1, "texture": 1}
 _SHOT_PARTS = ("plate", "camera_motion")
-_PERSON_PARTS = ("reference", "keypoints", "certainty")
+_PERSON_PARTS = ("reference", "keypoints", "certainty", "texture")
 _PARTS_1 = ("reference", "plate", "keypoints", "index", "camera_motion")
 _NETWORKS = {1: "vertex_predictor", 2: "reference_encoder", 3: "generator"}
 _NETWORK_CODES = {name: code for code, name in _NETWORKS.items()}
@@ -405,6 +407,8 @@ def _check_parts(headers: list[Header], parts: list[Part]) -> None:
             raise InputError("damaged", "it claims more pictures than a clip may hold.")
         if names.count("certainty") > 1:
             raise InputError("damaged", "it claims more than one certainty of a person.")
+        if names.count("texture") > min(1, names.count("reference")):
+            raise InputError("damaged", "it claims a texture too many, or one of a person without pictures.")
     shot = [part.name for part in known if part.person is None]
     if shot.count("plate") > min(1, references):
         raise InputError("damaged", "it claims more pictures than a clip may hold.")

@@ -18,6 +18,7 @@ from ...models.errors import InputError, S2DError
 from .fields import ByteReader, deflate, inflate
 
 MAX_SIDE = 4096
+MIN_TEXTURE_SIDE, MAX_TEXTURE_SIDE = 64, 2048  # pixels
 _MASK_CELLS = 64  # mask cells across the short side
 _SEQUENCE_HEADER, _TEMPORAL_DELIMITER, _FRAME = 1, 2, 6  # AV1 OBU types (AV1 specification, 6.2.2)
 
@@ -145,6 +146,30 @@ def decode_crop(data: bytes, background: np.ndarray, mask: np.ndarray) -> np.nda
     crop = decode_picture(reader.rest(), box_width, box_height)
     cell = _cell(width, height)
     return _put(crop, background, left, top, _grown(mask, cell), cell)
+
+
+def encode_texture(texture: np.ndarray, quality: int) -> bytes:
+    """Code a picture of the body's UV map, ``(S, S, 3)`` uint8 RGB: its side (``<H``) and the picture.
+
+    Raises InputError ``bad_texture`` for one that is not square or of another size than can be.
+    """
+    side = len(texture)
+    if texture.shape != (side, side, 3) or not MIN_TEXTURE_SIDE <= side <= MAX_TEXTURE_SIDE:
+        sides = f"{MIN_TEXTURE_SIDE} to {MAX_TEXTURE_SIDE} pixels"
+        raise InputError("bad_texture", f"a texture of shape {texture.shape}: it is square, of {sides}.")
+    return struct.pack("<H", side) + encode_picture(texture, quality)
+
+
+def decode_texture(data: bytes) -> np.ndarray:
+    """Decode what :func:`encode_texture` made to ``(S, S, 3)`` uint8 RGB.
+
+    Raises InputError, before anything is allocated, if its size is none that can be.
+    """
+    reader = ByteReader(data)
+    (side,) = reader.unpack("H")
+    if not MIN_TEXTURE_SIDE <= side <= MAX_TEXTURE_SIDE:
+        raise InputError("damaged", f"the body's texture claims {side} pixels a side.")
+    return decode_picture(reader.rest(), side, side)
 
 
 def _cut(picture: np.ndarray, known: np.ndarray) -> tuple[int, int, np.ndarray]:

@@ -115,6 +115,7 @@ class S2DFile:
             views=self.views(0, header.frames),
             plate_origin=origin,
             certainty=self.certainty(),
+            texture=self.texture(),
         )
 
     def shot(self) -> Shot:
@@ -130,6 +131,7 @@ class S2DFile:
                     for reference in file.references()
                 ],
                 certainty=file.certainty(),
+                texture=file.texture(),
                 first=file.header.first,
             )
             for file in self.people()
@@ -178,6 +180,13 @@ class S2DFile:
         with _naming(self.path):
             for part in self.parts_of("certainty"):
                 return decode_certainty(self._read(part), self.header.frames, self.header.fps)
+        return None
+
+    def texture(self) -> np.ndarray | None:
+        """Decode the picture of the body's UV map (:attr:`.Clip.texture`), None where none was sent."""
+        with _naming(self.path):
+            for part in self.parts_of("texture"):
+                return picture_coding.decode_texture(self._read(part))
         return None
 
     def parts_of(self, name: str) -> list[Part]:

@@ -329,7 +329,7 @@ def calls(monkeypatch):
             raise InputError("no_person", "nobody")
         motion = a_motion()
         clip = Clip(motion.fps, motion.camera, *motion.size, motion.keypoints, "anny", motion.shape)
-        return Capture(clip, 3)
+        return Capture(clip, 3, None, None, None, None)
 
     monkeypatch.setattr(captured_films, "capture", capture)
     return made

@@ -54,8 +54,10 @@ def test_a_table_says_by_how_much_it_is_better():
     worse = {"vggcos": 0.08, "ssimulacra2": -20.0, "psnr": 15.0}
     better = {"vggcos": 0.04, "ssimulacra2": -5.0, "psnr": 20.0}
     groups = ("all", "front", "side", "back")
-    values = {method: dict.fromkeys(groups, worse) for method in ("parts", "projected")}
-    values |= {"ours": dict.fromkeys(groups, better), "seconds": 0.5}
+    values = {method: dict.fromkeys(groups, worse) for method in ("ours", "parts", "projected")}
+    values |= {"sent": dict.fromkeys(groups, better), "seconds": 0.5, "sent_seconds": 4.0, "bytes": 9100.0}
     text = "\n".join(bench.tables({"people": 3, "references": {"1": values}}))
-    assert "50% in VGGcos and 15.0 in SSIMULACRA2" in text
+    (line,) = (line for line in text.splitlines() if "9.1 kB" in line)
+    assert line.count("50% in VGGcos and 15.0 in SSIMULACRA2") == 3
+    assert "Better by 0% in VGGcos and 0.0 in SSIMULACRA2" in text
     assert "0.0400" in text and "-5.0" in text

@@ -37,6 +37,7 @@ def test_options_that_are_wrong_are_named_in_one_line(engine):
     assert_one_line(engine("decode", "x.s2d", "-o", "y", "--only", "sound"), 2, "sound", "mesh")
     assert_one_line(engine("encode", "x.mp4", "-o", "y.s2d", "--fps", "1/0"), 2, "1/0", "30000/1001")
     assert_one_line(engine("encode", "x.mp4", "-o", "y.s2d", "--quality", "500"), 2, "500", "0 to 100")
+    assert_one_line(engine("encode", "x.mp4", "-o", "y.s2d", "--texture", "32"), 2, "32", "64 to 2048")
 
 
 def test_video_that_is_none_leaves_no_file(engine, tmp_path):

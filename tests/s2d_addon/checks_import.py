@@ -305,9 +305,9 @@ def movie_becomes_a_clip_without_a_network():
     new_scene()
     movie, size = WORK / "filmed ö.mp4", 128
     shutil.copy(MOVIE, movie)
-    options = {"start": 1.0, "end": 1.6, "size": size, "sex": "MAN", "start_frame": START}
+    options = {"start": 1.0, "end": 1.6, "size": size, "sex": "MAN", "start_frame": START, "texture": True}
     assert bpy.ops.s2d.encode_video("EXEC_DEFAULT", True, filepath=str(movie), **options) == {"FINISHED"}
-    assert movie.with_suffix(".s2d").stat().st_size < 20_000
+    assert 8_000 < movie.with_suffix(".s2d").stat().st_size < 20_000  # most of it is the texture
     root = part("camera").parent
     assert min(root["clip_info"]["size"]) == size
     assert abs(root["clip_frames"] / root["clip_fps"] - 0.6) < 0.05

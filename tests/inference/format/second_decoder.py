@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A second decoder of the ``.s2d`` container, keypoints, certainty and camera motion, of both versions.
 
+Pictures it leaves to a decoder of AV1: it hands over their bytes.
+
 Written from docs/FORMAT.md alone, it shares no code with the package: plain Python integers, and numpy only
 to read the tables.
 """
@@ -101,7 +103,8 @@ def read_shot(path):
         entry["data"] = data[at : at + entry["length"]]
         assert zlib.crc32(entry["data"]) == entry["crc"]
         at += entry["length"]
-        if entry["kind"] < 32 or (entry["kind"], entry["version"], entry["person"] is None) == (32, 1, False):
+        optional = [(32, 1, False), (35, 1, False)]
+        if entry["kind"] < 32 or (entry["kind"], entry["version"], entry["person"] is None) in optional:
             shot["parts"].append(entry)  # all others are passed over
     assert at == len(data)
 
@@ -129,6 +132,10 @@ def read_shot(path):
         person["keypoints"] = np.array(keypoints) * (person["step"] * 1e-6 / 262144)
         if (certainty := part(32, number)) is not None:
             person["certainty"] = decode_certainty(certainty, person["frames"], numerator, denominator)
+        if (texture := part(35, number)) is not None:
+            side = Bytes(texture).take("H")
+            assert 64 <= side <= 2048
+            person["texture"] = side, texture[2:]
     if flags & 2:
         motion, views = Bytes(part(5)), []
         for count, group in groups_of(motion, motion, frames):

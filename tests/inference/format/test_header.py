@@ -375,6 +375,7 @@ def test_nothing_follows_the_table_of_parts(header):
 
 
 REFERENCE, PLATE_PART, KEYPOINTS, MOTION_PART, CERTAINTY = (1, 9), (2, 9), (3, 40), (5, 9), (32, 1, 9)
+TEXTURE = (35, 1, 9000)
 
 
 @pytest.mark.parametrize(
@@ -389,6 +390,9 @@ REFERENCE, PLATE_PART, KEYPOINTS, MOTION_PART, CERTAINTY = (1, 9), (2, 9), (3, 4
         ([], [*[REFERENCE] * 5, KEYPOINTS], "damaged", "more pictures"),
         ([MOTION_PART], [REFERENCE, KEYPOINTS], "damaged", "motion is missing"),
         ([], [KEYPOINTS, CERTAINTY, CERTAINTY], "damaged", "more than one certainty"),
+        ([], [KEYPOINTS, TEXTURE], "damaged", "person without pictures"),
+        ([], [REFERENCE, REFERENCE, KEYPOINTS, TEXTURE, TEXTURE], "damaged", "a texture too many"),
+        ([], [REFERENCE, KEYPOINTS, (35, 1, (1 << 23) + 1)], "damaged", "impossible part"),
         ([], [(0, 9), KEYPOINTS], "future_version", "unknown kind 0: update"),
         ([], [(4, 1), KEYPOINTS], "future_version", "unknown kind 4"),  # an index, of version 1
         ([], [(6, 9), KEYPOINTS], "future_version", "unknown kind 6"),
@@ -408,7 +412,7 @@ def test_parts_that_a_clip_may_have(header):
     for shot, parts in (
         ([], [KEYPOINTS]),
         ([], [REFERENCE, KEYPOINTS]),
-        ([PLATE_PART], [*[REFERENCE] * 4, KEYPOINTS, CERTAINTY]),
+        ([PLATE_PART], [*[REFERENCE] * 4, KEYPOINTS, CERTAINTY, TEXTURE]),
     ):
         found = unpack(with_tables(header, *parts, shot=shot))[1]
         assert len(found) == len(shot) + len(parts) and not any(part.passed_over for part in found)
@@ -418,7 +422,7 @@ def test_parts_that_a_clip_may_have(header):
     ("parts", "shot", "names"),
     [
         ([KEYPOINTS, (33, 1, 9)], [], ["hands"]),
-        ([(34, 7, 0), KEYPOINTS, (35, 1, 1 << 20)], [], ["face", "texture"]),
+        ([(34, 7, 0), KEYPOINTS, (35, 2, 1 << 20)], [], ["face", "texture"]),
         ([KEYPOINTS], [(36, 1, 5)], ["camera_way"]),
         ([KEYPOINTS, (99, 0, 9), (99, 0, 9), (255, 255, 9)], [], ["part 99", "part 99", "part 255"]),
         ([KEYPOINTS, CERTAINTY, (32, 2, 9)], [], ["certainty"]),  # of a version to come

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sparse2dense.inference.format import keypoint_coding
+from sparse2dense.inference.format import keypoint_coding, picture_coding
 from sparse2dense.inference.format.clip import Person, Reference, Shot
 from sparse2dense.inference.format.container import S2DFile, read_clip, read_shot, write_clip, write_shot
 from sparse2dense.inference.format.info import file_info
@@ -22,6 +22,7 @@ from .sealing import add_part, assert_liars_get_no_memory, replace_part
 DATA = Path(__file__).parents[2] / "data"
 GOLDEN = DATA / "golden_2.s2d"
 GOLDEN_PEOPLE = DATA / "golden_2_people.s2d"
+GOLDEN_TEXTURE = DATA / "golden_2_texture.s2d"
 BLUE_BOX = np.s_[50:140, 86:120]
 
 
@@ -108,6 +109,18 @@ def test_golden_keypoints_and_certainty_encode_to_the_same_bytes(golden, expecte
     tail = sizes["keypoints"] + sizes["index"] + sizes["certainty"]
     assert (tmp_path / "again.s2d").read_bytes()[-tail:] == GOLDEN.read_bytes()[-tail:]
     np.testing.assert_array_equal(read_clip(tmp_path / "again.s2d").certainty, expected["certainty"])
+
+
+def test_the_golden_file_with_a_texture(expected):
+    with np.load(DATA / "golden_2_texture.npz") as stored:
+        texture = read_clip(GOLDEN_TEXTURE).texture
+        assert np.abs(texture.astype(int) - stored["texture"]).max() <= 3
+    second, keypoints = second_decoder.read(GOLDEN_TEXTURE)
+    assert second["kinds"] == [1, 2, 3, 32, 35]
+    side, coded = second["texture"]
+    assert texture.shape == (side, side, 3)
+    np.testing.assert_array_equal(picture_coding.decode_picture(coded, side, side), texture)
+    np.testing.assert_array_equal(keypoints.astype(np.float32), read_clip(GOLDEN).keypoints)
 
 
 # ---- round trip ------------------------------------------------------------------------------
@@ -214,6 +227,32 @@ def test_certainty_goes_with_the_person(pair, tmp_path):
     assert (told["people"], told["shown"], told["frames"]) == (2, 2, 290)
 
 
+def test_a_texture_goes_with_the_person(pair, pair_file, tmp_path):
+    texture = np.full((96, 96, 3), (40, 90, 200), np.uint8)
+    people = [pair.people[0], replace(pair.people[1], texture=texture)]
+    path = tmp_path / "shot.s2d"
+    sizes = write_shot(replace(pair, people=people), path)
+    first, second = S2DFile.open(path).people()
+    assert first.texture() is None and first.clip().texture is None
+    assert np.abs(second.clip().texture.astype(int) - texture).max() < 4
+    assert np.abs(read_shot(path).people[1].texture.astype(int) - texture).max() < 4
+    assert file_info(second)["bytes"]["texture"] == sizes["texture"] > 20
+    assert sizes["total"] == path.stat().st_size
+    assert "texture" not in pair_file[1]
+    # All else is as without it, and where nobody has pictures there is none.
+    assert sizes["total"] - sizes["texture"] - pair_file[1]["total"] < 10
+    unseen = [replace(person, references=[]) for person in people]
+    assert "texture" not in write_shot(replace(pair, people=unseen), path)
+
+
+@pytest.mark.parametrize("shape", [(63, 63, 3), (2049, 2049, 3), (96, 64, 3), (96, 96)])
+def test_a_texture_that_the_format_cannot_hold(pair, tmp_path, shape):
+    people = [replace(person, texture=np.zeros(shape, np.uint8)) for person in pair.people]
+    with pytest.raises(InputError, match="64 to 2048"):
+        write_shot(replace(pair, people=people), tmp_path / "shot.s2d")
+    assert not list(tmp_path.iterdir())
+
+
 def test_bytes_are_those_of_all_people(pair_file):
     path, sizes = pair_file
     assert sizes["total"] == path.stat().st_size == sum(sizes.values()) - sizes["total"]
@@ -311,7 +350,7 @@ def test_eight_people_are_the_most(make_motion, tmp_path):
 # ---- files from strangers --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("golden_file", [GOLDEN, GOLDEN_PEOPLE])
+@pytest.mark.parametrize("golden_file", [GOLDEN, GOLDEN_PEOPLE, GOLDEN_TEXTURE])
 def test_truncated_anywhere(golden_file, tmp_path):
     data = golden_file.read_bytes()
     path = tmp_path / "short.s2d"
@@ -321,7 +360,7 @@ def test_truncated_anywhere(golden_file, tmp_path):
             S2DFile.open(path)
 
 
-@pytest.mark.parametrize("golden_file", [GOLDEN, GOLDEN_PEOPLE])
+@pytest.mark.parametrize("golden_file", [GOLDEN, GOLDEN_PEOPLE, GOLDEN_TEXTURE])
 def test_altered_bytes_are_found(golden_file, tmp_path):
     data = golden_file.read_bytes()
     path = tmp_path / "altered.s2d"
@@ -333,7 +372,7 @@ def test_altered_bytes_are_found(golden_file, tmp_path):
             S2DFile.open(path).check()
 
 
-@pytest.mark.parametrize("golden_file", [GOLDEN, GOLDEN_PEOPLE])
+@pytest.mark.parametrize("golden_file", [GOLDEN, GOLDEN_PEOPLE, GOLDEN_TEXTURE])
 def test_a_liar_gets_no_memory(golden_file, tmp_path):
     assert_liars_get_no_memory(Path(shutil.copy(golden_file, tmp_path)), read_shot)
 
@@ -372,6 +411,25 @@ def test_a_damaged_certainty_is_named(tmp_path, filmed):
     for read in (read_clip, lambda path: file_info(S2DFile.open(path))):
         with pytest.raises(InputError, match=r"clip\.s2d: the certainty part was altered"):
             read(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda part: b"\x3f\x00" + part[2:], "63 pixels a side"),
+        (lambda part: b"\xff\xff" + part[2:], "65535 pixels a side"),
+        (lambda part: b"\x00\x08" + part[2:], "64x64 where the header says 2048x2048"),
+        (lambda part: part[:40] + bytes(len(part) - 40), "cannot be decoded"),
+    ],
+)
+def test_a_damaged_texture_is_named(tmp_path, change, said):
+    data, file = GOLDEN_TEXTURE.read_bytes(), S2DFile.open(GOLDEN_TEXTURE)
+    (part,) = file.parts_of("texture")
+    content = data[part.start : part.end]
+    path = tmp_path / "clip.s2d"
+    path.write_bytes(replace_part(data, part.start, content, change(content)))
+    with pytest.raises(InputError, match=rf"clip\.s2d: .*{said}"):
+        S2DFile.open(path).texture()
 
 
 @pytest.mark.parametrize("fps", [Fraction(1), Fraction(1000)])
