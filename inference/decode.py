@@ -195,7 +195,8 @@ def _write_motion(
             if edited.contacts is not None:
                 contacts = [astuple(contact) for contact in edited.contacts]
     with result.timed("vertices"):
-        bounds = write_mesh(folder.staging, header, keypoints, session.predictor, vertices, progress)
+        ground = floor if session.edits.ground_snap else None
+        bounds = write_mesh(folder.staging, header, keypoints, session.predictor, vertices, progress, ground)
     folder.publish("mesh", bounds=bounds, floor=floor, contacts=contacts)
     with result.timed("skeleton"):
         skeleton = folder.staging / FILES["skeleton"]

@@ -15,7 +15,7 @@ where the matrix depends on the shape alone, so that it is computed once a clip.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -210,6 +210,11 @@ class BodyModel:
     def keypoints(self, vertices: np.ndarray) -> np.ndarray:
         """Read keypoints ``(..., 23, 3)`` off vertices ``(..., V, 3)``."""
         return self._keypoint_matrix @ vertices[..., self._keypoint_vertices, :]
+
+    def share_of(self, parts: Collection[str]) -> np.ndarray:
+        """Return how far each vertex ``(V,)`` belongs to some of :data:`PART_NAMES`, 0 to 1."""
+        first, second = np.isin(PART_NAMES, list(parts))[self.bone_parts].T
+        return self.weights @ (first + self.bone_blend * (second.astype(np.float32) - first))
 
     def normals(self, vertices: np.ndarray) -> np.ndarray:
         """Return unit normals ``(V, 3)`` float32 of vertices ``(V, 3)``, pointing outward."""

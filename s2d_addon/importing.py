@@ -47,6 +47,7 @@ class ImportOptions:
     set_scene: bool
     set_resolution: bool
     is_new: bool  # whether the scene holds nothing else that the user could be looking at
+    look: str = ""  # of mesh_material.LOOKS, empty for the best there is
 
 
 @dataclass
@@ -131,7 +132,7 @@ class ClipImport:
             return
         target = _find(bpy.data.scenes, self.scene_uid) or present(bpy.context.scene)
         edits = self.job.tasks[number].edits
-        root = scene.build_clip(clip, target, self.options.start_frame, edits)
+        root = scene.build_clip(clip, target, self.options.start_frame, edits, self.options.look)
         self.roots[number] = root.session_uid
         task = self.job.tasks[number]
         if task.movie:
@@ -274,7 +275,9 @@ class ClipImporter(bpy.types.Operator):
     def begin(self, context: bpy.types.Context, tasks: Sequence[ClipTask]) -> OperatorResult:
         """Start the job; without a window, wait for it and build the scene."""
         target = present(context.scene)
-        options = ImportOptions(self.start_frame, self.set_scene, self.set_resolution, _is_new(target))
+        options = ImportOptions(
+            self.start_frame, self.set_scene, self.set_resolution, _is_new(target), self.look()
+        )
         edits = self.edits()
         for task in tasks:
             task.edits, task.edited = edits, folder_name(edits)
@@ -314,6 +317,10 @@ class ClipImporter(bpy.types.Operator):
     def edits(self) -> dict[str, Any]:
         """Return how the motion that is shown is cleaned up."""
         return dict(HELD_FEET) if self.hold_feet else {}
+
+    def look(self) -> str:
+        """Return which of the mesh's looks it is to have, empty for the best there is."""
+        return ""
 
     def _tell_feet(self) -> None:
         if self.hold_feet:
@@ -369,6 +376,11 @@ class S2D_OT_import_clip(ClipImporter, ImportHelper):
                 ("CAPTURED", "As Captured", "The body that the file has"),
                 ("WOMAN", "Woman", "A woman's body, as tall as the captured one"),
                 ("MAN", "Man", "A man's body, as tall as the captured one"),
+                (
+                    "MANNEQUIN",
+                    "Mannequin",
+                    "Nobody's body, between a woman's and a man's, in smooth underwear",
+                ),
             ),
             options={"SKIP_SAVE"},
         ),
@@ -376,8 +388,12 @@ class S2D_OT_import_clip(ClipImporter, ImportHelper):
 
     def edits(self) -> dict[str, Any]:
         """Return how the motion that is shown is cleaned up, and the body that it goes to."""
-        body = {} if self.body == "CAPTURED" else {"measures": {"sex": float(self.body == "MAN")}}
-        return super().edits() | body
+        sex = {"WOMAN": 0.0, "MANNEQUIN": 0.5, "MAN": 1.0}.get(self.body)
+        return super().edits() | ({} if sex is None else {"measures": {"sex": sex}})
+
+    def look(self) -> str:
+        """Return the look that belongs to the body."""
+        return "MANNEQUIN" if self.body == "MANNEQUIN" else super().look()
 
     def invoke(  # type: ignore[override]  # ImportHelper's is not as exact
         self, context: bpy.types.Context, event: bpy.types.Event

@@ -33,6 +33,10 @@ _MOST_FRAMES = 20_000  # looked at; of a longer clip every so manieth
 _LOOKING_AHEAD = 1.0  # seconds at the start that tell where the person faces
 
 
+_SOFT = 0.008  # metres by which a foot goes into the floor at most, however deep its vertices lie
+_SOLE = 0.06  # metres below the floor from which a foot stands on something else
+
+
 @dataclass(frozen=True)
 class Floor:
     """A floor, in the axes of the points that it is below; each is ``(3,)`` float64."""
@@ -44,6 +48,20 @@ class Floor:
     def heights(self, points: np.ndarray) -> np.ndarray:
         """Return how high points ``(..., 3)`` lie above the floor, metres."""
         return (points - self.point) @ self.up
+
+    def rest(self, vertices: np.ndarray, feet: np.ndarray) -> np.ndarray:
+        """Return vertices ``(T, V, 3)`` of people whose feet press against the floor and not through it.
+
+        ``feet`` ``(V,)`` is how far each vertex belongs to a foot. Keypoints are one heel and one toe: a foot
+        that they hold on the floor can still roll into it by a centimetre or two with its edge.
+        """
+        own = np.flatnonzero(feet > 0.5)
+        below = np.maximum(-self.heights(vertices[:, own].astype(np.float64)), 0)
+        fading = np.clip(2 - 2 * below / _SOLE, 0, 1)
+        raised = (below - below / (1 + below / _SOFT)) * fading
+        rested = vertices.copy()
+        rested[:, own] += (raised[..., None] * self.up).astype(vertices.dtype)
+        return rested
 
 
 def estimate_floor(keypoints: np.ndarray, fps: float, body: ShapedBody) -> Floor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...models.body import PART_NAMES, BodyModel
+from ...models.body import PART_NAMES
 from ...models.keypoints import HIPS, KEYPOINT_INDEX
 from ...models.shaped_body import ShapedBody
 from .texture import SIDE, pad_islands, unfold
@@ -17,7 +17,7 @@ from .texture import SIDE, pad_islands, unfold
 _SKIN = np.array([190, 190, 190], np.float32)  # RGB
 _UNDERWEAR = np.array([95, 95, 95], np.float32)  # dark, and its folds still show
 _SOFT = 0.004  # metres over which one goes over into the other, about a pixel of the picture
-_BARE = ("head", "upper_arm", "forearm", "forearm_twist", "hand")
+_BARE = [name for name in PART_NAMES if name.endswith(("head", "arm", "twist", "hand"))]
 # Of the trunk's length, from the hips up or from the shoulders down.
 _WAIST, _TOP_ENDS, _TOP_BEGINS = 0.16, 0.48, 0.13
 _TRUNKS_END = 0.24  # of the thigh
@@ -29,20 +29,12 @@ def paint_mannequin(shaped: ShapedBody, side: int = SIDE) -> np.ndarray:
     cells, points = unfold(shaped.model, side)
     texture = np.zeros((side, side, 3), np.float32) + _SKIN
     if len(cells):  # a body may have no UV map to speak of
-        worn = np.column_stack([shaped.vertices, _bare(shaped.model)])
+        worn = np.column_stack([shaped.vertices, shaped.model.share_of(_BARE)])
         inside = _underwear(shaped.keypoints, *np.split(points.of(worn), [3], axis=1))
         covered = np.clip(inside / _SOFT + 0.5, 0, 1)[:, None]
         texture.reshape(-1, 3)[cells] += covered * (_UNDERWEAR - _SKIN)
         texture = pad_islands(texture, cells)
     return np.rint(texture).astype(np.uint8)
-
-
-def _bare(body: BodyModel) -> np.ndarray:
-    """Return how far each vertex ``(V,)`` belongs to the head or an arm, 0 to 1."""
-    bare = np.array([name.endswith(_BARE) for name in PART_NAMES])
-    first, second = bare[body.bone_parts].T
-    share = first + body.bone_blend * (second.astype(np.float32) - first)
-    return body.weights @ share
 
 
 def _underwear(keypoints: np.ndarray, at: np.ndarray, bare: np.ndarray) -> np.ndarray:

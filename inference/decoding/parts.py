@@ -29,6 +29,7 @@ from ..runtime.progress import Progress
 from .decoded_folder import FILES
 from .edits import Edits
 from .film_sound import film_sound
+from .floor import Floor
 from .mannequin import paint_mannequin
 from .point_cache import read_pc2, write_pc2
 from .session import Session
@@ -71,18 +72,22 @@ def write_mesh(
     predictor: VertexDecoder,
     with_vertices: bool,
     progress: Progress,
+    floor: Floor | None = None,
 ) -> np.ndarray:
     """Predict every frame's vertices and write both point caches, and ``mesh.npz``, which says what they are.
+
+    Feet rest on the ``floor``, if one is given.
 
     Returns the bounds of all vertices ``(2, 3)``, as ``clip.json`` holds them. With ``with_vertices`` all of
     them are in ``mesh.npz`` too.
     """
     frames, model = len(keypoints), predictor.body.model
-    cache = folder / FILES["mesh"]
+    cache, feet = folder / FILES["mesh"], model.share_of(("left_foot", "right_foot"))
 
     def predicted() -> Iterator[np.ndarray]:
         for start, stop in batches(0, frames):
-            yield predictor.predict(keypoints, start, stop)
+            vertices = predictor.predict(keypoints, start, stop)
+            yield vertices if floor is None else floor.rest(vertices, feet)
             progress("vertices", stop, frames)
 
     bounds = write_pc2(cache, frames, len(model.vertices_mean), predicted())

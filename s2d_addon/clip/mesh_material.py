@@ -66,8 +66,13 @@ def shown_look(mesh: bpy.types.Object) -> str:
 
 def show_look(mesh: bpy.types.Object, look: str) -> None:
     """Let the surface of a mesh show one of its :func:`looks`, and go on showing it when there are more."""
-    mesh[_LOOK] = look
+    choose_look(mesh, look)
     _show(mesh, look)
+
+
+def choose_look(mesh: bpy.types.Object, look: str) -> None:
+    """Say which look a mesh is to have as soon as it can."""
+    mesh[_LOOK] = look
 
 
 def own_material(mesh: bpy.types.Object) -> None:

@@ -60,11 +60,16 @@ _CLIP_FRAME_EXPRESSION = (
 
 
 def build_clip(
-    clip: DecodedClip, scene: bpy.types.Scene, start_frame: int, edits: dict[str, Any] | None = None
+    clip: DecodedClip,
+    scene: bpy.types.Scene,
+    start_frame: int,
+    edits: dict[str, Any] | None = None,
+    look: str = "",
 ) -> bpy.types.Object:
     """Build a clip in a new collection of ``scene`` from the parts it has so far, and return its empty.
 
-    Its motion is the one cleaned up by ``edits``, in the folder inside the clip's own that is named for them.
+    Its motion is the one cleaned up by ``edits``, in the folder inside the clip's own that is named for them;
+    ``look`` is which of :data:`.mesh_material.LOOKS` its mesh has as soon as it can, empty for the best.
     The person stands on the floor at the world's origin, facing -Y; moving the empty moves everything.
     """
     collection = bpy.data.collections.new(clip.name)
@@ -75,6 +80,8 @@ def build_clip(
         root[CLIP_EDIT] = cleanup_properties.folder_name(edits)
     distance = _rest_distance(clip)
     mesh = _build_mesh(clip)
+    if look:
+        mesh_material.choose_look(mesh, look)
     if clip.mannequin:
         mesh_material.dress(mesh, "MANNEQUIN", clip.mannequin)
     parts = {"mesh": mesh, "camera": picture.build_camera(clip, scene)}

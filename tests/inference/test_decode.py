@@ -12,6 +12,8 @@ import pytest
 import trimesh
 from sparse2dense.inference.decode import decode, decode_frame
 from sparse2dense.inference.decoding import point_cache
+from sparse2dense.inference.decoding.edits import Edits
+from sparse2dense.inference.decoding.floor import Floor
 from sparse2dense.inference.decoding.vertices import VertexDecoder
 from sparse2dense.inference.format.container import S2DFile, read_clip, write_clip
 from sparse2dense.inference.runtime.backends import load_network
@@ -238,3 +240,16 @@ def test_memory_does_not_grow_with_the_clip(write_filmed, tmp_path):
         )
         peaks.append(int(out.stdout))
     assert peaks[1] < 1.1 * peaks[0], f"peak memory {peaks} for 60 and 400 frames"
+
+
+def test_feet_rest_on_the_floor_where_they_are_snapped_to_it(motion_file, tmp_path, monkeypatch):
+    rested = []
+    rest = Floor.rest
+    monkeypatch.setattr(Floor, "rest", lambda *given: rested.append(len(given[1])) or rest(*given))
+    decode(motion_file, tmp_path / "plain", only="mesh")
+    assert not rested
+    decode(motion_file, tmp_path / "snapped", only="mesh", edits=Edits(ground_snap=True))
+    assert sum(rested) == 30
+    floor = {name: np.array(value) for name, value in description(tmp_path / "snapped")["floor"].items()}
+    heights = (point_cache.read_pc2(tmp_path / "snapped" / "mesh.pc2", 0, 30) - floor["point"]) @ floor["up"]
+    assert heights.min() > -0.008

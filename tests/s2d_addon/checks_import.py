@@ -450,6 +450,16 @@ def disabling_takes_everything_out():
 
 
 @check
+def a_mannequin_wears_underwear_and_no_texture():
+    new_scene(25)
+    import_clip(hold_feet=False, body="MANNEQUIN")
+    material = importlib.import_module(f"{PACKAGE}.s2d_addon.clip.mesh_material")
+    assert material.looks(part("mesh")) == ["TEXTURED", "MANNEQUIN", "PLAIN"]
+    assert material.shown_look(part("mesh")) == "MANNEQUIN"
+    assert part("mesh").parent["measure_sex"] == 0.5
+
+
+@check
 def body_is_chosen_at_import_and_shown_by_clean_up():
     new_scene(25)
     import_clip(hold_feet=True, body="MAN")

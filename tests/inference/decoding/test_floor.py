@@ -210,3 +210,23 @@ def test_a_long_clip_is_looked_at_every_so_manieth_frame(person, held_out_motion
 def test_heights_are_metres_above_the_floor():
     floor = Floor(np.array([0.0, -1, 0]), np.array([5.0, 1, 5]), np.array([0.0, 0, -1]))
     np.testing.assert_array_equal(floor.heights(np.array([[0.0, 1, 0], [1, -0.5, 2]])), [0, 1.5])
+
+
+def test_feet_press_against_the_floor_and_do_not_go_through_it(body):
+    shaped = ShapedBody(body, np.zeros(body.shape_size))
+    up = np.array([0.0, -1.0, 0.0])
+    sole = shaped.vertices[:, 1].max()
+    feet = body.share_of(("left_foot", "right_foot"))
+
+    def rested(sunk):
+        """The body at rest, whose soles lie so far below the floor."""
+        floor = Floor(up, np.array([0, sole - sunk, 0]), np.array([0.0, 0, -1]))
+        return floor.heights(floor.rest(shaped.vertices[None], feet)[0]), floor.heights(shaped.vertices)
+
+    after, before = rested(0.021)
+    assert -0.008 < after.min() < 0 and before.min() < -0.02
+    same = (feet <= 0.5) | (before >= 0)
+    np.testing.assert_allclose(after[same], before[same], atol=1e-6)
+    assert (np.diff(after[np.argsort(before)][before[np.argsort(before)] < 0]) > -1e-6).all(), "in order"
+    after, before = rested(0.3)
+    np.testing.assert_allclose(after[before < -0.1], before[before < -0.1], atol=1e-6)  # on a lower step
