@@ -8,13 +8,20 @@ from typing import cast
 
 import bpy
 
+from ..translating import translatable
 from ..typed import mesh_of, present
 from .storage import link_path
 
 LOOKS = {
-    "TEXTURED": ("Textured", "The colours of the person, taken from the clip's pictures"),
-    "MANNEQUIN": ("Mannequin", "Nobody in particular: one colour, and smooth underwear"),
-    "PLAIN": ("Plain", "One colour, which shows the shape"),
+    "TEXTURED": (
+        translatable("Textured"),
+        translatable("The colours of the person, taken from the clip's pictures"),
+    ),
+    "MANNEQUIN": (
+        translatable("Mannequin"),
+        translatable("Nobody in particular: one colour, and smooth underwear"),
+    ),
+    "PLAIN": (translatable("Plain"), translatable("One colour, which shows the shape")),
 }
 """What a surface may show: label and description by name."""
 
