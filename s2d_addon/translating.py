@@ -89,6 +89,7 @@ def register() -> None:
             (context, text): translation
             for text, translation in json.loads(path.read_text(encoding="utf-8")).items()
             for context in _CONTEXTS
+            if translation  # Blender would show nothing
         }
         for path in TRANSLATIONS.glob("*.json")
     }

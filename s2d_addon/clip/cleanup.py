@@ -11,7 +11,7 @@ from ..translating import label_text, say
 from ..typed import OperatorResult, mesh_of, present
 from . import cleanup_properties, contacts, fixes, redecoding, scene
 from .redecoding import REDECODING
-from .ui import ClipOperator, ClipPanel, active_clip, draw_messages
+from .ui import ClipOperator, ClipPanel, active_clip, clip_in_use, draw_messages
 
 
 def is_pending(root: bpy.types.Object, target: bpy.types.Scene) -> bool:
@@ -98,11 +98,6 @@ class S2D_PT_cleanup(ClipPanel):
             column.prop(root, f'["{key}"]', text=cleanup_properties.label(key))
         contacts.draw_contacts(layout, root)
         fixes.draw_fixes(layout, root)
-        if measures := cleanup_properties.measure_keys(root):
-            column = layout.column(align=True, heading="Body")
-            for key in measures:
-                text = label_text(cleanup_properties.label(key))
-                column.prop(root, f'["{key}"]', text=text, translate=False)
         if redecoding.draw_redecoding(layout):
             return
         row = layout.row(align=True)
@@ -113,4 +108,28 @@ class S2D_PT_cleanup(ClipPanel):
             draw_messages(layout, context, REDECODING.current.errors, "ERROR")
 
 
-register, unregister = registration((S2D_OT_apply_edits, S2D_OT_reset_edits, S2D_PT_cleanup))
+class S2D_PT_body(ClipPanel):
+    """The body that the motion goes to."""
+
+    bl_label = "Body"
+    bl_options = {"DEFAULT_CLOSED"}
+    bl_parent_id = "S2D_PT_cleanup"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Show it where the body has measures that can be changed."""
+        root = clip_in_use(context)
+        return root is not None and bool(cleanup_properties.measure_keys(root))
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the measures."""
+        layout, root = self.layout, active_clip(context)
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column(align=True)
+        for key in cleanup_properties.measure_keys(root):
+            text = label_text(cleanup_properties.label(key))
+            column.prop(root, f'["{key}"]', text=text, translate=False)
+
+
+register, unregister = registration((S2D_OT_apply_edits, S2D_OT_reset_edits, S2D_PT_cleanup, S2D_PT_body))
