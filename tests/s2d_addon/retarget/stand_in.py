@@ -75,7 +75,8 @@ class Pairs(Named):
 
 def settings(target=None, bones=None, **fields):
     """The settings of a scene; a map's ``bones`` in lines."""
-    made = {"place": "CLIP", "keep_feet": False, "angle": 0.0, "distance": 0.0, "preset": "", "outcome": ""}
+    made = {"place": "CLIP", "keep_feet": False, "ik": "NONE", "angle": 0.0, "distance": 0.0}
+    made |= {"preset": "", "outcome": ""}
     made = SimpleNamespace(target=target, pairs=Pairs(), **made | fields)
     for ours, theirs in (bones or {}).items():
         pair = made.pairs.add()
