@@ -570,7 +570,7 @@ def files_get_their_ending_and_replace_no_other():
     assert "there already" in bake_error(kind="ALEMBIC", filepath=str(named)), "nobody was asked"
     assert made.read_bytes() == b"somebody's"
     bpy.ops.s2d.bake(kind="ALEMBIC", filepath=str(made))  # the file dialog asks
-    assert made.stat().st_size == size
+    assert made.stat().st_size > size / 2, "the motion is there again"
     for nothing in ("", str(WORK)):
         assert "No file was chosen" in bake_error(kind="USD", filepath=nothing)
 

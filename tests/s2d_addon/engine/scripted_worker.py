@@ -27,6 +27,12 @@ def say(kind, **content):
     print(json.dumps({"type": kind, **content}), flush=True)
 
 
+def put(name, into):
+    """Copy a file of the decoded clip to the folder ``into``, where it appears whole."""
+    shutil.copy(pathlib.Path(MADE, name), into / ".aside")
+    (into / ".aside").replace(into / name)
+
+
 def part(name, **changed):
     """Finish a part of the clip; ``changed`` is what its description says otherwise."""
     description = json.loads(pathlib.Path(MADE, "clip.json").read_text())
@@ -37,7 +43,7 @@ def part(name, **changed):
         files = {}
     for what in FILES[name]:
         files[what] = description["files"][what]
-        shutil.copy(pathlib.Path(MADE, files[what]), folder)
+        put(files[what], folder)
     aside = folder / ".clip.json"
     aside.write_text(json.dumps({**description, "files": files, **changed}))
     aside.replace(before)
@@ -50,8 +56,10 @@ def edited(into):
     into.mkdir(parents=True, exist_ok=True)
     files = {what: name for what, name in description["files"].items() if what not in ("texture", "video")}
     for name in files.values():
-        shutil.copy(pathlib.Path(MADE, name), into)
-    (into / "clip.json").write_text(json.dumps({**description, "files": files}))
+        put(name, into)
+    aside = into / ".clip.json"
+    aside.write_text(json.dumps({**description, "files": files}))
+    aside.replace(into / "clip.json")
     say("part", part="edited")
 
 
