@@ -30,7 +30,7 @@ def extension_zip(tmp_path_factory):
         pytest.skip("the Blender tests install the extension for Linux")
     from sparse2dense.release import build
 
-    return build.build(tmp_path_factory.mktemp("dist"), "linux-x64", build.extension_tool())
+    return build.build(tmp_path_factory.mktemp("dist"), "linux-x64", build.extension_tool(), tight=False)
 
 
 @pytest.fixture(scope="session")

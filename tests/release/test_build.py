@@ -142,3 +142,27 @@ def test_blender_subscribes_to_the_index_and_installs_from_it(extension_zip, cut
         check=False,
     )
     assert "enabled ['bl_ext." in done.stdout, done.stdout + done.stderr
+
+
+def test_a_zip_packed_tight_holds_the_same(tmp_path):
+    wheel = tmp_path / "made-1-py3-none-any.whl"
+    library = bytes(range(256)) * 3000
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("made/library.so", library)
+    zipped = tmp_path / "extension.zip"
+    runnable = zipfile.ZipInfo("run.py", (2026, 1, 2, 3, 4, 6))
+    runnable.external_attr = 0o755 << 16
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.write(wheel, "wheels/made.whl")
+        packed.writestr(runnable, "print()\n" * 500)
+        packed.mkdir("empty")
+    build.pack_tight(zipped)
+    with zipfile.ZipFile(zipped) as packed:
+        assert packed.testzip() is None
+        assert packed.namelist() == ["wheels/made.whl", "run.py", "empty/"]
+        assert packed.getinfo("run.py").compress_type == zipfile.ZIP_LZMA
+        assert packed.getinfo("run.py").external_attr == runnable.external_attr
+        assert packed.read("run.py") == b"print()\n" * 500
+        with packed.open("wheels/made.whl") as inside, zipfile.ZipFile(inside) as made:
+            assert made.read("made/library.so") == library
+            assert made.getinfo("made/library.so").compress_type == zipfile.ZIP_STORED
