@@ -23,7 +23,7 @@ from bpy.app.handlers import persistent
 from bpy_extras.io_utils import ImportHelper
 
 from ..models.errors import InputError
-from .clip.ui import draw_messages, redraw_panels
+from .clip.ui import draw_messages, redraw_panels, stage_text
 from .encoding import MOVIE_ENDINGS, EncodeOptions, chosen_movies, encode_tasks, part_options
 from .engine import settings
 from .engine.estimate import Encoding, estimate
@@ -483,13 +483,11 @@ def _draw_people(
     job, people = present(clip.job), clip.people
     layout.label(text="Who Is Followed", icon="COMMUNITY")
     if job.running:
-        layout.progress(
-            factor=job.fraction, text=label_text("Finding people {share:.0%}", share=job.fraction)
-        )
+        layout.progress(factor=job.fraction, text=stage_text(job), translate=False)
         return
     if people is None:
         return
-    told = [*present(clip.seen)["warnings"], *([] if people else ["Nobody is found in the movie."])]
+    told = [*present(clip.seen)["warnings"], *([] if people else [say("Nobody is found in the movie.")])]
     if told:
         draw_messages(layout, context, told, "INFO")
     grid = layout.grid_flow(row_major=True, columns=_PEOPLE_COLUMNS, even_columns=True, align=True)

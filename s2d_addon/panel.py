@@ -13,7 +13,7 @@ from .bake import actions
 from .bake import operators as bake
 from .clip import place, timing
 from .clip.redecoding import REDECODING, RedecodingJob, S2D_OT_cancel_redecoding
-from .clip.ui import draw_messages
+from .clip.ui import draw_messages, stage_text
 from .engine.job import IMPORTING, ImportJob, Job
 from .registering import registration
 from .retarget import operators as retarget
@@ -21,20 +21,6 @@ from .translating import label_text, translatable
 from .typed import present
 
 _STATUS_WIDTH = 14  # in the interface's units, about two letters each
-_STAGES = {
-    "": translatable("Starting"),
-    "people": translatable("Finding people"),
-    "pose": translatable("Following the person"),
-    "camera": translatable("Following the camera"),
-    "fit": translatable("Solving the motion"),
-    "pictures": translatable("Choosing pictures"),
-    "align": translatable("Aligning the body"),
-    "texture": translatable("Gathering the texture"),
-    "keypoints": translatable("Keypoints"),
-    "vertices": translatable("Mesh"),
-    "skeleton": translatable("Skeleton"),
-    "video": translatable("Video"),
-}
 
 
 class S2D_PT_main(bpy.types.Panel):
@@ -80,7 +66,7 @@ def _clip_text(job: ImportJob | RedecodingJob) -> str:
 
 
 def _progress_text(job: Job) -> str:
-    text = f"{label_text(_STAGES.get(job.stage, job.stage))} {job.fraction:.0%}"
+    text = stage_text(job)
     left = job.seconds_left
     return text if left is None else label_text("{stage}, {left:.0f} s left", stage=text, left=left)
 

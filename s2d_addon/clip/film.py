@@ -23,7 +23,7 @@ from ..translating import say
 from ..typed import OperatorResult, present, windows
 from . import picture, redecoding, scene
 from .storage import link_path
-from .ui import ClipOperator, active_clip, draw_messages, redraw_panels
+from .ui import ClipOperator, active_clip, draw_messages, redraw_panels, stage_text
 
 FILM, FILM_START = "clip_film", "clip_film_start"
 """Custom properties of a clip's empty: the user's film, and the second of it at which the clip begins."""
@@ -32,7 +32,6 @@ _SOUND = "clip_film_sound"  # on the empty: whether that film has sound, once it
 _SHOWN = "clip_shows_film"  # on the empty: whether the plane is to show the film
 _STRIP_OF = "clip"  # on a strip of the sequencer: the name of the clip whose sound it is
 _TICK_SECONDS = 0.1
-_STAGES = {"": "Starting", "place": "Finding the clip in the film", "film": "Film"}
 
 
 class FilmJob(WorkerJob):
@@ -231,13 +230,12 @@ def draw_film(layout: bpy.types.UILayout, context: bpy.types.Context, root: bpy.
         present(button).mode = mode
     column.operator(S2D_OT_add_sound.bl_idname, icon="SPEAKER")
     if job and job.running:
-        text = f"{_STAGES.get(job.stage, job.stage)} {job.fraction:.0%}"
-        layout.progress(factor=job.fraction, text=text)
+        layout.progress(factor=job.fraction, text=stage_text(job), translate=False)
         layout.operator(S2D_OT_cancel_film.bl_idname, icon="X")
     elif isinstance(job, FilmJob) and job.errors and job.root == root.session_uid:
         draw_messages(layout, context, job.errors, "ERROR")
     elif root.get(_SHOWN) and not shows:
-        said = "The film's file is gone, and the synthesised video is shown: Film makes it anew."
+        said = say("The film's file is gone, and the synthesised video is shown: Film makes it anew.")
         draw_messages(layout, context, [said], "ERROR")
 
 
@@ -285,10 +283,10 @@ def _add_sound(root: bpy.types.Object) -> str:
     """Put the sound of the clip's ``film.mp4`` into the sequencer of its scene; returns what is wrong."""
     film, target = present(_ready(root)), root.users_scene[0]
     if not root[_SOUND]:
-        return "There is no sound in the film."
+        return say("There is no sound in the film.")
     built: Any = bpy.app.build_options
     if not built.audaspace:
-        return "This Blender was built without sound: take one from blender.org."
+        return say("This Blender was built without sound: take one from blender.org.")
     editor: Any = target.sequence_editor or target.sequence_editor_create()
     strips = editor.strips if hasattr(editor, "strips") else editor.sequences
     for old in [strip for strip in strips if strip.get(_STRIP_OF) == root.name]:

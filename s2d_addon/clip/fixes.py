@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 
 from ..registering import registration
+from ..translating import translatable
 from ..typed import OperatorResult, present
 from . import cleanup_properties, scene
 from .ui import ClipOperator, active_clip
@@ -21,17 +22,17 @@ _ENDS = {FROM: ("fix_from", scene.CLIP_IN), TO: ("fix_to", scene.CLIP_OUT)}
 """The custom properties that keep them, in the clip's frames, and what they are at first."""
 
 _KINDS = (
-    ("swap", "Swap Left and Right", "Left and right are exchanged"),
-    ("redo", "Redo", "The motion is filled in from what is around"),
-    ("straighten", "Straighten", "Knees and trunk are straightened"),
+    ("swap", translatable("Swap Left and Right"), translatable("Left and right are exchanged")),
+    ("redo", translatable("Redo"), translatable("The motion is filled in from what is around")),
+    ("straighten", translatable("Straighten"), translatable("Knees and trunk are straightened")),
 )
 _PARTS = (
-    ("all", "Whole Body", "All of the body"),
-    ("head", "Head", "The head alone"),
-    ("left_arm", "Left Arm", "The left arm alone"),
-    ("right_arm", "Right Arm", "The right arm alone"),
-    ("left_leg", "Left Leg", "The left leg alone"),
-    ("right_leg", "Right Leg", "The right leg alone"),
+    ("all", translatable("Whole Body"), translatable("All of the body")),
+    ("head", translatable("Head"), translatable("The head alone")),
+    ("left_arm", translatable("Left Arm"), translatable("The left arm alone")),
+    ("right_arm", translatable("Right Arm"), translatable("The right arm alone")),
+    ("left_leg", translatable("Left Leg"), translatable("The left leg alone")),
+    ("right_leg", translatable("Right Leg"), translatable("The right leg alone")),
 )
 _NAMES = {kind: name for kind, name, _ in _KINDS}
 
@@ -275,8 +276,12 @@ _register, _unregister = registration(
     )
 )
 _PROPERTIES: dict[str, Callable[[], Any]] = {
-    FROM: lambda: _end_property(FROM, "From", "Scene frame from which on something is to be mended"),
-    TO: lambda: _end_property(TO, "To", "Scene frame up to which something is to be mended"),
+    FROM: lambda: _end_property(
+        FROM, translatable("From"), translatable("Scene frame from which on something is to be mended")
+    ),
+    TO: lambda: _end_property(
+        TO, translatable("To"), translatable("Scene frame up to which something is to be mended")
+    ),
     cleanup_properties.SPANS: lambda: bpy.props.CollectionProperty(type=S2DSpan),
 }
 

@@ -21,20 +21,14 @@ from ..engine import cache, settings
 from ..engine.decoded import CLIP_FILE, DecodedClip, read_decoded
 from ..engine.job import FILMING, IMPORTING, Engine, Job, LastJob, has_motion, is_complete
 from ..registering import registration
-from ..translating import label_text, translatable
 from ..typed import OperatorResult, windows
 from . import cleanup_properties, scene
+from .ui import stage_text
 
 PACKED = "packed_clip"
 """The custom property that holds a packed clip's ``.s2d``."""
 
 _TICK_SECONDS = 0.1
-_STAGES = {
-    "keypoints": translatable("Keypoints"),
-    "vertices": translatable("Mesh"),
-    "skeleton": translatable("Skeleton"),
-    "video": translatable("Video"),
-}
 
 
 @dataclass(frozen=True)
@@ -150,8 +144,7 @@ def draw_redecoding(layout: bpy.types.UILayout) -> bool:
     job = REDECODING.current
     if job is None or not job.running:
         return False
-    stage = label_text(_STAGES.get(job.stage, "Starting"))
-    layout.progress(factor=job.fraction, text=f"{stage} {job.fraction:.0%}", translate=False)
+    layout.progress(factor=job.fraction, text=stage_text(job), translate=False)
     layout.operator(S2D_OT_cancel_redecoding.bl_idname, icon="X")
     return True
 

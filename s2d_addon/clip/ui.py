@@ -8,11 +8,29 @@ from typing import Literal
 
 import bpy
 
-from ..translating import broken, say
+from ..engine.job import Job
+from ..translating import broken, label_text, say, translatable
 from ..typed import present, windows
 from . import scene
 
 _PIXELS_A_LETTER = 7
+_STAGES = {
+    "": translatable("Starting"),
+    "people": translatable("Finding people"),
+    "pose": translatable("Following the person"),
+    "camera": translatable("Following the camera"),
+    "fit": translatable("Solving the motion"),
+    "pictures": translatable("Choosing pictures"),
+    "align": translatable("Aligning the body"),
+    "texture": translatable("Gathering the texture"),
+    "keypoints": translatable("Keypoints"),
+    "vertices": translatable("Mesh"),
+    "skeleton": translatable("Skeleton"),
+    "video": translatable("Video"),
+    "place": translatable("Finding the clip in the film"),
+    "film": translatable("Film"),
+}
+"""What users call the engine's stages."""
 
 
 class _Last:
@@ -92,6 +110,11 @@ def redraw_panels() -> None:
                     if region.type == "UI":
                         region.tag_redraw()
         window.workspace.status_text_set(None)
+
+
+def stage_text(job: Job) -> str:
+    """Return what the engine is at, and how much of that is done."""
+    return f"{label_text(_STAGES.get(job.stage, job.stage))} {job.fraction:.0%}"
 
 
 def draw_messages(

@@ -45,7 +45,8 @@ def test_every_measurement_says_where_it_comes_from(found):
 def test_stages_add_up_to_the_whole_way(found):
     speed = found["speed"]
     encoding = speed["encoding"]
-    assert sum(encoding["stages_wall_ms"].values()) == pytest.approx(encoding["wall_ms"], rel=0.7)
+    # Stages lie one after the other in it; what comes before the first is long on a busy machine.
+    assert 0.3 < sum(encoding["stages_wall_ms"].values()) / encoding["wall_ms"] < 1.02
     short, long = speed["mesh"]
     assert long["frames"] == 2 * short["frames"]
     assert 0 < long["peak_mib"] < 1000

@@ -405,6 +405,11 @@ def everything_that_blender_shows_is_in_the_dictionaries():
         cls = getattr(bpy.types, name)
         if getattr(cls, "__module__", "").startswith(PACKAGE):
             shown |= set(texts_of(cls))
+    for cls in bpy.types.PropertyGroup.__subclasses__():
+        if cls.__module__.startswith(PACKAGE):
+            shown |= set(texts_of(cls))
+    shown |= set(texts_of(bpy.types.Object, "s2d_"))
+    assert {"Whole Body", "Field of View", "Scene frame from which on something is to be mended"} <= shown
     names = {"Alembic", "Mixamo", "Python", "Sparse2Dense", "USD", "Unreal"}
     module = sys.modules[f"{PACKAGE}.s2d_addon.translating"]
     paths = list(module.TRANSLATIONS.glob("*.json"))
@@ -416,8 +421,11 @@ def everything_that_blender_shows_is_in_the_dictionaries():
         assert not missing, (path.name, missing)
 
 
-def texts_of(cls):
-    """Yield what a registered class, its properties and their choices are called, and all their tooltips."""
+def texts_of(cls, prefix=""):
+    """Yield what a class, its properties and their choices are called, and all their tooltips.
+
+    Properties are those that were registered, whose names begin with ``prefix``.
+    """
     rna = cls.bl_rna
     if issubclass(cls, bpy.types.Operator):
         rna = getattr(bpy.ops.s2d, cls.bl_idname.removeprefix("s2d.")).get_rna_type()
@@ -427,7 +435,8 @@ def texts_of(cls):
     if issubclass(cls, (bpy.types.Operator, bpy.types.Menu)):
         yield rna.description
     for shown in rna.properties:
-        if shown.is_runtime and not shown.is_hidden and shown.name != shown.identifier:
+        ours = shown.is_runtime and shown.identifier.startswith(prefix)
+        if ours and not shown.is_hidden and shown.name != shown.identifier:
             choices = shown.enum_items if shown.type == "ENUM" else ()
             for item in (shown, *choices):
                 yield from (item.name, item.description)
